@@ -1,0 +1,132 @@
+"""Settings of one process, read once, frozen.
+
+Sources, later ones win: the defaults below, `time2plug.toml` in the working directory (or the file
+that T2P_CONFIG names), environment variables `T2P_<FIELD IN CAPITALS>`. Every limit of the product
+stands here with its unit at the end of its name; None means "none" or "not set", as said beside it.
+"""
+
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+PREFIX = "T2P_"
+CONFIG_FILE = "time2plug.toml"
+
+
+class SettingError(ValueError):
+    """A setting that cannot be used: says which one, what it held, what it takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings. Paths are relative to the working directory."""
+
+    # Where things are.
+    database_url: str | None = None  # None: embedded PostgreSQL in data_dir
+    database_owner_url: str | None = None  # role that migrates; None: database_url
+    data_dir: Path = Path("data")
+    mqtt_url: str | None = None
+    host: str = "127.0.0.1"
+    ocpp_port: int = 9000
+    ocpps_port: int = 9443  # TLS, open only when a certificate is set
+    http_port: int = 8080
+    node: str = "node-1"  # unique among processes that share a database
+    tls_cert: tuple[Path, ...] = ()
+    tls_key: tuple[Path, ...] = ()
+    tls_ca: Path | None = None
+
+    # Stations: who may connect, and how.
+    unknown_stations: str = "refuse"  # refuse | pending: create them on hold
+    default_protocol: str | None = None  # for a station that names no subprotocol; None: sniff
+    password_length_min: int = 8
+    heartbeat_interval_s: int = 300
+    pending_interval_s: int = 30  # interval in the Boot answer to a station on hold
+    ping_interval_s: float = 60.0  # 0: no pings
+    ping_timeout_s: float = 30.0
+    silence_timeout_s: float = 900.0  # no frame at all for so long, pings unanswered: cut
+    handshake_timeout_s: float = 30.0
+    call_timeout_s: float = 30.0  # a station's answer to our call
+
+    # Limits on what one peer may do.
+    frame_bytes_max: int = 512 * 1024
+    frames_per_s_max: float = 200.0  # per station, sustained
+    frames_burst_max: int = 2_000  # per station: an offline queue arrives at once
+    unanswered_frames_max: int = 64  # per station: then reading pauses
+    unanswered_frames_total_max: int = 50_000  # whole gateway: then every reading pauses
+    handshakes_waiting_max: int = 10_000
+    remembered_answers: int = 8  # per station, answered again to the same message id
+    refused_connections_max: int = 10_000  # rows of the list "seen, refused"
+    http_body_bytes_max: int = 8 * 1024 * 1024
+
+    # Committing in groups.
+    group_window_ms: float = 5.0
+    group_events_max: int = 1_000
+    group_window_loaded_ms: float = 15.0  # with more than group_loaded_stations connected
+    group_loaded_stations: int = 1_000
+    database_retry_s: float = 0.5
+    commit_timeout_s: float = 30.0
+
+    # What is believed of a station.
+    clock_skew_max_s: float = 600.0  # beyond it the time of receipt is used, and flagged
+    offline_age_max_days: int = 92  # a queued event older than that has a wrong clock
+    power_w_max: int = 400_000  # bound of plausibility where the connector states none
+    token_concurrent_max: int = 1  # open sessions per badge; 0: no limit
+
+    # How long things are kept.
+    journal_months: int = 6
+    partitions_ahead_months: int = 2
+
+    # Processes.
+    database_pool_max: int = 8
+    argon2_workers: int = 2
+    gc_threshold: int = 50_000
+    log_level: str = "INFO"
+
+
+def load(environ: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """Settings from file and environment.
+
+    Raises: SettingError, naming the setting, for an unknown name in the file or a value of the
+    wrong type in either.
+    """
+    environ = os.environ if environ is None else environ
+    directory = Path.cwd() if directory is None else directory
+    path = Path(environ.get(PREFIX + "CONFIG", directory / CONFIG_FILE))
+    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(Settings)
+    if path.is_file():
+        for name, value in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            if name not in hints:
+                raise SettingError(f"{path}: there is no setting named {name!r}")
+            values[name] = _read(name, value, hints[name])
+    for field in fields(Settings):
+        text = environ.get(PREFIX + field.name.upper())
+        if text is not None:
+            values[field.name] = _read(PREFIX + field.name.upper(), text, hints[field.name])
+    settings = Settings(**values)
+    if len(settings.tls_cert) != len(settings.tls_key):
+        raise SettingError("T2P_TLS_CERT and T2P_TLS_KEY must name as many files, pairs in order")
+    if settings.unknown_stations not in ("refuse", "pending"):
+        raise SettingError("T2P_UNKNOWN_STATIONS takes refuse or pending")
+    return settings
+
+
+def _read(name: str, value: object, kind: Any) -> Any:
+    """One value, from text or TOML, as the type of its field."""
+    arguments = typing.get_args(kind)
+    if isinstance(kind, types.UnionType):  # "X | None"
+        return None if value in ("", None) else _read(name, value, arguments[0])
+    if typing.get_origin(kind) is tuple:
+        parts = value if isinstance(value, list) else str(value).split(",")
+        return tuple(Path(str(part).strip()) for part in parts if str(part).strip())
+    try:
+        if kind is bool:
+            return {"1": True, "true": True, "0": False, "false": False}[str(value).lower()]
+        return kind(value)
+    except (KeyError, TypeError, ValueError):
+        raise SettingError(f"{name}: {value!r} is not {kind.__name__}") from None

@@ -1,0 +1,364 @@
+"""The way into PostgreSQL: where it is, connections in UTC, transactions, migrations, locks.
+
+Two roles. The owner (t2p_owner in the embedded server, the login of `database_owner_url` elsewhere)
+owns every table and only migrates. Everything else runs as t2p_app, which owns nothing and may do
+what the migrations grant it: with a login of that name, or with any login that is a member of it
+(`SET ROLE` at connection; `RESET ROLE` leads back to t2p_app, not to the login).
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import psycopg
+from psycopg import AsyncConnection, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from csms.config import SettingError, Settings
+from csms.embedded import APP, OWNER, EmbeddedServer
+
+PACKAGES = ("csms", "billing", "reporting")
+SERVER_VERSION_MIN = 150_000
+_FILE_NAME = re.compile(r"(\d{4})_([a-z]+)_\w+\.sql")
+_CONNECT_TIMEOUT_S = 10
+_RECONNECT_TIMEOUT_S = 2.0
+
+
+class MigrationError(SettingError):
+    """The database cannot be brought to this version of the product, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where the database is: libpq connection strings (or URLs) of both roles."""
+
+    owner_url: str
+    app_url: str
+    server: EmbeddedServer | None = None  # ours to start again when it dies; None: external
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    number: int
+    name: str  # of the file
+    text: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+# Where it is, and connections.
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """The database of the settings. The embedded server, when there is no URL, is started or
+    joined, and left on exit; the last one out stops it.
+
+    Raises: SettingError when it cannot be started.
+    """
+    if settings.database_url is not None:
+        owner_url = settings.database_owner_url or settings.database_url
+        yield Database(owner_url=owner_url, app_url=settings.database_url)
+        return
+    server = EmbeddedServer(settings.data_dir)
+    try:
+        joining = asyncio.ensure_future(asyncio.to_thread(server.join))
+        try:
+            await asyncio.shield(joining)
+        except asyncio.CancelledError:
+            await asyncio.wait([joining])  # a thread cannot be cancelled; leave after it has joined
+            raise
+        yield Database(server.conninfo(OWNER), server.conninfo(APP), server)
+    finally:
+        await asyncio.to_thread(server.leave)
+
+
+async def connect(
+    database: Database, *, owner: bool = False, application_name: str = "time2plug"
+) -> AsyncConnection:
+    """A connection in autocommit and UTC, as t2p_app unless owner.
+
+    Raises: psycopg.OperationalError.
+    """
+    conninfo = _conninfo(database, owner=owner, application_name=application_name)
+    return await AsyncConnection.connect(conninfo, autocommit=True)
+
+
+@asynccontextmanager
+async def open_pool(database: Database, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
+    """Connections as t2p_app in autocommit and UTC; broken ones are replaced before they are lent.
+
+    Raises: SettingError when the database cannot be reached at the start.
+    """
+    pool = AsyncConnectionPool(
+        _conninfo(database, owner=False, application_name=f"time2plug {settings.node}"),
+        kwargs={"autocommit": True},
+        min_size=1,
+        max_size=settings.database_pool_max,
+        timeout=settings.commit_timeout_s,
+        # After that long a lost connection is given up and the next borrower tries afresh: the
+        # pool's own retries grow to minutes apart, and service shall resume at once.
+        reconnect_timeout=_RECONNECT_TIMEOUT_S,
+        check=AsyncConnectionPool.check_connection,
+        open=False,
+        name=settings.node,
+    )
+    try:
+        await pool.open(wait=True, timeout=_CONNECT_TIMEOUT_S)
+    except PoolTimeout as error:
+        await pool.close()
+        raise SettingError(f"The database cannot be reached: {await _why(database)}") from error
+    try:
+        yield pool
+    finally:
+        await pool.close()
+
+
+async def _why(database: Database) -> str:
+    """What a fresh attempt to connect says."""
+    try:
+        await (await connect(database)).close()
+    except psycopg.OperationalError as error:
+        return str(error)
+    return f"it took more than {_CONNECT_TIMEOUT_S} s"
+
+
+@asynccontextmanager
+async def transaction(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnection]:
+    """A connection with a transaction open: committed at the end, rolled back on any exception."""
+    async with pool.connection() as connection, connection.transaction():
+        yield connection
+
+
+def _conninfo(database: Database, *, owner: bool, application_name: str) -> str:
+    """The role's connection string, with our session settings after the user's own."""
+    url = database.owner_url if owner else database.app_url
+    given = conninfo_to_dict(url)
+    options = f"{given.get('options') or ''} -c timezone=UTC -c datestyle=ISO"
+    if not owner:
+        options += f" -c role={APP}"
+    timeout_s = given.get("connect_timeout") or _CONNECT_TIMEOUT_S
+    return make_conninfo(
+        url,
+        options=options.strip(),
+        application_name=application_name,
+        connect_timeout=timeout_s,
+    )
+
+
+# Locks.
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+
+
+async def hold_advisory_lock(connection: AsyncConnection, name: str) -> None:
+    """Wait for the lock; held until the connection closes."""
+    await connection.execute("SELECT pg_advisory_lock(%s)", [_lock_key(name)])
+
+
+async def try_advisory_lock(connection: AsyncConnection, name: str) -> bool:
+    """Take the lock, or say that another session holds it."""
+    cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_lock_key(name)])
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+# Migrations.
+
+
+async def migrate(database: Database, folders: Sequence[Traversable] | None = None) -> list[str]:
+    """Bring the database to this version; returns the names of the migrations applied now.
+
+    Each migration is one transaction; an advisory lock keeps other migrators waiting. Views are
+    dropped before and rebuilt after, when anything changed. Then each `after.sql` runs, every time.
+    folders: where the files are; None: the `sql` folders of our packages.
+
+    Raises: MigrationError; psycopg.Error of a migration that fails, which leaves those before it.
+    """
+    folders = _own_folders() if folders is None else folders
+    migrations = read_migrations(folders)
+    views = _texts(folders, "views.sql")
+    async with await connect(database, owner=True, application_name="migrate") as connection:
+        await _prepare(connection, database)
+        await hold_advisory_lock(connection, "time2plug.migrate")
+        await _create_bookkeeping(connection)
+        pending = await _pending(connection, migrations)
+        views_sha256 = hashlib.sha256("\0".join(views).encode()).hexdigest()
+        cursor = await connection.execute("SELECT sha256 FROM schema_views")
+        changed = bool(pending) or await cursor.fetchone() != (views_sha256,)
+        if pending:
+            async with connection.transaction():
+                await _drop_views(connection)
+        for migration in pending:
+            await _apply(connection, migration)
+        if changed:
+            async with connection.transaction():
+                await _drop_views(connection)
+                for text in views:
+                    await _run_script(connection, text)
+                await connection.execute("INSERT INTO schema_views VALUES (%s)", [views_sha256])
+        for text in _texts(folders, "after.sql"):
+            await _run_script(connection, text)
+    return [migration.name for migration in pending]
+
+
+async def missing_migrations(connection: AsyncConnection) -> list[str]:
+    """Names of our migrations that the database lacks; for readiness, as any role."""
+    cursor = await connection.execute("SELECT to_regclass('schema_migration') IS NULL")
+    if await cursor.fetchone() == (True,):
+        return [migration.name for migration in read_migrations(_own_folders())]
+    cursor = await connection.execute("SELECT number FROM schema_migration")
+    applied = {row[0] for row in await cursor.fetchall()}
+    return [m.name for m in read_migrations(_own_folders()) if m.number not in applied]
+
+
+def read_migrations(folders: Sequence[Traversable]) -> list[Migration]:
+    """All migrations of the folders, in order.
+
+    Raises: MigrationError for a gap, a number given twice, or a name of another form.
+    """
+    found = []
+    for folder in folders:
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if path.name.endswith(".sql") and path.name not in ("views.sql", "after.sql"):
+                match = _FILE_NAME.fullmatch(path.name)
+                if match is None or match[2] not in PACKAGES:
+                    raise MigrationError(f"{path.name} is not named NNNN_<package>_<name>.sql")
+                found.append(Migration(int(match[1]), path.name, path.read_text(encoding="utf-8")))
+    found.sort(key=lambda migration: migration.number)
+    for expected, migration in enumerate(found, start=1):
+        if migration.number != expected:
+            raise MigrationError(
+                f"migrations are numbered 0001, 0002... over all packages: {migration.name} "
+                f"stands where {expected:04} should"
+            )
+    return found
+
+
+def _own_folders() -> list[Traversable]:
+    return [files(package) / "sql" for package in PACKAGES]
+
+
+def _texts(folders: Sequence[Traversable], name: str) -> list[str]:
+    """The file of that name of every folder that has one."""
+    paths = [folder / name for folder in folders]
+    return [path.read_text(encoding="utf-8") for path in paths if path.is_file()]
+
+
+async def _run_script(connection: AsyncConnection, text: str) -> None:
+    """Several statements in one text, from our own files."""
+    await connection.execute(text.encode())
+
+
+async def _prepare(connection: AsyncConnection, database: Database) -> None:
+    """Server new enough, search path fixed, application's role there and ours to become."""
+    if connection.info.server_version < SERVER_VERSION_MIN:
+        version = connection.info.server_version // 10_000
+        raise MigrationError(f"PostgreSQL 15 or newer is needed; the server is version {version}")
+    # Fixed here because functions keep it (SET search_path FROM CURRENT); pg_temp last, so that no
+    # temporary table can take the place of one of ours inside them.
+    await connection.execute(
+        "SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', false)"
+    )
+    login = conninfo_to_dict(database.app_url).get("user") or connection.info.user
+    cursor = await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APP])
+    try:
+        if await cursor.fetchone() is None:
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                # Refused so when another node does it in this moment.
+                await connection.execute("CREATE ROLE t2p_app NOLOGIN")
+        await _grant_app(connection, str(login))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationError(
+            f"the role {connection.info.user} may not set up the application's role; let an "
+            f"administrator run: CREATE ROLE {APP} NOLOGIN; "
+            f'GRANT {APP} TO "{login}"'
+        ) from error
+
+
+async def _grant_app(connection: AsyncConnection, login: str) -> None:
+    """Make the login a member of t2p_app, unless it is or needs not be."""
+    member = """
+        SELECT r.rolsuper OR r.rolname = %(app)s OR EXISTS (
+                   SELECT FROM pg_auth_members m
+                    WHERE m.member = r.oid AND m.roleid = %(app)s::regrole
+                      AND (to_jsonb(m) ->> 'set_option') IS DISTINCT FROM 'false')
+          FROM pg_roles r WHERE r.rolname = %(login)s"""
+    cursor = await connection.execute(member, {"app": APP, "login": login})
+    row = await cursor.fetchone()
+    if row is not None and not row[0]:
+        await connection.execute(
+            sql.SQL("GRANT {} TO {}").format(sql.Identifier(APP), sql.Identifier(login))
+        )
+
+
+async def _create_bookkeeping(connection: AsyncConnection) -> None:
+    async with connection.transaction():
+        await connection.execute("SET LOCAL client_min_messages = warning")
+        await _run_script(
+            connection,
+            """
+            CREATE TABLE IF NOT EXISTS schema_migration (
+                number     integer PRIMARY KEY,
+                name       text NOT NULL,
+                sha256     text NOT NULL,
+                applied_at timestamptz NOT NULL DEFAULT now()
+            );
+            CREATE TABLE IF NOT EXISTS schema_views (sha256 text NOT NULL);
+            GRANT SELECT ON schema_migration TO t2p_app;
+            """,
+        )
+
+
+async def _pending(connection: AsyncConnection, migrations: list[Migration]) -> list[Migration]:
+    """Migrations not yet applied.
+
+    Raises: MigrationError when an applied one is unknown here or has another text.
+    """
+    cursor = await connection.execute("SELECT number, name, sha256 FROM schema_migration")
+    applied = {row[0]: row for row in await cursor.fetchall()}
+    known = {migration.number: migration for migration in migrations}
+    for number, name, sha256 in applied.values():
+        if number not in known:
+            raise MigrationError(
+                f"the database has migration {name}, which this version does not know: "
+                "it belongs to a newer version of the product"
+            )
+        if known[number].sha256 != sha256:
+            raise MigrationError(
+                f"{known[number].name} has another text than when it was applied: an applied "
+                "migration is never changed, write a new one"
+            )
+    return [migration for migration in migrations if migration.number not in applied]
+
+
+async def _apply(connection: AsyncConnection, migration: Migration) -> None:
+    async with connection.transaction():
+        await _run_script(connection, migration.text)
+        await connection.execute(
+            "INSERT INTO schema_migration (number, name, sha256) VALUES (%s, %s, %s)",
+            [migration.number, migration.name, migration.sha256],
+        )
+
+
+async def _drop_views(connection: AsyncConnection) -> None:
+    """All views of our schema that no extension brought; and the note of what was built."""
+    await connection.execute("DELETE FROM schema_views")
+    cursor = await connection.execute(
+        """SELECT c.relname FROM pg_class c
+            WHERE c.relkind = 'v' AND c.relnamespace = current_schema()::regnamespace
+              AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"""
+    )
+    names = [sql.Identifier(row[0]) for row in await cursor.fetchall()]
+    if names:
+        await connection.execute(sql.SQL("DROP VIEW {}").format(sql.SQL(", ").join(names)))

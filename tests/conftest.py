@@ -1,0 +1,128 @@
+"""What every test may ask for: a database of its own, a pool on it, settings with free ports.
+
+One embedded server runs for the whole session. A database is a copy of one that has been migrated
+once, so that a test pays for a copy and not for the migrations.
+"""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg_pool import AsyncConnectionPool
+
+from csms.config import Settings
+from csms.db import Database, migrate, open_pool
+from csms.embedded import APP, OWNER, SUPERUSER, EmbeddedServer
+
+_numbers = count(1)
+TEMPLATE = "t2p_template"
+
+
+def run_in_thread(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine to its end from a synchronous fixture, apart from the test's own loop."""
+    with ThreadPoolExecutor(1) as executor:
+        return executor.submit(lambda: asyncio.run(work())).result()
+
+
+def database_on(server: EmbeddedServer, name: str) -> Database:
+    return Database(server.conninfo(OWNER, name), server.conninfo(APP, name), server)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """The session's server. Not durable; tests of crashes start their own."""
+    options = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "200"}
+    server = EmbeddedServer(tmp_path_factory.mktemp("server"), options)
+    server.join()
+    try:
+        yield server
+    finally:
+        server.leave()
+
+
+@pytest.fixture(scope="session")
+def administrator(server: EmbeddedServer) -> Iterator[psycopg.Connection]:
+    """Superuser of the session's server, for making and dropping databases."""
+    with psycopg.connect(server.conninfo(SUPERUSER, "postgres"), autocommit=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedServer, administrator: psycopg.Connection) -> str:
+    """Name of the migrated database that tests get copies of."""
+    create_database(administrator, TEMPLATE)
+    run_in_thread(lambda: migrate(database_on(server, TEMPLATE)))
+    return TEMPLATE
+
+
+def create_database(
+    administrator: psycopg.Connection, name: str, template: str = "template1"
+) -> None:
+    administrator.execute(
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER t2p_owner").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
+    )
+
+
+def drop_database(administrator: psycopg.Connection, name: str) -> None:
+    administrator.execute(
+        sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+    )
+
+
+@pytest.fixture
+def empty_database(server: EmbeddedServer, administrator: psycopg.Connection) -> Iterator[Database]:
+    """A database without any table, for tests of the migrator."""
+    name = f"t{next(_numbers)}"
+    create_database(administrator, name)
+    yield database_on(server, name)
+    drop_database(administrator, name)
+
+
+@pytest.fixture
+def database(
+    server: EmbeddedServer, administrator: psycopg.Connection, template: str
+) -> Iterator[Database]:
+    """A migrated database with no rows but the operator's own client."""
+    name = f"t{next(_numbers)}"
+    create_database(administrator, name, template)
+    yield database_on(server, name)
+    drop_database(administrator, name)
+
+
+@pytest.fixture
+def settings(database: Database, tmp_path: Path) -> Settings:
+    """Settings on that database, with free ports and a data directory of their own."""
+    ocpp_port, ocpps_port, http_port = free_ports(3)
+    return Settings(
+        database_url=database.app_url,
+        database_owner_url=database.owner_url,
+        data_dir=tmp_path / "data",
+        ocpp_port=ocpp_port,
+        ocpps_port=ocpps_port,
+        http_port=http_port,
+    )
+
+
+@pytest.fixture
+async def pool(database: Database, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
+    async with open_pool(database, settings) as pool:
+        yield pool
+
+
+def free_ports(number: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    try:
+        return [opened.getsockname()[1] for opened in sockets]
+    finally:
+        for opened in sockets:
+            opened.close()

@@ -1,0 +1,89 @@
+"""Verbs that move whole stretches of data: migrate, import, backup, restore, replay."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from csms.cli import common
+
+app = typer.Typer()
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database up to date. Needs the owning role: T2P_DATABASE_OWNER_URL."""
+    applied = common.run(_migrate())
+    for name in applied:
+        typer.echo(f"applied {name}")
+    typer.echo("The database is up to date.")
+
+
+@app.command("import")
+def import_file(
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Our own CSV, or a static IRVE CSV (2.3).")
+    ],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything, write nothing.")
+    ] = False,
+) -> None:
+    """Load sites, stations, EVSEs and connectors from a CSV file, all of it or nothing.
+
+    One row per connector; the columns are listed in the README, and an example ships as
+    csms/data/stations-example.csv. The same file twice changes nothing. What is refused is told
+    line by line.
+    """
+    if not path.is_file():
+        common.fail(f"there is no file {path}", 2)
+    if not common.run(_import(path, dry_run)):
+        raise typer.Exit(common.FAILED)
+
+
+@app.command()
+def backup(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the backup.")],
+) -> None:
+    """Write the whole database into one file, while the server runs.
+
+    It holds everything that had been acknowledged when it began.
+    """
+    common.run(common.load_part("csms.backup", "backup")(common.settings(), path))
+    typer.echo(f"The backup is in {path}.")
+
+
+@app.command()
+def restore(
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `backup` wrote.")],
+) -> None:
+    """Fill an empty database from a backup. Stop the server first."""
+    if not path.is_file():
+        common.fail(f"there is no file {path}", 2)
+    common.run(common.load_part("csms.backup", "restore")(common.settings(), path))
+    typer.echo("The database is restored.")
+
+
+async def _migrate() -> list[str]:
+    from csms import db
+
+    async with db.open_database(common.settings()) as database:
+        return await db.migrate(database)
+
+
+async def _import(path: Path, dry_run: bool) -> bool:
+    """True when the file was good."""
+    from csms import db, provisioning
+
+    chosen = common.settings()
+    async with common.open_migrated(chosen) as database, db.open_pool(database, chosen) as pool:
+        report = await provisioning.import_file(
+            pool, path, dry_run=dry_run, password_length_min=chosen.password_length_min
+        )
+    for problem in report.warnings:
+        typer.echo(f"warning: {problem}", err=True)
+    for problem in report.problems:
+        typer.echo(str(problem), err=True)
+    typer.echo(report.summary(), err=bool(report.problems))
+    for station_id, password in report.generated_passwords.items():
+        typer.echo(f"{station_id}\t{password}")
+    return not report.problems

@@ -1,0 +1,74 @@
+"""`time2plug report`: files for people and for other systems."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from csms.cli import common
+
+app = typer.Typer(no_args_is_help=True, help="Reports: the monthly collection of sessions.")
+
+
+@app.callback()
+def _group() -> None:
+    """Keeps `collection` a sub-verb while it is the only one."""
+
+
+@app.command()
+def collection(
+    month: Annotated[str, typer.Argument(help="Month, like 2026-10, in Paris time.")],
+    client: Annotated[str | None, typer.Option(help="Only this client's sites.")] = None,
+    output_format: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    output: Annotated[
+        Path | None,
+        typer.Option(help="File to write; default: collection-MONTH.FORMAT here; '-': print."),
+    ] = None,
+    summary: Annotated[
+        bool, typer.Option("--summary/--no-summary", help="Write the one-page summary beside it.")
+    ] = True,
+    language: Annotated[str, typer.Option(help="Language of the summary: fr or en.")] = "fr",
+) -> None:
+    """Write one row per session that ended in the month: point, badge, start, end, energy in Wh.
+
+    The same month gives the same bytes, whenever it is written. Sessions whose end was lost are
+    in it too, with their flag; a session of unknown energy has an empty energy, never a guess.
+    """
+    if output_format not in ("csv", "json"):
+        common.fail("--format takes csv or json", 2)
+    if language not in ("fr", "en"):
+        common.fail("--language takes fr or en", 2)
+    common.run(_collection(month, client, output_format, output, summary, language))
+
+
+async def _collection(
+    month: str,
+    client: str | None,
+    output_format: str,
+    output: Path | None,
+    summary: bool,
+    language: str,
+) -> None:
+    from csms import db
+    from reporting import collection as reports
+
+    try:
+        chosen = reports.Month.parse(month)
+    except ValueError as error:
+        common.fail(str(error), 2)
+    path = output or Path(f"collection-{chosen}.{output_format}")
+    to_stdout = str(path) == "-"
+    settings = common.settings()
+    async with (
+        common.open_migrated(settings) as database,
+        db.open_pool(database, settings) as pool,
+    ):
+        written = await reports.write(
+            pool, chosen, None if to_stdout else path, format_=output_format, client=client
+        )
+    text = reports.summary_text(written, language)
+    typer.echo(text, err=to_stdout)
+    if not to_stdout:
+        if summary:
+            reports.write_text(path.with_name(path.stem + "-summary.txt"), text)
+        typer.echo(f"{written.sessions} sessions in {path}")

@@ -1,0 +1,269 @@
+"""What people decide of stations and badges: created, replaced, changed, retired.
+
+One place for the API, the command line and the import, so that all three keep the same rules.
+Every function runs in the caller's transaction and tells the gateways at its commit. An expected
+refusal is a `Refusal`: its `field` says where, its text is a sentence for people.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+
+from csms import passwords
+from csms.store import sites, stations, tokens
+from csms.store.stations import StationConfig
+from csms.store.tokens import TokenConfig
+
+PROTOCOLS = ("ocpp1.6", "ocpp2.0.1")
+BOOT_STATUSES = ("accepted", "pending", "rejected")
+TOKEN_STATUSES = ("accepted", "blocked", "expired", "invalid")
+TOKEN_TYPES = (
+    "Central",
+    "eMAID",
+    "ISO14443",
+    "ISO15693",
+    "KeyCode",
+    "Local",
+    "MacAddress",
+    "NoAuthorization",
+)
+
+
+class Refusal(Exception):
+    """A change that cannot be made: `field` names what is wrong, None for the whole."""
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class NotThere(Refusal):
+    """The thing to change does not exist or is retired."""
+
+
+class AlreadyThere(Refusal):
+    """The thing to create exists."""
+
+
+def check_station_id(station_id: str) -> None:
+    """Accept an OCPP identity: 1 to 255 printable characters, no space at either end.
+
+    Raises: Refusal.
+    """
+    _check_name(station_id, "A station's identity", "id")
+
+
+def check_uid(uid: str) -> None:
+    """Accept a badge's number: as an identity. Raises: Refusal."""
+    _check_name(uid, "A badge's number", "uid")
+
+
+def _check_name(text: str, what: str, field: str) -> None:
+    if not 1 <= len(text) <= 255:
+        raise Refusal(f"{what} has 1 to 255 characters.", field)
+    if not text.isprintable() or text != text.strip():
+        raise Refusal(f"{what} has printable characters only, and no space at its ends.", field)
+
+
+async def create_station(
+    connection: AsyncConnection, station_id: str, values: Mapping[str, Any], *, length_min: int
+) -> None:
+    """A new station from the named values; what is not named takes its default.
+
+    `values` takes the fields of `StationConfig` but client_id and password_hash, and `password`
+    and `evses` ([{evse_id, evse_uid, public, power_w_max, connectors: [{connector_id, type,
+    power_w_max}]}]). A retired station of this id comes back, as created.
+
+    Raises: AlreadyThere; Refusal for a site that does not exist or a bad password.
+    """
+    base = await _new_config(connection, station_id)
+    config = await _merged(connection, base, values, length_min)
+    if not await _write(connection, config, values, replace=False):
+        raise AlreadyThere(f"Station {station_id} exists already.", "id")
+
+
+async def put_station(
+    connection: AsyncConnection, station_id: str, values: Mapping[str, Any], *, length_min: int
+) -> bool:
+    """Create or replace a station; True when it was created.
+
+    What is not named takes its default, with two exceptions: the password, which nobody can read
+    back, stays unless it is named; and so do the EVSEs, which the station itself reports.
+
+    Raises: as `create_station`, but for AlreadyThere.
+    """
+    former = await stations.lock_config(connection, station_id)
+    base = await _new_config(connection, station_id)
+    if former is not None and "password" not in values:
+        secured = 1 if former.password_hash else 0
+        base = replace(base, password_hash=former.password_hash, security_profile=secured)
+    config = await _merged(connection, base, values, length_min)
+    await _write(connection, config, values, replace=True)
+    return former is None
+
+
+async def change_station(
+    connection: AsyncConnection, station_id: str, values: Mapping[str, Any], *, length_min: int
+) -> None:
+    """Change the named fields of a station, no other; `evses` is replaced as a whole.
+
+    Raises: NotThere; Refusal as `create_station`.
+    """
+    former = await stations.lock_config(connection, station_id)
+    if former is None:
+        raise NotThere(f"There is no station {station_id}.")
+    config = await _merged(connection, former, values, length_min)
+    await _write(connection, config, values, replace=True)
+
+
+async def retire_station(connection: AsyncConnection, station_id: str, now: datetime) -> None:
+    """Retire a station: the gateways refuse it from now on. Raises: NotThere."""
+    if not await stations.retire_station(connection, station_id, now):
+        raise NotThere(f"There is no station {station_id}.")
+    await stations.notify_station(connection, station_id)
+
+
+async def create_token(
+    connection: AsyncConnection, uid: str, values: Mapping[str, Any], *, replacing: bool = False
+) -> bool:
+    """A new badge, or with `replacing` whatever stands under its uid; True when it was created.
+
+    `values` takes the fields of `TokenConfig` but uid. Raises: AlreadyThere; Refusal.
+    """
+    former = await tokens.lock_config(connection, uid)
+    config = TokenConfig(
+        uid=uid,
+        client_id=await sites.operator_client_id(connection),
+        type="ISO14443",
+        status="accepted",
+        group_uid=None,
+        valid_until=None,
+        site_ids=None,
+    )
+    config = replace(config, **await _token_values(connection, values))
+    if await tokens.write_config(connection, config, replace=replacing) is None:
+        raise AlreadyThere(f"Badge {uid} exists already.", "uid")
+    await tokens.notify_token(connection, uid)
+    return former is None
+
+
+async def change_token(connection: AsyncConnection, uid: str, values: Mapping[str, Any]) -> None:
+    """Change the named fields of a badge, no other. Raises: NotThere; Refusal."""
+    former = await tokens.lock_config(connection, uid)
+    if former is None:
+        raise NotThere(f"There is no badge {uid}.")
+    config = replace(former, **await _token_values(connection, values))
+    await tokens.write_config(connection, config, replace=True)
+    await tokens.notify_token(connection, uid)
+
+
+async def retire_token(connection: AsyncConnection, uid: str, now: datetime) -> None:
+    """Retire a badge: unknown from now on. Raises: NotThere."""
+    if not await tokens.retire_token(connection, uid, now):
+        raise NotThere(f"There is no badge {uid}.")
+    await tokens.notify_token(connection, uid)
+
+
+async def _new_config(connection: AsyncConnection, station_id: str) -> StationConfig:
+    return StationConfig(
+        id=station_id,
+        client_id=await sites.operator_client_id(connection),
+        site_id=None,
+        protocol=None,
+        security_profile=0,
+        password_hash=None,
+        boot_status="accepted",
+        auto_configure=True,
+        public=False,
+        ping_interval_s=None,
+        compression=False,
+        vendor=None,
+        model=None,
+        serial=None,
+        static={},
+    )
+
+
+async def _merged(
+    connection: AsyncConnection, base: StationConfig, values: Mapping[str, Any], length_min: int
+) -> StationConfig:
+    """The configuration with the named values in it, its client and password hash found."""
+    named = {k: v for k, v in values.items() if k not in ("password", "evses", "password_hash")}
+    if "site_id" in named:
+        named["client_id"] = await _client_of(connection, named["site_id"])
+    if "password" in values:
+        password = values["password"]
+        named["password_hash"] = await _hashed(password, length_min)
+        if password is not None and base.security_profile == 0:
+            named.setdefault("security_profile", 1)
+    if values.get("password_hash") is not None:  # one that we generated ourselves
+        named["password_hash"] = values["password_hash"]
+        named.setdefault("security_profile", max(base.security_profile, 1))
+    config = replace(base, **named)
+    if config.security_profile in (1, 2) and config.password_hash is None:
+        raise Refusal(
+            f"Security profile {config.security_profile} needs a password: set one, "
+            "or lower the profile to 0.",
+            "password",
+        )
+    return config
+
+
+async def _client_of(connection: AsyncConnection, site_id: str | None) -> int:
+    if site_id is None:
+        return await sites.operator_client_id(connection)
+    client_id = await sites.client_of_site(connection, site_id)
+    if client_id is None:
+        raise Refusal(f"There is no site {site_id}.", "site_id")
+    return client_id
+
+
+async def _hashed(password: str | None, length_min: int) -> str | None:
+    if password is None:
+        return None
+    try:
+        passwords.check_policy(password, length_min)
+    except passwords.PasswordRefused as refusal:
+        text = str(refusal)
+        raise Refusal(text[0].upper() + text[1:] + ".", "password") from None
+    return await asyncio.to_thread(passwords.hash_chosen, password)
+
+
+async def _write(
+    connection: AsyncConnection,
+    config: StationConfig,
+    values: Mapping[str, Any],
+    *,
+    replace: bool,
+) -> bool:
+    station_key = await stations.write_config(connection, config, replace=replace)
+    if station_key is None:
+        return False
+    evses = values.get("evses")
+    if evses is not None:
+        await stations.delete_other_evses(connection, station_key, evses)
+        await stations.delete_other_connectors(connection, station_key, evses)
+        await stations.write_evses(connection, station_key, evses)
+        await stations.write_connectors(connection, station_key, evses)
+    await stations.notify_station(connection, config.id)
+    return True
+
+
+async def _token_values(connection: AsyncConnection, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values, checked against the database."""
+    named = dict(values)
+    if named.get("site_ids") is not None:
+        named["site_ids"] = list(dict.fromkeys(named["site_ids"]))
+        unknown = await sites.unknown_sites(connection, named["site_ids"])
+        if unknown:
+            raise Refusal(f"There is no site {unknown[0]}.", "site_ids")
+    if "client_id" in named:
+        if named["client_id"] is None:
+            named["client_id"] = await sites.operator_client_id(connection)
+        elif await sites.get_client(connection, named["client_id"]) is None:
+            raise Refusal(f"There is no client {named['client_id']}.", "client_id")
+    return named

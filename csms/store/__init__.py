@@ -1,0 +1,10 @@
+"""The SQL of csms: one statement, one named function, literal text; the caller owns the
+transaction.
+
+- recording: what the recorder writes; sessions, journal, desk: what people read of it and settle;
+- stations, sites, tokens, quirks, keys: what people write and the gateway reads;
+- paging: cursors of lists.
+
+Lists are planned anew at every call (`prepare=False`): their filters are optional, and a generic
+plan could neither choose the index nor prune partitions.
+"""

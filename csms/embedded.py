@@ -107,9 +107,18 @@ class EmbeddedServer:
             "", host=str(self.socket_dir), dbname=database, user=user, connect_timeout=10
         )
 
+    def pid(self) -> int | None:
+        """Process id of the server's first process; None when it is dead."""
+        try:
+            pid = int((self.directory / "data" / "postmaster.pid").read_text().split("\n")[0])
+        except (OSError, ValueError):
+            return None
+        # The id may have been given to some other process since.
+        return pid if str(self.directory / "data") in command_line_of(pid) else None
+
     # Joining and leaving.
 
-    def join(self, timeout_s: float = 60.0) -> None:
+    def join(self, timeout_s: float = 120.0) -> None:
         """Become a user of the server; start it when it does not run.
 
         Raises: EmbeddedServerError.
@@ -124,7 +133,7 @@ class EmbeddedServer:
                 self._release_use()
                 raise
 
-    def ensure_running(self, timeout_s: float = 60.0) -> None:
+    def ensure_running(self, timeout_s: float = 120.0) -> None:
         """Start the server again when it has died. For users that have joined.
 
         Raises: EmbeddedServerError.
@@ -205,6 +214,15 @@ class EmbeddedServer:
 
     def _bring_up(self, timeout_s: float) -> None:
         """Returns when the server accepts connections and holds our roles and database."""
+        try:
+            self._bring_to_accept(timeout_s)
+            self._provide_roles_and_database()
+        except OSError as error:
+            raise self._error(f"{error.strerror}: {error.filename}") from error
+        except psycopg.Error as error:
+            raise self._error(str(error)) from error
+
+    def _bring_to_accept(self, timeout_s: float) -> None:
         begun = time.monotonic()
         while not self._accepts():
             waited_s = time.monotonic() - begun
@@ -217,10 +235,9 @@ class EmbeddedServer:
                     continue
             finally:
                 os.close(lock)
-            if waited_s > _LEFTOVER_PATIENCE_S and self._postmaster() is None:
+            if waited_s > _LEFTOVER_PATIENCE_S and self.pid() is None:
                 self._end_leftovers()
             time.sleep(_POLL_S)
-        self._provide_roles_and_database()
 
     def _accepts(self) -> bool:
         """Whether a connection can be made; waits out a recovery under way."""
@@ -268,12 +285,9 @@ class EmbeddedServer:
     def _create_cluster(self) -> None:
         """initdb beside its final place, then one rename: a half-made cluster is never used."""
         fresh = self.directory / "data.new"
-        try:
-            shutil.rmtree(fresh, ignore_errors=True)
-            fresh.mkdir(mode=0o700)
-            self._give_away(fresh)
-        except OSError as error:
-            raise self._error(f"{error.strerror}: {error.filename}") from error
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(mode=0o700)
+        self._give_away(fresh)
         command = [str(tool("initdb")), "-D", str(fresh), "-U", SUPERUSER, "--encoding=UTF8"]
         # Trust is for those who can reach the socket: its directory has mode 0700, and there is no
         # other way in. A password kept in a file beside it would protect nothing more.
@@ -302,8 +316,6 @@ class EmbeddedServer:
                 os.chown(path, account.uid, account.gid)
         except FileExistsError:
             pass
-        except OSError as error:
-            raise self._error(f"{error.strerror}: {path}") from error
         # In /tmp somebody else may have made it first, to stand between us and the server.
         found = path.lstat()
         owner_uid = os.geteuid() if account is None else account.uid
@@ -329,7 +341,7 @@ class EmbeddedServer:
 
     def _stop(self, timeout_s: float) -> None:
         """Clean and fast: open transactions are rolled back, a checkpoint is written."""
-        pid = self._postmaster()
+        pid = self.pid()
         lock = self._open_lock("server.lock")
         try:
             deadline = time.monotonic() + timeout_s
@@ -346,25 +358,14 @@ class EmbeddedServer:
             os.close(lock)
         log.info("embedded PostgreSQL stopped in %s", self.directory)
 
-    def _postmaster(self) -> int | None:
-        """Process id of the server's first process; None when it is dead."""
-        try:
-            pid = int((self.directory / "data" / "postmaster.pid").read_text().split("\n")[0])
-        except (OSError, ValueError):
-            return None
-        # The id may have been given to some other process since.
-        return pid if str(self.directory / "data") in command_line_of(pid) else None
-
     def _end_leftovers(self) -> None:
         """Children of a killed server that still run a query end now, as after a crash."""
         data = (self.directory / "data").resolve()
         for entry in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
-                if (
-                    (entry / "cwd").resolve() == data
-                    and command_line_of(int(entry.name))[:1] != []
-                    and command_line_of(int(entry.name))[0].startswith("postgres:")
-                ):
+                # A server process names itself so, and works in the cluster's directory.
+                words = command_line_of(int(entry.name))
+                if words and words[0].startswith("postgres:") and (entry / "cwd").resolve() == data:
                     os.kill(int(entry.name), signal.SIGQUIT)
 
     # Running and explaining.

@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from psycopg_pool import AsyncConnectionPool
 
 from csms.config import SettingError, Settings
 from csms.embedded import APP, OWNER, EmbeddedServer
@@ -98,6 +98,10 @@ async def open_pool(database: Database, settings: Settings) -> AsyncIterator[Asy
 
     Raises: SettingError when the database cannot be reached at the start.
     """
+    try:
+        await (await connect(database)).close()  # told at once, where the pool would try again
+    except psycopg.OperationalError as error:
+        raise SettingError(f"The database cannot be reached: {error}") from error
     pool = AsyncConnectionPool(
         _conninfo(database, owner=False, application_name=f"time2plug {settings.node}"),
         kwargs={"autocommit": True},
@@ -111,24 +115,8 @@ async def open_pool(database: Database, settings: Settings) -> AsyncIterator[Asy
         open=False,
         name=settings.node,
     )
-    try:
-        await pool.open(wait=True, timeout=_CONNECT_TIMEOUT_S)
-    except PoolTimeout as error:
-        await pool.close()
-        raise SettingError(f"The database cannot be reached: {await _why(database)}") from error
-    try:
+    async with pool:
         yield pool
-    finally:
-        await pool.close()
-
-
-async def _why(database: Database) -> str:
-    """What a fresh attempt to connect says."""
-    try:
-        await (await connect(database)).close()
-    except psycopg.OperationalError as error:
-        return str(error)
-    return f"it took more than {_CONNECT_TIMEOUT_S} s"
 
 
 @asynccontextmanager
@@ -208,7 +196,10 @@ async def migrate(database: Database, folders: Sequence[Traversable] | None = No
                     await _run_script(connection, text)
                 await connection.execute("INSERT INTO schema_views VALUES (%s)", [views_sha256])
         for text in _texts(folders, "after.sql"):
-            await _run_script(connection, text)
+            with suppress(
+                psycopg.errors.LockNotAvailable
+            ):  # a backup reads; maintenance will do it
+                await _run_script(connection, text)
     return [migration.name for migration in pending]
 
 

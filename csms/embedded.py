@@ -116,6 +116,12 @@ class EmbeddedServer:
         # The id may have been given to some other process since.
         return pid if str(self.directory / "data") in command_line_of(pid) else None
 
+    def kill(self) -> None:
+        """SIGKILL to the server, as the system does when memory is short; for tests of recovery."""
+        pid = self.pid()
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
     # Joining and leaving.
 
     def join(self, timeout_s: float = 120.0) -> None:

@@ -334,9 +334,10 @@ CREATE TABLE node (
 );
 
 -- Partitions. A month of table "t" is "t_2026_11"; rows that the default partition already holds
--- for it move in the same transaction.
+-- for it move in the same transaction. Whoever waits for the table's lock makes every writer behind
+-- it wait too, and a backup reads for long: so both functions give up after two seconds.
 CREATE FUNCTION ensure_month(parent text, month date) RETURNS boolean
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '2s' AS $$
 DECLARE
     child text := parent || to_char(month, '_YYYY_MM');
     bound text := CASE parent WHEN 'meter_reading' THEN 'stated_at'
@@ -370,7 +371,7 @@ END $$;
 -- Drops the journal's months that end at or before the moment, and such rows of the default
 -- partition; returns what was dropped.
 CREATE FUNCTION drop_journal_before(moment timestamptz) RETURNS SETOF text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT SET lock_timeout = '2s' AS $$
 DECLARE
     child text;
 BEGIN

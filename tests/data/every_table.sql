@@ -1,0 +1,43 @@
+-- One row or more in every table of csms, written with the rights of the application's role.
+-- For tests of upgrades, backups and grants; the sums in them count on these values.
+INSERT INTO client (name) VALUES ('Copropriété des Tilleuls');
+INSERT INTO site (id, client_id, name)
+    SELECT 'tilleuls', id, 'Parking B1' FROM client WHERE NOT is_operator;
+INSERT INTO station (id, client_id, site_id, protocol)
+    SELECT 'CP-1', id, 'tilleuls', 'ocpp1.6' FROM client WHERE NOT is_operator;
+INSERT INTO evse (station_key, evse_id) SELECT station_key, 1 FROM station;
+INSERT INTO connector (station_key, evse_id, connector_id) SELECT station_key, 1, 1 FROM station;
+INSERT INTO station_connection
+        (station_key, node, generation, protocol, remote_address, connected_at, last_seen_at)
+    SELECT station_key, 'node-1', 1, 'ocpp1.6', '192.0.2.7', now(), now() FROM station;
+INSERT INTO token (uid_key, uid) VALUES ('04ab', '04AB');
+INSERT INTO unknown_token (uid_key, uid, station_key, first_seen_at, last_seen_at)
+    SELECT 'ffff', 'FFFF', station_key, now(), now() FROM station;
+INSERT INTO session (id, client_id, station_key, start_key, transaction_id, authorization_status,
+        state, started_at, ended_at, energy_wh, token_uid)
+    SELECT nextval('session_block_seq') * 1000, client_id, station_key, 'k1', '1', 'accepted',
+           'ended', '2026-10-01 08:00Z', '2026-10-01 10:00Z', 7400, '04AB' FROM station;
+INSERT INTO session_event (session_id, received_at, kind, frame)
+    SELECT id, ended_at, 'ended', '[2,"1","StopTransaction",{}]' FROM session;
+INSERT INTO meter_profile (key, measurands, phases, units, contexts, locations)
+    VALUES ('p', '{Energy.Active.Import.Register,Voltage}', '{"",L1}', '{Wh,V}', '{"",""}', '{"",""}');
+INSERT INTO meter_reading (station_key, stated_at, digest, at, received_at, profile_id, samples, texts)
+    SELECT station_key, now(), 1, now(), now(), p.id, '{1234.5,NaN}', '{"1": "n/a"}'
+      FROM station, meter_profile p;
+INSERT INTO evse_status (station_key, at, received_at, evse_id, status)
+    SELECT station_key, now(), now(), 1, 'available' FROM station;
+INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id, frame, answer)
+    SELECT now(), station_key, 'in', 'ocpp1.6', 'Heartbeat', '1', '[2,"1","Heartbeat",{}]', '[3,"1",{}]'
+      FROM station;
+INSERT INTO station_event (station_key, received_at, kind, content)
+    SELECT station_key, now(), 'boot', '{"reason": "PowerUp"}' FROM station;
+INSERT INTO deviation (station_key, kind, subject, sample, first_seen_at, last_seen_at)
+    SELECT station_key, 'number as text', 'MeterValues.value', '"1"', now(), now() FROM station;
+INSERT INTO quirk (vendor, correction, decided_on, reason)
+    VALUES ('Acme', 'wh_is_kwh', '2026-01-01', 'seen in the field');
+INSERT INTO reconciliation (station_key, received_at, reason, frame, digest)
+    SELECT station_key, now(), 'unknown transaction', '[2,"9","StopTransaction",{}]', 9 FROM station;
+INSERT INTO refused_connection (identity, reason, remote_address, first_seen_at, last_seen_at)
+    VALUES ('CP-9', 'unknown', '192.0.2.9', now(), now());
+INSERT INTO api_key (name, role, key_sha256) VALUES ('test', 'operator', '\x00');
+INSERT INTO node (name, started_at, seen_at) VALUES ('node-1', now(), now());

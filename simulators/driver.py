@@ -1,0 +1,310 @@
+"""Drives a station over a websocket with the `ocpp` package's client side.
+
+A driver connects (and reconnects, waiting longer each time), sends what the station wants to say,
+one call at a time, sends transaction messages again until they are answered, and lets the station
+answer the central system's calls. The station's time comes from `clock`, so a scenario can press
+an evening into seconds.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import random
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from ssl import SSLContext
+from typing import Any
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.headers import build_authorization_basic
+
+from simulators import commands
+from simulators.model import OCPP16, OCPP201, Message
+from simulators.station import Station
+
+# The package logs every frame, and every refusal as an error; a simulator provokes refusals.
+_WIRE_LOGGER = logging.getLogger("simulators.wire")
+_WIRE_LOGGER.setLevel(logging.CRITICAL)
+
+# The package carries no types.
+_charge_point: Any = import_module("ocpp.charge_point")
+_OCPPError: Any = import_module("ocpp.exceptions").OCPPError
+_VERSIONS: dict[str, Any] = {
+    OCPP16: import_module("ocpp.v16"),
+    OCPP201: import_module("ocpp.v201"),
+}
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DriverConfig:
+    """How a driver behaves towards the central system at `url` (without the identity)."""
+
+    url: str
+    password: str | None = None  # HTTP basic authentication, the identity is the user
+    ssl: SSLContext | None = None  # None with wss: the system's certificates
+    call_timeout_s: float = 30.0
+    backoff_min_s: float = 0.2
+    backoff_max_s: float = 30.0
+    resend_same_id: bool = True  # an unanswered message keeps its id when sent again
+    heartbeats: bool = True
+    offer_subprotocol: bool = True
+    validate: bool = True  # by the package's schemas, where the station's faults allow it
+
+
+class Driver:
+    """One station on the wire. `run` until cancelled or `close`."""
+
+    def __init__(
+        self, station: Station, config: DriverConfig, clock: Callable[[], datetime] = utc_now
+    ) -> None:
+        self.station = station
+        self.config = config
+        self.clock = clock
+        self.connections = 0
+        self.refused_handshakes = 0
+        self.resent = 0
+        self.errors: list[str] = []
+        self._wake = asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._wanted = asyncio.Event()  # set: the link is wanted
+        self._wanted.set()
+        self._closing = False
+        self._socket: ClientConnection | None = None
+        self._restart: asyncio.Future[None] | None = None
+        self._numbers = 0
+        self._run_id = f"{random.getrandbits(40):010x}"
+        station.notify = self._wake.set
+
+    async def run(self) -> None:
+        """Connect and serve the station until `close`."""
+        failures = 0
+        while not self._closing:
+            await self._wanted.wait()
+            if self._closing:
+                return
+            try:
+                await self._serve()
+                failures = 0
+            except (OSError, InvalidHandshake, TimeoutError) as error:
+                failures += 1
+                self.refused_handshakes += isinstance(error, InvalidHandshake)
+                self._note(error)
+            except ConnectionClosed:
+                failures = 0
+            await self._notify()
+            if not self._closing and self._wanted.is_set():
+                longest = min(self.config.backoff_max_s, self.config.backoff_min_s * 2**failures)
+                await asyncio.sleep(random.uniform(longest / 2, longest))
+
+    async def settled(self, timeout_s: float | None = None) -> None:
+        """Wait until everything the station had to say is answered.
+
+        Raises: TimeoutError.
+        """
+        await self.until(lambda: self.station.accepted and not self.station.unanswered, timeout_s)
+
+    async def until(self, condition: Callable[[], bool], timeout_s: float | None = None) -> None:
+        """Wait until `condition` holds, looked at after every answer and change of the link.
+
+        Raises: TimeoutError.
+        """
+        async with asyncio.timeout(timeout_s), self._changed:
+            await self._changed.wait_for(condition)
+
+    def cut(self) -> None:
+        """The network is gone, without a word, and stays away until `restore`."""
+        self._wanted.clear()
+        self.drop()
+
+    def drop(self) -> None:
+        """The connection breaks; the driver is free to connect again at once."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    def reboot(self, *, keep_sessions: bool = True, reason: str = "PowerUp") -> None:
+        """The station goes off and on again, and the connection with it."""
+        self.station.reboot(self.clock(), keep_sessions=keep_sessions, reason=reason)
+        self.drop()
+
+    def restore(self) -> None:
+        """The network is back."""
+        self._wanted.set()
+
+    async def close(self) -> None:
+        """End by the book. `run` returns soon after."""
+        self._closing = True
+        self._wanted.set()
+        self._wake.set()
+        if self._socket is not None:
+            await self._socket.close()
+
+    # ---- the link
+
+    async def _serve(self) -> None:
+        """One connection from its opening to its end.
+
+        Raises: OSError, InvalidHandshake, TimeoutError while connecting; ConnectionClosed.
+        """
+        async with self._connect() as socket:
+            self._socket = socket
+            self.connections += 1
+            client = self._client(socket)
+            self.station.connected()
+            await self._notify()
+            tasks = {
+                asyncio.ensure_future(client.start()),
+                asyncio.ensure_future(self._send_all(client)),
+                asyncio.ensure_future(self._heartbeat()),
+            }
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    task.result()
+            finally:
+                self._socket = None
+                self.station.disconnected()
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _connect(self) -> connect:
+        config, identity = self.config, self.station.config.identity
+        protocol: Any = self.station.config.protocol
+        headers = {}
+        if config.password is not None:
+            headers["Authorization"] = build_authorization_basic(identity, config.password)
+        return connect(
+            f"{config.url.rstrip('/')}/{quote(identity, safe='')}",
+            subprotocols=[protocol] if config.offer_subprotocol else None,
+            additional_headers=headers,
+            compression=None,
+            ssl=config.ssl,
+            open_timeout=config.call_timeout_s,
+            ping_interval=None,
+            close_timeout=1,
+            proxy=None,
+        )
+
+    def _client(self, socket: ClientConnection) -> Any:
+        """A ChargePoint of the package whose handlers ask our station."""
+        version = _VERSIONS[self.station.config.protocol]
+        client = version.ChargePoint(
+            self.station.config.identity,
+            socket,
+            response_timeout=self.config.call_timeout_s,
+            logger=_WIRE_LOGGER,
+        )
+        client.route_map = {
+            action: self._route(action, getattr(version.call_result, action))
+            for action in commands.known_actions(self.station)
+        }
+        return client
+
+    def _route(self, action: str, result_class: Any) -> dict[str, Any]:
+        """The package's route of one action: answer first, take effect after the answer is out."""
+        waiting: list[commands.Answer] = []
+
+        async def on_action(**payload: Any) -> Any:
+            answer = commands.answer(
+                self.station, action, _charge_point.snake_to_camel_case(payload)
+            )
+            assert answer is not None
+            waiting.append(answer)
+            return result_class(**_charge_point.camel_to_snake_case(answer.response))
+
+        def after_action(**payload: Any) -> None:
+            answer = waiting.pop()
+            if answer.effect is not None:
+                answer.effect(self.clock())
+            if answer.reset and self._socket is not None:
+                self._restart = asyncio.ensure_future(self._socket.close())
+
+        return {"_on_action": on_action, "_after_action": after_action}
+
+    async def _heartbeat(self) -> None:
+        """Say something at the interval that the central system asked for."""
+        while True:
+            await asyncio.sleep(max(1, self.station.interval_s))
+            if not self.station.accepted and not self.station.unanswered:
+                self.station.tell_boot()  # on hold: ask again
+            elif self.station.accepted and self.config.heartbeats:
+                self.station.heartbeat()
+
+    async def _send_all(self, client: Any) -> None:
+        """Send what the station has to say, one call at a time, until the connection ends."""
+        while True:
+            self._wake.clear()
+            message = self.station.next_message()
+            if message is None:
+                await self._wake.wait()
+                continue
+            await self._send(client, message)
+            await self._notify()
+
+    async def _send(self, client: Any, message: Message) -> None:
+        """One attempt at one message. A time-out leaves it where it is."""
+        station = self.station
+        if message.attempts:
+            self.resent += 1
+        if message.message_id is None or not self.config.resend_same_id:
+            self._numbers += 1
+            message.message_id = f"{self._run_id}-{self._numbers}"
+        message.attempts += 1
+        payload = station.wire(message)
+        calls = _VERSIONS[station.config.protocol].call
+        request = getattr(calls, message.action)(**_charge_point.camel_to_snake_case(payload))
+        if message.twice and message.attempts == 1:
+            frame = [2, message.message_id, message.action, payload]
+            await client._connection.send(json.dumps(frame, separators=(",", ":")))
+        try:
+            response = await client.call(
+                request,
+                suppress=False,
+                unique_id=message.message_id,
+                skip_schema_validation=not self.config.validate or station.faults.break_schema,
+            )
+        except TimeoutError as error:
+            if not message.durable:
+                station.refused(message)
+            self._note(error)
+        except _OCPPError as error:
+            station.refused(message)
+            self._note(error)
+            await asyncio.sleep(self.config.backoff_min_s)
+        else:
+            station.answered(
+                message,
+                _charge_point.snake_to_camel_case(_charge_point.serialize_as_dict(response)),
+                self.clock(),
+            )
+
+    def _note(self, error: Exception) -> None:
+        """Keep the last errors for those who look."""
+        self.errors.append(f"{type(error).__name__}: {error}"[:300])
+        del self.errors[:-20]
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+@contextlib.asynccontextmanager
+async def running(*drivers: Driver) -> AsyncIterator[tuple[Driver, ...]]:
+    """Run drivers for as long as the block lasts, then close them."""
+    tasks = [asyncio.ensure_future(driver.run()) for driver in drivers]
+    try:
+        yield drivers
+    finally:
+        await asyncio.gather(*(driver.close() for driver in drivers))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -5,6 +5,7 @@ once, so that a test pays for a copy and not for the migrations.
 """
 
 import asyncio
+import os
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -126,3 +127,31 @@ def free_ports(number: int) -> list[int]:
     finally:
         for opened in sockets:
             opened.close()
+
+
+# On a build machine (CI set) a skipped test is a failure, unless it needs the shared data folder:
+# everything else that a test may miss, the set-up should have installed.
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail") and "data" not in report.keywords:
+        _skipped.append(f"{report.nodeid}: {report.longreprtext}")
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    if report.skipped:
+        _skipped.append(f"{report.nodeid}: {report.longreprtext}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if _skipped and os.environ.get("CI"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _skipped and os.environ.get("CI"):
+        terminalreporter.section("skipped, which fails a build", red=True)
+        for line in _skipped:
+            terminalreporter.line(line)

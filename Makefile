@@ -1,0 +1,48 @@
+# Everything runs in .venv, made on first need; only python3 (3.11 or newer) and make must be there.
+#
+#   make demo [ARGS=--once]      the main job, end to end, then stay up until Ctrl-C
+#   make test [ARGS=...]         all tests; ARGS go to pytest
+#   make bench [ARGS='part']     all benchmarks, or one part; '--full' for the large sizes
+#   make chaos [ARGS=...]        the long crash test
+#   make lint                    format, rules, types, imports
+#   make clean                   remove .venv and caches; the data stays
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test bench chaos lint clean
+
+demo: $(STAMP)
+	@$(BIN)/time2plug demo $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest $(ARGS)
+
+bench: $(STAMP)
+	@$(BIN)/time2plug bench $(ARGS)
+
+chaos: $(STAMP)
+	@$(BIN)/python -m tests.chaos $(ARGS)
+
+lint: $(STAMP)
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Touched only when all of it went well; a change of what is to be installed runs it again.
+$(STAMP): constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (python3)." >&2; exit 1; }
+	@echo "Setting up $(VENV)..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[dev]' --constraint constraints.txt
+	@touch $@

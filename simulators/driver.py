@@ -1,4 +1,4 @@
-"""Drives a station over a websocket with the `ocpp` package's client side.
+"""Drives a station over a websocket.
 
 A driver connects (and reconnects, waiting longer each time), sends what the station wants to say,
 one call at a time, sends transaction messages again until they are answered, and lets the station
@@ -9,12 +9,10 @@ an evening into seconds.
 import asyncio
 import contextlib
 import json
-import logging
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib import import_module
 from ssl import SSLContext
 from typing import Any
 from urllib.parse import quote
@@ -24,20 +22,9 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.headers import build_authorization_basic
 
 from simulators import commands
-from simulators.model import OCPP16, OCPP201, Message
+from simulators.clients import CallRefused, Client, PackageClient, PlainClient
+from simulators.model import Message
 from simulators.station import Station
-
-# The package logs every frame, and every refusal as an error; a simulator provokes refusals.
-_WIRE_LOGGER = logging.getLogger("simulators.wire")
-_WIRE_LOGGER.setLevel(logging.CRITICAL)
-
-# The package carries no types.
-_charge_point: Any = import_module("ocpp.charge_point")
-_OCPPError: Any = import_module("ocpp.exceptions").OCPPError
-_VERSIONS: dict[str, Any] = {
-    OCPP16: import_module("ocpp.v16"),
-    OCPP201: import_module("ocpp.v201"),
-}
 
 
 def utc_now() -> datetime:
@@ -57,7 +44,12 @@ class DriverConfig:
     resend_same_id: bool = True  # an unanswered message keeps its id when sent again
     heartbeats: bool = True
     offer_subprotocol: bool = True
+    plain: bool = False  # frames without the package in between: faster, never validated
     validate: bool = True  # by the package's schemas, where the station's faults allow it
+
+    def with_password(self, password: str | None) -> "DriverConfig":
+        """The same, for a station with its own password."""
+        return replace(self, password=password)
 
 
 class Driver:
@@ -73,6 +65,7 @@ class Driver:
         self.refused_handshakes = 0
         self.resent = 0
         self.errors: list[str] = []
+        self.on_answer: Callable[[Message], None] = lambda message: None
         self._wake = asyncio.Event()
         self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()  # set: the link is wanted
@@ -157,11 +150,12 @@ class Driver:
         async with self._connect() as socket:
             self._socket = socket
             self.connections += 1
-            client = self._client(socket)
+            make = PlainClient if self.config.plain else PackageClient
+            client = make(self.station, socket, self.config.call_timeout_s, self._take_effect)
             self.station.connected()
             await self._notify()
             tasks = {
-                asyncio.ensure_future(client.start()),
+                asyncio.ensure_future(client.listen()),
                 asyncio.ensure_future(self._send_all(client)),
                 asyncio.ensure_future(self._heartbeat()),
             }
@@ -194,41 +188,12 @@ class Driver:
             proxy=None,
         )
 
-    def _client(self, socket: ClientConnection) -> Any:
-        """A ChargePoint of the package whose handlers ask our station."""
-        version = _VERSIONS[self.station.config.protocol]
-        client = version.ChargePoint(
-            self.station.config.identity,
-            socket,
-            response_timeout=self.config.call_timeout_s,
-            logger=_WIRE_LOGGER,
-        )
-        client.route_map = {
-            action: self._route(action, getattr(version.call_result, action))
-            for action in commands.known_actions(self.station)
-        }
-        return client
-
-    def _route(self, action: str, result_class: Any) -> dict[str, Any]:
-        """The package's route of one action: answer first, take effect after the answer is out."""
-        waiting: list[commands.Answer] = []
-
-        async def on_action(**payload: Any) -> Any:
-            answer = commands.answer(
-                self.station, action, _charge_point.snake_to_camel_case(payload)
-            )
-            assert answer is not None
-            waiting.append(answer)
-            return result_class(**_charge_point.camel_to_snake_case(answer.response))
-
-        def after_action(**payload: Any) -> None:
-            answer = waiting.pop()
-            if answer.effect is not None:
-                answer.effect(self.clock())
-            if answer.reset and self._socket is not None:
-                self._restart = asyncio.ensure_future(self._socket.close())
-
-        return {"_on_action": on_action, "_after_action": after_action}
+    def _take_effect(self, answer: commands.Answer) -> None:
+        """What a call of the central system does, once its answer is out."""
+        if answer.effect is not None:
+            answer.effect(self.clock())
+        if answer.reset and self._socket is not None:
+            self._restart = asyncio.ensure_future(self._socket.close())
 
     async def _heartbeat(self) -> None:
         """Say something at the interval that the central system asked for."""
@@ -239,7 +204,7 @@ class Driver:
             elif self.station.accepted and self.config.heartbeats:
                 self.station.heartbeat()
 
-    async def _send_all(self, client: Any) -> None:
+    async def _send_all(self, client: Client) -> None:
         """Send what the station has to say, one call at a time, until the connection ends."""
         while True:
             self._wake.clear()
@@ -250,7 +215,7 @@ class Driver:
             await self._send(client, message)
             await self._notify()
 
-    async def _send(self, client: Any, message: Message) -> None:
+    async def _send(self, client: Client, message: Message) -> None:
         """One attempt at one message. A time-out leaves it where it is."""
         station = self.station
         if message.attempts:
@@ -260,32 +225,31 @@ class Driver:
             message.message_id = f"{self._run_id}-{self._numbers}"
         message.attempts += 1
         payload = station.wire(message)
-        calls = _VERSIONS[station.config.protocol].call
-        request = getattr(calls, message.action)(**_charge_point.camel_to_snake_case(payload))
         if message.twice and message.attempts == 1:
             frame = [2, message.message_id, message.action, payload]
-            await client._connection.send(json.dumps(frame, separators=(",", ":")))
+            assert self._socket is not None
+            await self._socket.send(json.dumps(frame, separators=(",", ":")))
+        validate = self.config.validate and not station.faults.break_schema
         try:
-            response = await client.call(
-                request,
-                suppress=False,
-                unique_id=message.message_id,
-                skip_schema_validation=not self.config.validate or station.faults.break_schema,
+            response = await client.ask(
+                message.message_id, message.action, payload, validate=validate
             )
         except TimeoutError as error:
             if not message.durable:
                 station.refused(message)
             self._note(error)
-        except _OCPPError as error:
+        except CallRefused as error:
             station.refused(message)
             self._note(error)
             await asyncio.sleep(self.config.backoff_min_s)
         else:
-            station.answered(
-                message,
-                _charge_point.snake_to_camel_case(_charge_point.serialize_as_dict(response)),
-                self.clock(),
-            )
+            try:
+                station.answered(message, response, self.clock())
+            except (KeyError, TypeError, ValueError) as error:
+                station.refused(message)
+                self._note(error)
+                return
+            self.on_answer(message)
 
     def _note(self, error: Exception) -> None:
         """Keep the last errors for those who look."""
@@ -307,4 +271,6 @@ async def running(*drivers: Driver) -> AsyncIterator[tuple[Driver, ...]]:
         await asyncio.gather(*(driver.close() for driver in drivers))
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for result in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(result, Exception):
+                raise result

@@ -13,7 +13,7 @@ station's own count of what flowed: the truth a test compares with the central s
 
 import uuid
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
@@ -231,6 +231,12 @@ class Station:
         """Boot again without having rebooted, as after TriggerMessage."""
         self._queue_boot()
 
+    def remember(self, messages: Iterable[Message], sessions: Iterable[Session]) -> None:
+        """Put what happened while nobody looked into the queue of transaction messages."""
+        self.sessions += sessions
+        for message in messages:
+            self._put(message)
+
     # ---- what it wants to say
 
     @property
@@ -270,18 +276,24 @@ class Station:
         return {**message.payload, "transactionId": number}
 
     def answered(self, message: Message, response: dict[str, Any], now: datetime) -> None:
-        """`response` came for `message`."""
-        self._remove(message)
+        """`response` came for `message`.
+
+        Raises: KeyError, TypeError or ValueError when it lacks what the station needs; then
+        nothing has changed.
+        """
         session = message.session
         if message.action == "BootNotification":
+            self._remove(message)
             self._boot_answered(response, now)
         if session is None:
+            self._remove(message)
             return
+        if message.starts and not self.is_201:
+            session.transaction_id = str(int(response["transactionId"]))
+        self._remove(message)
         session.told_wh = max(session.told_wh, message.energy_wh)
         if message.starts:
             session.start_answered = True
-            if not self.is_201:
-                session.transaction_id = str(response["transactionId"])
             info = response.get("idTokenInfo" if self.is_201 else "idTagInfo") or {}
             session.authorization = info.get("status")
         if message.ends:

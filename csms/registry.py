@@ -32,6 +32,40 @@ TOKEN_TYPES = (
     "NoAuthorization",
 )
 
+CONNECTOR_TYPES = (  # ConnectorEnumType of OCPP 2.0.1
+    "cCCS1",
+    "cCCS2",
+    "cG105",
+    "cTesla",
+    "cType1",
+    "cType2",
+    "s309-1P-16A",
+    "s309-1P-32A",
+    "s309-3P-16A",
+    "s309-3P-32A",
+    "sBS1361",
+    "sCEE-7-7",
+    "sType2",
+    "sType3",
+    "Other1PhMax16A",
+    "Other1PhOver16A",
+    "Other3Ph",
+    "Pan",
+    "wInductive",
+    "wResonant",
+    "Undetermined",
+    "Unknown",
+)
+_CONNECTOR_NAMES = {name.lower(): name for name in CONNECTOR_TYPES} | {
+    "ccs": "cCCS2",
+    "combo": "cCCS2",
+    "chademo": "cG105",
+    "ef": "sCEE-7-7",
+    "type1": "cType1",
+    "type2": "sType2",
+    "type3": "sType3",
+}
+
 
 class Refusal(Exception):
     """A change that cannot be made: `field` names what is wrong, None for the whole."""
@@ -67,6 +101,12 @@ def _check_name(text: str, what: str, field: str) -> None:
         raise Refusal(f"{what} has 1 to 255 characters.", field)
     if not text.isprintable() or text != text.strip():
         raise Refusal(f"{what} has printable characters only, and no space at its ends.", field)
+
+
+def connector_type(text: str) -> str | None:
+    """The OCPP 2.0.1 name of a connector type, from that name or a common one (type2, ef, ccs,
+    chademo), without case; None when there is no such type."""
+    return _CONNECTOR_NAMES.get(text.strip().lower().replace(" ", ""))
 
 
 async def create_station(

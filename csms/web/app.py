@@ -1,0 +1,127 @@
+"""The web application, put together."""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psycopg
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from psycopg_pool import AsyncConnectionPool
+from starlette.middleware import Middleware
+from starlette.staticfiles import StaticFiles
+
+from csms import db
+from csms.config import Settings
+from csms.web import (
+    desk_api,
+    docs,
+    observed_api,
+    pages,
+    problems,
+    sessions_api,
+    sites_api,
+    stations_api,
+    tokens_api,
+)
+from csms.web.guard import Guard
+
+Ready = Callable[[], Awaitable[dict[str, str]]]
+
+READY_TIMEOUT_S = 2.0
+_STATIC = Path(__file__).parent / "static"
+_DESCRIPTION = """The operator's view of stations, badges, sessions, frames and what needs a person.
+
+Every request carries `Authorization: Bearer <key>`; `time2plug key create --role operator` prints
+a key once.
+
+Lists are `{"items": [...], "next": cursor or null, "total": n}` and take `limit` and `cursor`, and
+`from` and `to` where time matters. Errors are problem details (RFC 9457). Times are RFC 3339; we
+answer in UTC. `PUT` creates or replaces, `PATCH` changes what is named, `DELETE` retires."""
+_TAGS = [
+    {"name": "Stations", "description": "Charge points: who may connect, and how they stand."},
+    {"name": "Clients and sites", "description": "Whose they are and where."},
+    {"name": "Badges", "description": "Who may charge."},
+    {"name": "Sessions", "description": "Who charged what, where and when."},
+    {"name": "Journal", "description": "Every frame of either side."},
+    {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
+    {"name": "Deviations and quirks", "description": "Stations that depart from OCPP."},
+]
+
+
+def create_app(
+    pool: AsyncConnectionPool, settings: Settings, *, ready: Ready | None = None
+) -> FastAPI:
+    """The application on an open pool.
+
+    `ready` adds the process's own conditions to /readyz: it returns what is not ready, by name,
+    with the reason; an empty dict is ready.
+    """
+    app = FastAPI(
+        title="Time2Plug Supervision",
+        version=_version(),
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        docs_url=None,
+        redoc_url=None,
+        middleware=[Middleware(Guard, pool=pool, body_bytes_max=settings.http_body_bytes_max)],
+    )
+    app.state.pool = pool
+    app.state.settings = settings
+    problems.install(app)
+    for part in (
+        stations_api,
+        sites_api,
+        tokens_api,
+        sessions_api,
+        desk_api,
+        observed_api,
+    ):
+        app.include_router(part.router, prefix="/api/v1")
+    app.include_router(pages.router)
+    app.include_router(docs.router)
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    _add_health(app, pool, ready)
+    return app
+
+
+def _add_health(app: FastAPI, pool: AsyncConnectionPool, ready: Ready | None) -> None:
+    @app.get("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:
+        """The process is alive."""
+        return {"status": "alive"}
+
+    @app.get("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:
+        """The database answers and is up to date, and so is the process; 503 says what is not."""
+        reasons = await database_reasons(pool)
+        if ready is not None:
+            reasons |= await ready()
+        status = "not ready" if reasons else "ready"
+        return JSONResponse({"status": status, "reasons": reasons}, 503 if reasons else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    async def metrics() -> Response:
+        """Prometheus metrics of this process."""
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def database_reasons(pool: AsyncConnectionPool) -> dict[str, str]:
+    """What keeps the database from being ready, by name; empty when it is."""
+    try:
+        async with pool.connection(timeout=READY_TIMEOUT_S) as connection:
+            await connection.execute("SELECT 1")
+            missing = await db.missing_migrations(connection)
+    except psycopg.Error:
+        return {"database": "it does not answer"}
+    if missing:
+        return {"migrations": "not applied: " + ", ".join(missing)}
+    return {}
+
+
+def _version() -> str:
+    try:
+        return version("time2plug")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,142 @@
+"""The front page: how things stand, in French or English, without a script."""
+
+from datetime import UTC, datetime
+from html import escape
+from zoneinfo import ZoneInfo
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from csms.store import observations
+from csms.web.guard import Pool
+
+router = APIRouter(include_in_schema=False)
+
+PARIS = ZoneInfo("Europe/Paris")
+
+_TEXTS = {
+    "fr": {
+        "title": "Time2Plug Supervision",
+        "lead": "L’état des bornes à cet instant.",
+        "stations": "Bornes connectées",
+        "active": "Sessions en cours",
+        "open": "À rapprocher",
+        "ended": "Sessions terminées ce mois-ci",
+        "energy": "Énergie délivrée ce mois-ci",
+        "of": "sur",
+        "as_of": "Au",
+        "docs": "Documentation de l’API",
+        "metrics": "Métriques",
+        "other": "English",
+        "months": "janvier février mars avril mai juin juillet août septembre octobre novembre "
+        "décembre",
+    },
+    "en": {
+        "title": "Time2Plug Supervision",
+        "lead": "How the charge points stand right now.",
+        "stations": "Stations connected",
+        "active": "Sessions in progress",
+        "open": "To reconcile",
+        "ended": "Sessions ended this month",
+        "energy": "Energy delivered this month",
+        "of": "of",
+        "as_of": "As of",
+        "docs": "API documentation",
+        "metrics": "Metrics",
+        "other": "Français",
+        "months": "January February March April May June July August September October November "
+        "December",
+    },
+}
+
+
+@router.get("/")
+async def front_page(request: Request, pool: Pool, lang: str | None = None) -> HTMLResponse:
+    """The front page in the language that is asked for."""
+    now = datetime.now(UTC)
+    start, end = month_bounds(now)
+    async with pool.connection() as connection:
+        overview = await observations.get_overview(connection, start, end)
+    language = choose_language(lang, request.headers.get("accept-language", ""))
+    return HTMLResponse(render(overview, now, language), headers={"Vary": "Accept-Language"})
+
+
+def choose_language(asked: str | None, accepted: str) -> str:
+    """fr or en: what is asked for, else the first of the two that the browser prefers, else fr."""
+    if asked in _TEXTS:
+        return asked
+    weighted = []
+    for part in accepted[:1_000].lower().split(","):
+        name, _, weight = part.strip().partition(";q=")
+        try:
+            quality = float(weight or 1)
+        except ValueError:
+            quality = 0.0
+        if name[:2] in _TEXTS and quality > 0:
+            weighted.append((quality, name[:2]))
+    return max(weighted, key=lambda pair: pair[0])[1] if weighted else "fr"
+
+
+def month_bounds(now: datetime) -> tuple[datetime, datetime]:
+    """Begin and end in UTC of the calendar month of Paris that `now` lies in."""
+    local = now.astimezone(PARIS)
+    start = datetime(local.year, local.month, 1, tzinfo=PARIS)
+    year, month = divmod(local.year * 12 + local.month, 12)
+    end = datetime(year, month + 1, 1, tzinfo=PARIS)
+    return start.astimezone(UTC), end.astimezone(UTC)
+
+
+def render(overview: observations.Overview, now: datetime, language: str) -> str:
+    """The page as HTML."""
+    text = {name: escape(value) for name, value in _TEXTS[language].items()}
+    other = "en" if language == "fr" else "fr"
+    figures = [
+        (
+            text["stations"],
+            f"{_number(overview.stations_connected, language)} "
+            f"<small>{text['of']} {_number(overview.stations, language)}</small>",
+        ),
+        (text["active"], _number(overview.sessions_active, language)),
+        (text["ended"], _number(overview.sessions_ended, language)),
+        (text["energy"], f"{_number(overview.energy_wh // 1000, language)} <small>kWh</small>"),
+        (text["open"], _number(overview.entries_open, language)),
+    ]
+    cards = "\n".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)
+    return f"""<!doctype html>
+<html lang="{language}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{text["title"]}</title>
+<link rel="stylesheet" href="/static/site.css">
+</head>
+<body>
+<header><h1>{text["title"]}</h1><p>{text["lead"]}</p></header>
+<main>
+<dl class="figures">
+{cards}
+</dl>
+<p class="moment">{text["as_of"]} {escape(_moment(now, language))}</p>
+</main>
+<footer><nav>
+<a href="/docs">{text["docs"]}</a>
+<a href="/metrics">{text["metrics"]}</a>
+<a href="/?lang={other}" hreflang="{other}" lang="{other}">{text["other"]}</a>
+</nav></footer>
+</body>
+</html>
+"""
+
+
+def _number(value: int, language: str) -> str:
+    """Grouped in thousands: by narrow no-break spaces in French."""
+    return f"{value:,}".replace(",", "\u202f") if language == "fr" else f"{value:,}"
+
+
+def _moment(now: datetime, language: str) -> str:
+    local = now.astimezone(PARIS)
+    month = _TEXTS[language]["months"].split()[local.month - 1]
+    if language == "fr":
+        day = "1er" if local.day == 1 else str(local.day)
+        return f"{day} {month} {local.year}, {local:%H:%M}"
+    return f"{local.day} {month} {local.year}, {local:%H:%M}"

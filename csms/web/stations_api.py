@@ -1,0 +1,187 @@
+"""Operations on stations: decided by people, reported and connected by themselves."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request, Response
+from psycopg import AsyncConnection
+
+from csms import registry
+from csms.db import transaction
+from csms.registry import NotThere, Refusal
+from csms.store import observations
+from csms.store import stations as store
+from csms.web.fields import CursorText, From, Limit, Name, PageOf, To
+from csms.web.guard import Operator, Pool
+from csms.web.listing import read_rows, shaped
+from csms.web.models import (
+    StationChange,
+    StationEventOut,
+    StationIn,
+    StationOut,
+    StationReplacement,
+)
+from csms.web.problems import documented
+
+router = APIRouter(tags=["Stations"])
+
+StationId = Annotated[Name, Path(description="OCPP identity: the last part of the station's URL.")]
+
+
+@router.get("/stations", summary="List stations", responses=documented())
+async def list_stations(
+    pool: Pool,
+    _: Operator,
+    site_id: Annotated[Name | None, Query(description="Only those of this site.")] = None,
+    connected: Annotated[bool | None, Query(description="Only those connected, or away.")] = None,
+    q: Annotated[Name | None, Query(description="Found in id, vendor, model, serial.")] = None,
+    limit: Limit = 100,
+    cursor: CursorText = None,
+) -> PageOf[StationOut]:
+    """Stations by id, with their connection and the status of every connector."""
+    page = await read_rows(
+        pool,
+        limit,
+        cursor,
+        (str,),
+        rows=lambda connection, count, after: store.list_stations(
+            connection, site_id=site_id, connected=connected, search=q, limit=count, cursor=after
+        ),
+        total=lambda connection: store.count_stations(
+            connection, site_id=site_id, connected=connected, search=q
+        ),
+        key=lambda row: (row.id,),
+    )
+    return shaped(page, StationOut)
+
+
+@router.post(
+    "/stations", summary="Create a station", status_code=201, responses=documented(409, 413)
+)
+async def create_station(
+    pool: Pool, _: Operator, request: Request, response: Response, body: StationIn
+) -> StationOut:
+    """Create a station; it may connect at once. 409 when it exists."""
+    async with transaction(pool) as connection:
+        await registry.create_station(
+            connection, body.id, body.named(), length_min=_length_min(request)
+        )
+        created = await _shown(connection, body.id)
+    response.headers["Location"] = str(request.url_for("get_station", station_id=body.id))
+    return created
+
+
+@router.get(
+    "/stations/{station_id:path}/events",
+    summary="Reports of a station",
+    responses=documented(404),
+)
+async def list_events(
+    pool: Pool,
+    _: Operator,
+    station_id: StationId,
+    kind: Annotated[Name | None, Query(description="boot, firmware, log, security, ...")] = None,
+    from_at: From = None,
+    to: To = None,
+    limit: Limit = 100,
+    cursor: CursorText = None,
+) -> PageOf[StationEventOut]:
+    """What the station reported beside sessions, newest first."""
+    async with pool.connection() as connection:
+        await _shown(connection, station_id)
+    page = await read_rows(
+        pool,
+        limit,
+        cursor,
+        (datetime, int),
+        rows=lambda connection, count, after: observations.list_events(
+            connection,
+            station_id,
+            kind=kind,
+            from_at=from_at,
+            to_at=to,
+            limit=count,
+            cursor=after,
+        ),
+        total=lambda connection: observations.count_events(
+            connection, station_id, kind=kind, from_at=from_at, to_at=to
+        ),
+        key=lambda row: (row.received_at, row.id),
+    )
+    return shaped(page, StationEventOut)
+
+
+@router.get("/stations/{station_id:path}", summary="A station", responses=documented(404))
+async def get_station(pool: Pool, _: Operator, station_id: StationId) -> StationOut:
+    """One station, with its connection and the status of every connector."""
+    async with pool.connection() as connection:
+        return await _shown(connection, station_id)
+
+
+@router.put(
+    "/stations/{station_id:path}",
+    summary="Create or replace a station",
+    responses={201: {"model": StationOut, "description": "Created"}, **documented(413)},
+)
+async def put_station(
+    pool: Pool,
+    _: Operator,
+    request: Request,
+    response: Response,
+    station_id: StationId,
+    body: StationReplacement,
+) -> StationOut:
+    """Create or replace a station; a retired one comes back.
+
+    What is absent takes its default. Two things stay unless they are named: the password, which
+    nobody can read back, and the EVSEs, which the station itself reports.
+    """
+    if body.id is not None and body.id != station_id:
+        raise Refusal("The id in the body is not the one in the address.", "id")
+    async with transaction(pool) as connection:
+        created = await registry.put_station(
+            connection, station_id, body.named(), length_min=_length_min(request)
+        )
+        shown = await _shown(connection, station_id)
+    response.status_code = 201 if created else 200
+    return shown
+
+
+@router.patch(
+    "/stations/{station_id:path}", summary="Change a station", responses=documented(404, 413)
+)
+async def change_station(
+    pool: Pool, _: Operator, request: Request, station_id: StationId, body: StationChange
+) -> StationOut:
+    """Change the members that are named, no others; null clears where null is allowed.
+    A connected station feels it at once."""
+    async with transaction(pool) as connection:
+        await registry.change_station(
+            connection, station_id, body.named(), length_min=_length_min(request)
+        )
+        return await _shown(connection, station_id)
+
+
+@router.delete(
+    "/stations/{station_id:path}",
+    summary="Retire a station",
+    status_code=204,
+    responses=documented(404),
+)
+async def retire_station(pool: Pool, _: Operator, station_id: StationId) -> None:
+    """Retire a station: refused from now on. Its sessions and its journal stay; PUT revives it."""
+    async with transaction(pool) as connection:
+        await registry.retire_station(connection, station_id, datetime.now(UTC))
+
+
+async def _shown(connection: AsyncConnection, station_id: str) -> StationOut:
+    """Raises: NotThere."""
+    station = await store.get_station(connection, station_id)
+    if station is None:
+        raise NotThere(f"There is no station {station_id}.")
+    return StationOut.model_validate(station)
+
+
+def _length_min(request: Request) -> int:
+    minimum: int = request.app.state.settings.password_length_min
+    return minimum

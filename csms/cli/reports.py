@@ -50,7 +50,9 @@ async def _collection(
     language: str,
 ) -> None:
     from csms import db
+    from csms.registry import NotThere
     from reporting import collection as reports
+    from reporting.summary import summary_text
 
     try:
         chosen = reports.Month.parse(month)
@@ -63,10 +65,13 @@ async def _collection(
         common.open_migrated(settings) as database,
         db.open_pool(database, settings) as pool,
     ):
-        written = await reports.write(
-            pool, chosen, None if to_stdout else path, format_=output_format, client=client
-        )
-    text = reports.summary_text(written, language)
+        try:
+            written = await reports.write(
+                pool, chosen, None if to_stdout else path, kind=output_format, client=client
+            )
+        except reports.UnknownClient as error:
+            raise NotThere(str(error)) from None
+    text = summary_text(written, language)
     typer.echo(text, err=to_stdout)
     if not to_stdout:
         if summary:

@@ -1,0 +1,80 @@
+"""SQL of reporting: one statement, one named function; the caller owns the transaction."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row, scalar_row
+
+FETCH_ROWS = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class CollectedSession:
+    """One row of the monthly collection; None is unknown."""
+
+    client: str
+    site_id: str | None
+    site_name: str | None
+    time_zone: str
+    station_id: str
+    evse_id: int | None
+    connector_id: int | None
+    evse_uid: str | None
+    token_uid: str | None
+    session_id: int
+    transaction_id: str
+    state: str
+    started_at: datetime
+    ended_at: datetime
+    meter_start_wh: Decimal | None
+    meter_stop_wh: Decimal | None
+    energy_wh: int | None
+    stop_reason: str | None
+    flags: list[str]
+
+
+async def stream_collection(
+    connection: AsyncConnection,
+    *,
+    from_at: datetime,
+    to_at: datetime,
+    client: str | None,
+    time_zone: str,
+) -> AsyncIterator[CollectedSession]:
+    """The sessions that ended in [from_at, to_at), of one client or of all, by end and id.
+
+    Runs through a server-side cursor, hence inside a transaction: a month never has to fit into
+    memory. `time_zone` is that of sessions without a site.
+    """
+    async with connection.cursor("collection", row_factory=class_row(CollectedSession)) as rows:
+        rows.itersize = FETCH_ROWS
+        await rows.execute(
+            """
+            SELECT client.name AS client, x.site_id, site.name AS site_name,
+                   coalesce(site.time_zone, %(time_zone)s) AS time_zone, s.id AS station_id,
+                   x.evse_id, x.connector_id, e.evse_uid, x.token_uid, x.id AS session_id,
+                   x.transaction_id, x.state, x.started_at, x.ended_at, x.meter_start_wh,
+                   x.meter_stop_wh, x.energy_wh, x.stop_reason, x.flags
+              FROM session x
+              JOIN station s USING (station_key)
+              JOIN client ON client.id = x.client_id
+              LEFT JOIN site ON site.id = x.site_id
+              LEFT JOIN evse e ON e.station_key = x.station_key AND e.evse_id = x.evse_id
+             WHERE x.ended_at >= %(from_at)s AND x.ended_at < %(to_at)s
+               AND (%(client)s::text IS NULL OR client.name = %(client)s)
+             ORDER BY x.ended_at, x.id
+            """,
+            {"from_at": from_at, "to_at": to_at, "client": client, "time_zone": time_zone},
+        )
+        async for row in rows:
+            yield row
+
+
+async def client_exists(connection: AsyncConnection, name: str) -> bool:
+    """Whether there is a client of this name."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute("SELECT EXISTS (SELECT FROM client WHERE name = %s)", (name,))
+        return bool(await rows.fetchone())

@@ -45,6 +45,8 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Migration:
+    """One file of `sql/`."""
+
     number: int
     name: str  # of the file
     text: str
@@ -161,6 +163,11 @@ async def try_advisory_lock(connection: AsyncConnection, name: str) -> bool:
     return bool(row and row[0])
 
 
+async def release_advisory_lock(connection: AsyncConnection, name: str) -> None:
+    """Give the lock back before the connection closes."""
+    await connection.execute("SELECT pg_advisory_unlock(%s)", [_lock_key(name)])
+
+
 # Migrations.
 
 
@@ -177,7 +184,8 @@ async def migrate(database: Database, folders: Sequence[Traversable] | None = No
     migrations = read_migrations(folders)
     views = _texts(folders, "views.sql")
     async with await connect(database, owner=True, application_name="migrate") as connection:
-        await _prepare(connection, database)
+        await _prepare(connection)
+        await prepare_roles(connection, database)
         await hold_advisory_lock(connection, "time2plug.migrate")
         await _create_bookkeeping(connection)
         pending = await _pending(connection, migrations)
@@ -251,8 +259,8 @@ async def _run_script(connection: AsyncConnection, text: str) -> None:
     await connection.execute(text.encode())
 
 
-async def _prepare(connection: AsyncConnection, database: Database) -> None:
-    """Server new enough, search path fixed, application's role there and ours to become."""
+async def _prepare(connection: AsyncConnection) -> None:
+    """Server new enough, search path fixed."""
     if connection.info.server_version < SERVER_VERSION_MIN:
         version = connection.info.server_version // 10_000
         raise MigrationError(f"PostgreSQL 15 or newer is needed; the server is version {version}")
@@ -261,6 +269,13 @@ async def _prepare(connection: AsyncConnection, database: Database) -> None:
     await connection.execute(
         "SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', false)"
     )
+
+
+async def prepare_roles(connection: AsyncConnection, database: Database) -> None:
+    """The application's role is there, and the login of app_url may become it.
+
+    Raises: MigrationError when the owner may not see to it.
+    """
     login = conninfo_to_dict(database.app_url).get("user") or connection.info.user
     cursor = await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APP])
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from csms.config import SettingError
 
 _FOLDERS = {16: "pginstall", 18: "pginstall18"}
+BUNDLED_VERSIONS = tuple(_FOLDERS)
 _SERVER_ACCOUNTS = ("postgres", "nobody")
 
 

@@ -118,6 +118,11 @@ class Driver:
         self._wanted.clear()
         self.drop()
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the network is away."""
+        return not self._wanted.is_set()
+
     def drop(self) -> None:
         """The connection breaks; the driver is free to connect again at once."""
         if self._socket is not None:
@@ -155,9 +160,9 @@ class Driver:
             self.station.connected()
             await self._notify()
             tasks = {
-                asyncio.ensure_future(client.listen()),
-                asyncio.ensure_future(self._send_all(client)),
-                asyncio.ensure_future(self._heartbeat()),
+                asyncio.create_task(client.listen()),
+                asyncio.create_task(self._send_all(client)),
+                asyncio.create_task(self._heartbeat()),
             }
             try:
                 done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -166,9 +171,7 @@ class Driver:
             finally:
                 self._socket = None
                 self.station.disconnected()
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                await _cancel(tasks)
 
     def _connect(self) -> connect:
         config, identity = self.config, self.station.config.identity
@@ -259,6 +262,15 @@ class Driver:
     async def _notify(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+    """Cancel until it works: the `asyncio.wait_for` under the package may swallow it once."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        done, tasks = await asyncio.wait(tasks, timeout=0.05)
+        await asyncio.gather(*done, return_exceptions=True)
 
 
 @contextlib.asynccontextmanager

@@ -1,0 +1,300 @@
+"""`time2plug simulate`: charge points against any central system.
+
+Exit code 0 when everything sent was answered, 1 when not, 2 for a wrong command line.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from simulators.driver import Driver
+
+app = typer.Typer(
+    help="Simulated charge points, for OCPP 1.6J and 2.0.1, against any central system.",
+    no_args_is_help=True,
+)
+console = Console(stderr=True)
+T = TypeVar("T")
+
+Url = Annotated[str, typer.Option(help="Central system; the identity is added to the path.")]
+Password = Annotated[
+    str | None,
+    typer.Option(
+        help="HTTP basic password; {id} stands for the identity.", envvar="T2P_SIM_PASSWORD"
+    ),
+]
+Protocol = Annotated[
+    str | None, typer.Option(help="ocpp1.6 or ocpp2.0.1; unset: every other station.")
+]
+Stations = Annotated[int, typer.Option(min=1, help="How many stations.")]
+DEFAULT_URL = "ws://127.0.0.1:9000/ocpp"
+PROTOCOLS = (None, "ocpp1.6", "ocpp2.0.1")
+
+
+def _check_protocol(protocol: str | None) -> None:
+    if protocol not in PROTOCOLS:
+        raise typer.BadParameter("the protocol is ocpp1.6 or ocpp2.0.1")
+
+
+def _with_progress(title: str, work: Callable[[Callable[[int, int], None]], Awaitable[T]]) -> T:
+    """Run a coroutine that tells its progress under a bar."""
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    with bar:
+        task = bar.add_task(title, total=None)
+
+        async def run() -> T:
+            return await work(lambda done, total: bar.update(task, completed=done, total=total))
+
+        return asyncio.run(run())
+
+
+def _table(title: str, rows: dict[str, object]) -> None:
+    table = Table(title=title, show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    Console().print(table)
+
+
+@app.command()
+def station(
+    identity: Annotated[str, typer.Argument(help="Identity of the charge point.")] = "SIM-0001",
+    url: Url = DEFAULT_URL,
+    password: Password = None,
+    protocol: Annotated[str, typer.Option(help="ocpp1.6 or ocpp2.0.1.")] = "ocpp1.6",
+    evses: Annotated[int, typer.Option(min=1, max=100, help="Number of EVSEs.")] = 1,
+    power_w: Annotated[int, typer.Option(min=1, help="Power while charging.")] = 7360,
+    badge: Annotated[str, typer.Option(help="Badge that starts the sessions.")] = "SIM-BADGE",
+    sessions: Annotated[int, typer.Option(min=0, help="Then end; 0: until Ctrl-C.")] = 0,
+    charge_s: Annotated[float, typer.Option(help="Length of a session.")] = 60.0,
+    pause_s: Annotated[float, typer.Option(help="Between sessions.")] = 10.0,
+    sample_s: Annotated[float, typer.Option(help="Between meter values.")] = 10.0,
+) -> None:
+    """One charge point in real time: charges, pauses, answers commands, until Ctrl-C."""
+    from simulators.driver import Driver, DriverConfig, utc_now
+    from simulators.model import StationConfig
+    from simulators.station import Station
+
+    _check_protocol(protocol)
+    config = StationConfig(identity=identity, protocol=protocol, evses=evses, power_w=power_w)
+    secret = None if password is None else password.replace("{id}", identity)
+    driver_config = DriverConfig(url=url, password=secret)
+
+    async def run() -> int:
+        driver = Driver(Station(config, utc_now()), driver_config)
+        return await _charge_on(driver, badge, sessions, charge_s, pause_s, sample_s)
+
+    try:
+        unanswered = asyncio.run(run())
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    raise typer.Exit(1 if unanswered else 0)
+
+
+@app.command()
+def fleet(
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            help="evening-peak, cut-network, reboot-mid-session, wrong-clock, retransmissions "
+            "or boot-storm."
+        ),
+    ],
+    url: Url = DEFAULT_URL,
+    password: Password = None,
+    protocol: Protocol = None,
+    stations: Stations = 20,
+    prefix: Annotated[str, typer.Option(help="Identities are PREFIX0001 and so on.")] = "SIM-",
+    seed: Annotated[int, typer.Option(help="Same seed, same evening.")] = 1,
+) -> None:
+    """Many charge points and one scenario; hours pass in seconds."""
+    from simulators.fleet import SCENARIOS, FleetOptions
+
+    _check_protocol(protocol)
+    if scenario not in SCENARIOS:
+        raise typer.BadParameter(f"the scenarios are {', '.join(SCENARIOS)}")
+    options = FleetOptions(
+        url=url, stations=stations, protocol=protocol, prefix=prefix, password=password, seed=seed
+    )
+    try:
+        report = _with_progress(scenario, lambda tell: SCENARIOS[scenario](options, tell))
+    except TimeoutError:
+        console.print(f"{url}: not everything was answered in {options.timeout_s:.0f} s")
+        raise typer.Exit(1) from None
+    _table(
+        scenario,
+        {
+            "stations": report.stations,
+            "sessions": len(report.sessions),
+            "acknowledged": report.acknowledged,
+            "energy, Wh": report.energy_wh,
+            "connections": report.connections,
+            "refused handshakes": report.refused_handshakes,
+            "messages sent again": report.resent,
+            "unanswered": report.unanswered,
+            "seconds": round(report.seconds, 2),
+        },
+    )
+    for error in report.errors:
+        console.print(error, markup=False)
+    raise typer.Exit(1 if report.unanswered or report.dropped else 0)
+
+
+@app.command()
+def replay(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="Sessions CSV (Trondheim format); absent: generated sessions."),
+    ] = None,
+    url: Url = DEFAULT_URL,
+    password: Password = None,
+    protocol: Protocol = None,
+    month: Annotated[
+        str | None, typer.Option(help="Only what ends in YYYY-MM, shifted there by whole weeks.")
+    ] = None,
+    as_recorded: Annotated[
+        bool, typer.Option(help="Keep the file's own times instead of shifting to the present.")
+    ] = False,
+    interval_min: Annotated[int, typer.Option(min=1, help="Between meter values.")] = 60,
+    connections: Annotated[int, typer.Option(min=1, help="At the same time, at most.")] = 50,
+    seed: Annotated[int, typer.Option(help="Of the generated sessions.")] = 1,
+) -> None:
+    """Past charging sessions, told by stations that were offline meanwhile.
+
+    The stations have to be known to the central system, or it must accept unknown ones.
+    """
+    from simulators.driver import DriverConfig
+    from simulators.replay import plan_stations
+    from simulators.replay import replay as run_replay
+    from simulators.sessions import SessionsFileError, read_csv
+    from simulators.shifting import shift_to_month, shift_to_recent
+    from simulators.synthetic import generate
+
+    _check_protocol(protocol)
+    try:
+        records = generate(seed) if file is None else read_csv(file)
+        plans = plan_stations(records, protocol)
+        if month is not None:
+            moved = shift_to_month(records, month)
+            console.print(f"{len(moved.records)} sessions in {month}, {moved.left_out} left out")
+            records = moved.records
+        elif not as_recorded:
+            records = shift_to_recent(records, datetime.now(UTC)).records
+    except (SessionsFileError, OSError, ValueError) as error:
+        raise typer.BadParameter(str(error)) from None
+    passwords = {
+        plan.station_id: password.replace("{id}", plan.station_id)
+        for plan in plans
+        if password is not None
+    }
+    result = _with_progress(
+        "replay",
+        lambda tell: run_replay(
+            records,
+            plans,
+            DriverConfig(url=url, plain=True, heartbeats=False),
+            interval_s=interval_min * 60,
+            connections_max=connections,
+            passwords=passwords,
+            progress=tell,
+        ),
+    )
+    _table(
+        "replay",
+        {
+            "stations": result.stations,
+            "sessions": len(result.told),
+            "energy, Wh": result.energy_wh,
+            "messages answered": result.answered,
+            "sessions not acknowledged": result.unacknowledged,
+            "seconds": round(result.seconds, 2),
+        },
+    )
+    for name, reason in result.failures.items():
+        console.print(f"{name}: {reason}", markup=False)
+    raise typer.Exit(1 if result.unacknowledged else 0)
+
+
+@app.command()
+def load(
+    url: Url = DEFAULT_URL,
+    password: Password = None,
+    stations: Stations = 100,
+    action: Annotated[
+        str, typer.Option(help="MeterValues, TransactionEvent, Heartbeat or BootNotification.")
+    ] = "MeterValues",
+    duration_s: Annotated[float, typer.Option(min=0, help="Length of the run.")] = 10.0,
+    rate: Annotated[
+        float | None, typer.Option(help="Messages a second in all; unset: as fast as answered.")
+    ] = None,
+    prefix: Annotated[str, typer.Option(help="Identities are PREFIX00000 and so on.")] = "LOAD",
+) -> None:
+    """As many messages as a central system answers; prints JSON."""
+    import uvloop
+
+    from simulators import load as generator
+
+    plan = generator.LoadPlan(
+        url=url,
+        stations=stations,
+        action=action,
+        protocol="ocpp2.0.1" if action == "TransactionEvent" else "ocpp1.6",
+        duration_s=duration_s,
+        rate_per_s=rate,
+        prefix=prefix,
+        password=password,
+    )
+    try:
+        generator.check(plan)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    generator.raise_file_limit()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        result = runner.run(generator.run(plan))
+    typer.echo(json.dumps(asdict(result)))
+    raise typer.Exit(0 if result.booted == stations and not result.unanswered else 1)
+
+
+async def _charge_on(
+    driver: "Driver", badge: str, sessions: int, charge_s: float, pause_s: float, sample_s: float
+) -> int:
+    """Charge again and again; returns how many messages were never answered."""
+    from simulators.driver import running
+
+    chosen = driver.station
+    done = 0
+    async with running(driver):
+        while not sessions or done < sessions:
+            evse_id = random.choice(list(chosen.evses))
+            if chosen.evses[evse_id].session is None and not chosen.evses[evse_id].inoperative:
+                chosen.plug_in(evse_id, driver.clock())
+                chosen.start(evse_id, badge, driver.clock())
+                console.print(f"{driver.clock():%H:%M:%S} EVSE {evse_id} charges")
+            until = driver.clock() + timedelta(seconds=charge_s)
+            while (now := driver.clock()) < until:
+                await asyncio.sleep(min(sample_s, (until - now).total_seconds()))
+                chosen.sample_all(driver.clock())
+            chosen.unplug(evse_id, driver.clock())
+            done += 1
+            told = [session for session in chosen.sessions if session.ended_at is not None]
+            energy_wh = sum(session.energy_wh or 0 for session in told)
+            console.print(f"{driver.clock():%H:%M:%S} {len(told)} sessions, {energy_wh} Wh")
+            await asyncio.sleep(pause_s)
+        await driver.settled(30)
+        return chosen.unanswered

@@ -18,7 +18,7 @@ from importlib.resources.abc import Traversable
 import psycopg
 from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from csms.config import SettingError, Settings
 from csms.embedded import APP, OWNER, EmbeddedServer
@@ -104,21 +104,40 @@ async def open_pool(database: Database, settings: Settings) -> AsyncIterator[Asy
         await (await connect(database)).close()  # told at once, where the pool would try again
     except psycopg.OperationalError as error:
         raise SettingError(f"The database cannot be reached: {error}") from error
+    knocking: set[asyncio.Task[None]] = set()
+
+    def knock(pool: AsyncConnectionPool) -> None:
+        if not knocking:
+            task = asyncio.create_task(_knock(pool))
+            knocking.add(task)
+            task.add_done_callback(knocking.discard)
+
     pool = AsyncConnectionPool(
         _conninfo(database, owner=False, application_name=f"time2plug {settings.node}"),
         kwargs={"autocommit": True},
         min_size=1,
         max_size=settings.database_pool_max,
         timeout=settings.commit_timeout_s,
-        # After that long a lost connection is given up and the next borrower tries afresh: the
-        # pool's own retries grow to minutes apart, and service shall resume at once.
+        # The pool's own attempts grow to minutes apart, and service shall resume at once: so each
+        # is short, and the next begins when it has failed.
         reconnect_timeout=_RECONNECT_TIMEOUT_S,
+        reconnect_failed=knock,
         check=AsyncConnectionPool.check_connection,
         open=False,
         name=settings.node,
     )
     async with pool:
         yield pool
+        for task in knocking:
+            task.cancel()
+
+
+async def _knock(pool: AsyncConnectionPool) -> None:
+    """Borrow a connection and give it back: a new borrower starts an attempt to connect, those
+    who wait already do not."""
+    with suppress(PoolTimeout, PoolClosed):
+        async with pool.connection(timeout=2 * _RECONNECT_TIMEOUT_S):
+            pass
 
 
 @asynccontextmanager

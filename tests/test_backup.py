@@ -179,7 +179,7 @@ async def test_a_damaged_backup_changes_nothing(
 async def test_a_database_in_use_is_not_restored(database: Database, tmp_path: Path) -> None:
     await backup(database, tmp_path / "t2p.backup")
     async with await connect(database):
-        with pytest.raises(BackupError, match="in use .connections: 1"):
+        with pytest.raises(BackupError, match=r"in use .connections: 1"):
             await restore(database, tmp_path / "t2p.backup", force=True)
 
 

@@ -170,12 +170,39 @@ async def test_the_pool_works_again_as_soon_as_the_server_is_back(tmp_path: Path
                 await asyncio.to_thread(database.server.kill)
                 with pytest.raises(psycopg.OperationalError):
                     while True:  # until its last child has noticed
-                        async with pool.connection(timeout=4) as connection:
+                        async with pool.connection(timeout=1) as connection:
                             await connection.execute("SELECT 1")
                 await asyncio.to_thread(database.server.ensure_running)
                 async with pool.connection(timeout=4) as connection:
                     assert await values(connection, "SELECT name FROM client") == ["Time2Plug"]
     assert database.server.pid() is None
+
+
+async def test_who_waits_through_an_outage_is_served_at_its_end(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_pool_max=2)
+
+    async def ask(pool: AsyncConnectionPool) -> list[object]:
+        async with pool.connection(timeout=60) as connection:
+            return await values(connection, "SELECT 1")
+
+    async with open_database(settings) as database, open_pool(database, settings) as pool:
+        assert database.server is not None
+        before = pool.get_stats().get("connections_errors", 0)
+        await asyncio.to_thread(database.server.kill)
+        while True:
+            try:
+                waiting = asyncio.ensure_future(ask(pool))
+                await asyncio.wait_for(asyncio.shield(waiting), timeout=0.5)
+            except TimeoutError:
+                break  # waits now
+            except psycopg.OperationalError:
+                continue  # the last child had not noticed
+        async with asyncio.timeout(30):  # longer than the pool's first attempts
+            # The pool has no event for it.
+            while pool.get_stats().get("connections_errors", 0) < before + 6:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        await asyncio.to_thread(database.server.ensure_running)
+        assert await asyncio.wait_for(waiting, timeout=4) == [1]
 
 
 async def test_a_database_out_of_reach_is_told_in_one_sentence(tmp_path: Path) -> None:

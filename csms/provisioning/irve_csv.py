@@ -1,0 +1,166 @@
+"""The static IRVE CSV (etalab schema 2.3) as a plan: public points, one row per point of charge.
+
+| IRVE | here |
+|---|---|
+| id_station_itinerance, else id_station_local | site_id and station_id |
+| nom_station, adresse_station, code_insee_commune, coordonneesXY | the site |
+| id_pdc_itinerance | evse_uid |
+| puissance_nominale (kW) | power_w_max |
+| prise_type_ef, _2, _combo_ccs, _chademo, _autre; cable_t2_attache | connectors 1, 2, ... |
+| every column of the row, as written | static of the EVSE |
+
+EVSEs are numbered in the order of the file; one that is known by its identifier keeps its number.
+The points belong to the operator until their site is given a client.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from csms.provisioning import reading
+from csms.provisioning.own_csv import evse_uid
+from csms.provisioning.plan import EvsePlan, Plan
+from csms.provisioning.reading import Record, Table, cell
+
+NOT_CONCERNED = "non concerné"
+POWER_KW_ODD = 400.0
+POWER_KW_MOST = 1_500.0
+
+_REQUIRED = (
+    "id_station_itinerance",
+    "nom_station",
+    "adresse_station",
+    "coordonneesxy",
+    "nbre_pdc",
+    "id_pdc_itinerance",
+    "puissance_nominale",
+    "prise_type_ef",
+    "prise_type_2",
+    "prise_type_combo_ccs",
+    "prise_type_chademo",
+    "prise_type_autre",
+)
+_SOCKETS = (
+    ("prise_type_ef", "sCEE-7-7"),
+    ("prise_type_2", "sType2"),
+    ("prise_type_combo_ccs", "cCCS2"),
+    ("prise_type_chademo", "cG105"),
+    ("prise_type_autre", "Undetermined"),
+)
+
+
+def is_irve(header: Sequence[str]) -> bool:
+    """Whether the header is that of a static IRVE file."""
+    return "id_pdc_itinerance" in header or "id_station_itinerance" in header
+
+
+def read(table: Table, plan: Plan) -> None:
+    """Put the rows into the plan, and what is wrong with them."""
+    missing = [column for column in _REQUIRED if column not in table.header]
+    for column in missing:
+        plan.refuse(1, column, "", "this column of the IRVE schema is missing")
+    if missing:
+        return
+    announced: dict[str, tuple[int, int]] = {}
+    for record in table.records:
+        station_id = _read_row(record, plan)
+        count = cell(record, "nbre_pdc", plan, reading.whole_number(0, 10_000), required=True)
+        if station_id is not None and count is not None:
+            announced.setdefault(station_id, (count, record.line))
+    found = Counter({station.id: len(station.evses) for station in plan.stations.values()})
+    for station_id, (count, line) in announced.items():
+        if count != found[station_id]:
+            reason = f"announced points; the file has {found[station_id]} of this station"
+            plan.warn(line, "nbre_pdc", str(count), reason)
+
+
+def _read_row(record: Record, plan: Plan) -> str | None:
+    """The row's station; None when it has none that can be used."""
+    station_id = _identifier(record, "id_station_itinerance", "id_station_local", plan)
+    uid = _identifier(record, "id_pdc_itinerance", "id_pdc_local", plan)
+    power_w_max = _power_w(record, plan)
+    connectors = _connectors(record, plan, power_w_max)
+    site_name = cell(record, "nom_station", plan, reading.name, required=True)
+    address = cell(record, "adresse_station", plan, reading.name, required=True)
+    longitude, latitude = _coordinates(record, plan)
+    if station_id is None or uid is None:
+        return None
+    site = plan.site(station_id, record.line)
+    plan.merge(site.values, {"name": site_name}, record.line, site.line, {"name": "nom_station"})
+    site.static |= {
+        "address": address,
+        "insee_code": record["code_insee_commune"],
+        "longitude": longitude,
+        "latitude": latitude,
+    }
+    station = plan.station(station_id, record.line)
+    station.values |= {"site_id": station_id, "public": True}
+    evse = EvsePlan(record.line, None, {"public": True}, dict(record.cells), connectors)
+    if record["id_pdc_itinerance"].lower() != NOT_CONCERNED:
+        evse.values["evse_uid"] = uid
+    evse.static["local_id"] = uid
+    plan.claim_uid(
+        f"{station_id} {uid}" if "evse_uid" not in evse.values else uid,
+        "id_pdc_itinerance",
+        record.line,
+    )
+    station.evses.append(evse)
+    return station_id
+
+
+def _identifier(record: Record, column: str, local_column: str, plan: Plan) -> str | None:
+    """The roaming identifier in its canonical form, or where there is none the local one."""
+    if record[column].lower() != NOT_CONCERNED:
+        return cell(record, column, plan, evse_uid, required=True)
+    if not record[local_column]:
+        reason = f"needs {local_column} where there is no roaming identifier"
+        plan.refuse(record.line, local_column, "", reason)
+    return cell(record, local_column, plan, reading.name)
+
+
+def _power_w(record: Record, plan: Plan) -> int | None:
+    power_kw = cell(
+        record, "puissance_nominale", plan, reading.number(0.5, POWER_KW_MOST), required=True
+    )
+    if power_kw is None:
+        return None
+    if power_kw > POWER_KW_ODD:
+        plan.warn(record.line, "puissance_nominale", f"{power_kw:g}", "is much: in kW?")
+    return round(power_kw * 1000)
+
+
+def _connectors(
+    record: Record, plan: Plan, power_w_max: int | None
+) -> dict[int, dict[str, object]]:
+    """The sockets and cables of the point, numbered in the order of the schema."""
+    kinds = [
+        kind
+        for column, kind in _SOCKETS
+        if cell(record, column, plan, reading.truth, required=True)
+    ]
+    if cell(record, "cable_t2_attache", plan, reading.truth):
+        kinds = ["cType2" if kind == "sType2" else kind for kind in kinds]
+    if not kinds and all(record[column] for column, _ in _SOCKETS):
+        plan.refuse(record.line, None, "", "the point has no socket: one prise_type_... is true")
+    return {
+        number: {"type": kind, "power_w_max": power_w_max}
+        for number, kind in enumerate(kinds, start=1)
+    }
+
+
+def _coordinates(record: Record, plan: Plan) -> tuple[float | None, float | None]:
+    """Longitude and latitude, from "[7.48, 48.34]"."""
+    pair = cell(record, "coordonneesxy", plan, _pair, required=True)
+    return pair or (None, None)
+
+
+def _pair(text: str) -> tuple[float, float]:
+    try:
+        longitude, latitude = json.loads(text)
+        pair = (
+            reading.number(-180, 180)(str(longitude)),
+            reading.number(-90, 90)(str(latitude)),
+        )
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError("takes [longitude, latitude] in degrees") from None
+    return pair

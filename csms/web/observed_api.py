@@ -135,7 +135,5 @@ async def _locked(connection: AsyncConnection, quirk_id: int) -> quirks.Quirk:
 
 def _check_correction(correction: str) -> None:
     """Raises: Refusal for a correction that nobody carries out."""
-    from csms.wire.quirks import CORRECTIONS
-
     if correction not in CORRECTIONS:
         raise Refusal(f"A correction is one of: {', '.join(sorted(CORRECTIONS))}.", "correction")

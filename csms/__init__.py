@@ -1,0 +1,22 @@
+"""The supervision of charging points: stations, sessions, people, and the way in.
+
+What flows where:
+
+    frame > wire.dispatch > domain.events > recorder > session, meter_reading, evse_status,
+                                                       ocpp_message (PostgreSQL)
+    people, machines > web, cli > registry, store > the same tables
+    worker > maintenance, store: what must happen without anybody asking
+
+Who may import whom (downwards only, checked in the tests):
+
+    __main__, cli, demo          the command `time2plug`
+    serve                        a whole process: gateway, web and worker
+    worker, web
+    (reporting, billing: packages of their own)
+    wire                         the only place that knows frames
+    recorder, authorization, maintenance, ...
+    store                        the SQL of csms
+    db, embedded                 the way into PostgreSQL
+    config                       every setting and limit
+    domain                       what charging is; pure
+"""

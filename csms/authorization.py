@@ -1,0 +1,62 @@
+"""May this badge charge here, now.
+
+The decision is pure; the rows come from `csms.store.recording.fetch_tokens`, read when the badge
+is shown, so that a badge blocked a moment ago is refused now.
+"""
+
+from datetime import datetime
+from typing import Final
+
+from csms.domain.events import Decision, Token
+from csms.domain.station import Station
+
+ACCEPTED: Final = Decision("Accepted")
+UNKNOWN: Final = Decision("Unknown")
+
+_REFUSED: Final = {"blocked": "Blocked", "expired": "Expired", "invalid": "Invalid"}
+
+
+def decide(token: Token | None, station: Station, now: datetime) -> Decision:
+    """Whether the badge may charge at the station, apart from its other sessions.
+
+    `now` is the moment the badge was shown, as believed: a session that began offline is judged
+    by the time at which it began.
+    """
+    if token is None:
+        return UNKNOWN
+    if token.status != "accepted":
+        return Decision(_REFUSED[token.status], token.group_uid, token.valid_until)
+    if token.valid_until is not None and now >= token.valid_until:
+        return Decision("Expired", token.group_uid, token.valid_until)
+    if token.site_ids is not None and station.site_id not in token.site_ids:
+        return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
+    return Decision("Accepted", token.group_uid, token.valid_until)
+
+
+def decide_start(
+    token: Token | None,
+    station: Station,
+    evse_id: int | None,
+    now: datetime,
+    *,
+    offline: bool,
+    concurrent_max: int,
+    opening: frozenset[int] = frozenset(),
+) -> Decision:
+    """Whether the badge may begin a session on the EVSE.
+
+    `concurrent_max` bounds its open sessions elsewhere, 0 is no bound; `opening` are sessions not
+    yet committed. A session that began offline is never refused for it: it has happened (field
+    case 9). Sessions on the same EVSE do not count: this start ends them.
+    """
+    decision = decide(token, station, now)
+    if token is None or decision.status != "Accepted" or offline or concurrent_max <= 0:
+        return decision
+    elsewhere = {
+        id
+        for id, station_key, evse in token.open_sessions
+        if (station_key, evse) != (station.key, evse_id)
+    }
+    if len(elsewhere | opening) >= concurrent_max:
+        return Decision("ConcurrentTx", token.group_uid, token.valid_until)
+    return decision

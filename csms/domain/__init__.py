@@ -1,0 +1,13 @@
+"""What charging is, without wires, clocks or databases (standard library only).
+
+    values    units, identifiers, how a register becomes watt-hours
+    clock     what time is believed of a station
+    metering  what a list of sampled values means (profiles), one reading
+    events    what a station can tell us, free of any protocol version
+    session   a charging session: its state table and its energy
+    station   a station: its EVSEs, their status table, the sessions it has open
+    quirks    known faults of makes, as data
+    balancing comes with energy management
+
+Events go in, states change, outcomes come out; whoever calls keeps the time and the store.
+"""

@@ -1,0 +1,142 @@
+"""What a station can tell us, in our words, free of any protocol version.
+
+`StopTransaction` of OCPP 1.6 and `TransactionEvent(Ended)` of 2.0.1 both become `Ended`. Times are
+what the station stated (None: nothing readable); registers are in Wh.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from csms.domain.metering import Reading
+
+
+class Started(NamedTuple):
+    """A session began. `transaction_id` is None where the central system gives it (1.6)."""
+
+    evse_id: int | None
+    connector_id: int | None
+    transaction_id: str | None
+    token_uid: str | None
+    token_type: str | None
+    stated_at: datetime | None
+    register_wh: float | None
+    readings: tuple[Reading, ...] = ()
+    seq_no: int | None = None
+    offline: bool = False
+    charging_state: str | None = None
+    remote_start_id: int | None = None
+    reservation_id: int | None = None
+    stated_register: str = ""  # the register as written, part of what makes a start the same
+
+
+class Updated(NamedTuple):
+    """A running session told something. `trigger` is why."""
+
+    transaction_id: str
+    stated_at: datetime | None
+    readings: tuple[Reading, ...] = ()
+    seq_no: int | None = None
+    offline: bool = False
+    charging_state: str | None = None
+    evse_id: int | None = None
+    connector_id: int | None = None
+    token_uid: str | None = None
+    token_type: str | None = None
+    trigger: str | None = None
+
+
+class Ended(NamedTuple):
+    """A session ended. `register_wh` is None where the station gave no final register."""
+
+    transaction_id: str
+    stated_at: datetime | None
+    register_wh: float | None
+    readings: tuple[Reading, ...] = ()
+    reason: str | None = None
+    seq_no: int | None = None
+    offline: bool = False
+    evse_id: int | None = None
+    connector_id: int | None = None
+    token_uid: str | None = None
+    token_type: str | None = None
+
+
+class Metered(NamedTuple):
+    """Meter values on their own. `transaction_id` is None where the station named none."""
+
+    evse_id: int
+    connector_id: int | None
+    transaction_id: str | None
+    readings: tuple[Reading, ...]
+
+
+class StatusChanged(NamedTuple):
+    """A connector (or with evse_id 0 the station) has a status; words of csms.domain.station."""
+
+    evse_id: int
+    connector_id: int | None
+    status: str
+    error_code: str | None
+    detail: str | None
+    stated_at: datetime | None
+
+
+class Booted(NamedTuple):
+    """The station came up and says what it is."""
+
+    vendor: str
+    model: str
+    serial: str | None
+    firmware: str | None
+    reason: str | None
+
+
+class Decision(NamedTuple):
+    """May the badge charge here, now: a status in the words of OCPP 2.0.1, and its group."""
+
+    status: str
+    group_uid: str | None = None
+    valid_until: datetime | None = None
+
+
+class Token(NamedTuple):
+    """A badge as it is known, with its open sessions."""
+
+    uid_key: str
+    status: str  # accepted, blocked, expired, invalid
+    group_uid: str | None
+    valid_until: datetime | None  # None: without end
+    site_ids: list[str] | None  # None: at every site
+    open_sessions: list[tuple[int, int, int | None]]  # (session id, station_key, evse_id)
+
+
+class TokenShown(NamedTuple):
+    """Somebody showed a badge and asks whether it may charge."""
+
+    uid: str
+    type: str | None
+
+
+class Reported(NamedTuple):
+    """Anything else worth keeping: firmware, logs, security, device model, certificates, ..."""
+
+    kind: str
+    content: dict[str, object]
+    stated_at: datetime | None
+
+
+class Alive(NamedTuple):
+    """A heartbeat: nothing to keep but the moment."""
+
+
+Event = Started | Updated | Ended | Metered | StatusChanged | Booted | TokenShown | Reported | Alive
+
+
+class Outcome(NamedTuple):
+    """What is to be answered; the wire writes it in the words of the station's version."""
+
+    at: datetime
+    decision: Decision | None = None  # None: no badge was shown
+    transaction_id: str | None = None
+    boot_status: str = "accepted"
+    interval_s: int = 0

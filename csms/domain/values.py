@@ -1,0 +1,52 @@
+"""Units and identifiers. Energy in Wh, power in W, times as aware UTC datetimes."""
+
+import math
+from datetime import datetime, timedelta, timezone
+from hashlib import blake2b
+from typing import Final
+
+UTC: Final = timezone.utc  # noqa: UP017 - the C constant that msgspec hands out as well
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Factors to the base unit, for the spellings that stations use. The key is lower case.
+ENERGY_UNIT_WH: Final = {"wh": 1.0, "kwh": 1000.0, "mwh": 1_000_000.0}
+POWER_UNIT_W: Final = {"w": 1.0, "kw": 1000.0, "va": 1.0, "kva": 1000.0}
+
+
+def uid_key(uid: str) -> str:
+    """The form in which badges are compared: without case, as OCPP's CiString asks."""
+    return uid.lower()
+
+
+def register_wh(value: float) -> float:
+    """A register in Wh to the thousandth: below the resolution of any meter, above float noise."""
+    return round(value, 3)
+
+
+def energy_between_wh(start_wh: float, stop_wh: float) -> int:
+    """Whole watt-hours between two registers, rounded down: never more than measured.
+
+    Raises: ValueError when the stop is below the start; the caller decides what that means.
+    """
+    if stop_wh < start_wh:
+        raise ValueError(f"register runs backwards: {start_wh} to {stop_wh} Wh")
+    # Registers hold thousandths; the half of one undoes the float noise of the subtraction.
+    return math.floor(stop_wh - start_wh + 0.0005)
+
+
+def digest64(*parts: str | bytes) -> int:
+    """64 bits of BLAKE2b over the parts as a signed integer (PostgreSQL's bigint).
+
+    Used as a key of content within one station, never against an adversary.
+    """
+    digest = blake2b(digest_size=8)
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+        digest.update(b"\x00")
+    return int.from_bytes(digest.digest(), "big", signed=True)
+
+
+def seconds(span: timedelta) -> float:
+    """The span in seconds; a name for what `total_seconds` hides in expressions."""
+    return span.total_seconds()

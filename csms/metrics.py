@@ -1,0 +1,40 @@
+"""Prometheus metrics of this process, in one place so that names and labels agree."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+STATIONS_CONNECTED: Final = Gauge("t2p_stations_connected", "Stations connected to this node")
+MESSAGES: Final = Counter(
+    "t2p_messages_total",
+    "Frames by direction, action and result (answered, refused, repeated, unreadable)",
+    ["direction", "action", "result"],
+)
+GROUP_COMMIT: Final = Histogram(
+    "t2p_group_commit_seconds",
+    "Time to write and commit one group of exchanges",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+)
+GROUP_SIZE: Final = Histogram(
+    "t2p_group_exchanges",
+    "Exchanges in one commit",
+    buckets=(1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500),
+)
+ANSWER_LATENCY: Final = Histogram(
+    "t2p_answer_seconds",
+    "From the receipt of a frame to its commit (one per group: its oldest frame)",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)
+UNANSWERED: Final = Gauge("t2p_frames_unanswered", "Frames received and not yet committed")
+SESSIONS_OPEN: Final = Gauge("t2p_sessions_open", "Open sessions of the stations in memory")
+DATABASE_UP: Final = Gauge("t2p_database_up", "1 while the recorder can commit")
+COMMIT_FAILURES: Final = Counter(
+    "t2p_group_commit_failures_total", "Groups that failed to commit", ["kind"]
+)
+DEVIATIONS: Final = Counter(
+    "t2p_deviations_total", "Departures of stations from the specification", ["kind"]
+)
+DESK: Final = Counter(
+    "t2p_reconciliation_total", "Frames put on the reconciliation desk", ["reason"]
+)
+HANDSHAKES: Final = Counter("t2p_handshakes_total", "Connection attempts by outcome", ["outcome"])

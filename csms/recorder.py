@@ -1,0 +1,1132 @@
+"""Events of all stations into the database, committed in groups, answered after the commit.
+
+    exchange   one inbound frame on its way: received, handled, committed, answered
+    group      what one commit writes; the `Sink` of the domain
+    recorder   the groups' writer, the look-ups that events need, and the way back after a failure
+
+A frame is handled at once, in memory, against the state of its station; what came of it joins the
+current group. The writer commits the group and then sends its answers in order. No answer leaves
+before its commit.
+
+When a commit fails, everything that was handled since is forgotten, the stations are loaded again,
+and the same frames are handled again in their order: a start that had been committed after all is
+then a repetition and gets the same answer. While the database is away frames only queue, bounded,
+and nobody is answered.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import psycopg
+from psycopg import AsyncConnection
+
+from csms import db, metrics
+from csms.authorization import decide, decide_start
+from csms.config import Settings
+from csms.domain import session as sessions
+from csms.domain import station as stations
+from csms.domain.clock import ClockRules
+from csms.domain.events import (
+    Alive,
+    Booted,
+    Decision,
+    Ended,
+    Event,
+    Metered,
+    Outcome,
+    Reported,
+    Started,
+    StatusChanged,
+    Token,
+    TokenShown,
+    Updated,
+)
+from csms.domain.metering import Profile, Reading
+from csms.domain.quirks import matches
+from csms.domain.session import Session, State
+from csms.domain.station import Moment, Station
+from csms.domain.values import UTC, digest64, uid_key
+from csms.store import recording
+from csms.store.columns import json_rows, safe_frame
+from csms.store.recording import (
+    GroupRows,
+    MessageRow,
+    ProgressRow,
+    QuirkRow,
+    ReadingRow,
+    StationRow,
+)
+from csms.store.session_rows import session_from_row, session_row
+
+log = logging.getLogger(__name__)
+
+SESSION_IDS_LOW: Final = 1_000  # fewer left: fetch another block of 1,000
+LOOKUPS_MAX: Final = 500  # stations per look-up
+OBSERVATIONS_PERIOD_S: Final = 1.0
+
+Reply = Callable[[str], None]
+
+
+class Exchange:
+    """One inbound frame on its way. `answer` is the whole frame to send, None: none is due."""
+
+    __slots__ = (
+        "action",
+        "answer",
+        "frame",
+        "message_id",
+        "protocol",
+        "received_at",
+        "reply",
+        "station",
+    )
+
+    def __init__(
+        self, station: Station, protocol: str, frame: bytes, received_at: datetime, reply: Reply
+    ) -> None:
+        self.station = station
+        self.protocol = protocol
+        self.frame = frame
+        self.received_at = received_at
+        self.reply = reply
+        self.action: str | None = None
+        self.message_id: str | None = None
+        self.answer: str | None = None
+
+
+class Need(NamedTuple):
+    """What must be read before an event can be handled; empty fields need nothing."""
+
+    token_uid: str | None = None
+    #: (what, value) as `recording.find_sessions` takes them
+    sessions: tuple[tuple[str, str], ...] = ()
+    station: bool = False  # its configuration
+    reload: bool = False  # all that is known of it; the frame is then handled afresh
+
+
+class Facts(NamedTuple):
+    """What a look-up brought: the badge (None: unknown) that was asked for."""
+
+    token: Token | None = None
+
+
+NO_FACTS: Final = Facts()
+
+
+class Group:
+    """What one commit writes, collected while frames are handled. See `stations.Sink`."""
+
+    def __init__(self) -> None:
+        self.exchanges: list[Exchange] = []
+        self.outbound: list[MessageRow] = []
+        self.sessions: dict[int, tuple[Station, Session]] = {}
+        self.readings: list[tuple[Any, ...]] = []
+        self.evidence_rows: list[dict[str, Any]] = []
+        self.statuses: list[dict[str, Any]] = []
+        self.boots: dict[int, dict[str, Any]] = {}
+        self.reports: list[dict[str, Any]] = []
+        self.desk_rows: list[dict[str, Any]] = []
+        self.unknown_tokens: dict[str, dict[str, Any]] = {}
+        self.deviations: list[tuple[Station, str, str, str, datetime]] = []
+        self.current: Exchange | None = None
+        self.done: list[asyncio.Future[None]] = []  # told when the group is through, or forgotten
+
+    def __bool__(self) -> bool:
+        return bool(self.exchanges or self.outbound or self.sessions)
+
+    def session(self, station: Station, session: Session) -> None:
+        self.sessions[session.id] = (station, session)
+
+    def evidence(self, session: Session, kind: str, note: str | None = None) -> None:
+        exchange = self.current
+        self.evidence_rows.append(
+            {
+                "session_id": session.id,
+                "received_at": exchange.received_at if exchange else datetime.now(UTC),
+                "kind": kind,
+                "frame": safe_frame(exchange.frame) if exchange else None,
+                "note": note,
+            }
+        )
+
+    def reading(
+        self,
+        session: Session | None,
+        evse_id: int | None,
+        connector_id: int | None,
+        reading: Reading,
+        at: datetime,
+    ) -> None:
+        exchange = self.current
+        assert exchange is not None
+        self.readings.append(
+            (
+                exchange.station.key,
+                reading.stated_at or exchange.received_at,
+                reading.digest,
+                at,
+                exchange.received_at,
+                session.id if session else None,
+                evse_id,
+                connector_id,
+                reading.profile,
+                reading.samples,
+                reading.texts,
+            )
+        )
+
+    def status(self, event: StatusChanged, at: datetime) -> None:
+        exchange = self.current
+        assert exchange is not None
+        self.statuses.append(
+            {
+                "station_key": exchange.station.key,
+                "at": at,
+                "received_at": exchange.received_at,
+                "stated_at": event.stated_at,
+                "evse_id": event.evse_id,
+                "connector_id": event.connector_id,
+                "status": event.status,
+                "error_code": event.error_code,
+                "detail": event.detail,
+            }
+        )
+
+    def desk(self, reason: str, session: Session | None, transaction_id: str | None) -> None:
+        exchange = self.current
+        assert exchange is not None
+        frame = safe_frame(exchange.frame)
+        # Readings of one unknown transaction are one case, however many there are of them.
+        repeats = reason == "meter_values_unmatched" and transaction_id is not None
+        content = transaction_id if repeats and transaction_id else _payload_part(frame)
+        metrics.DESK.labels(reason).inc()
+        self.desk_rows.append(
+            {
+                "station_key": exchange.station.key,
+                "received_at": exchange.received_at,
+                "reason": reason,
+                "session_id": session.id if session else None,
+                "transaction_id": transaction_id,
+                "message_id": exchange.message_id,
+                "frame": frame,
+                "digest": digest64(exchange.action or "", content),
+            }
+        )
+
+    def deviation(self, kind: str, subject: str, sample: str) -> None:
+        exchange = self.current
+        assert exchange is not None
+        self.deviations.append(
+            (exchange.station, kind, subject[:200], sample[:200], exchange.received_at)
+        )
+
+
+class Recorder:
+    """Keeps the stations of this node and writes what they tell.
+
+    `handle(exchange, facts)` is given by the wire: it reads the frame and either calls `record`
+    or returns the `Need` that must be looked up first. `run` must be running.
+    """
+
+    def __init__(
+        self,
+        database: db.Database,
+        settings: Settings,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.database = database
+        self.settings = settings
+        self.now = now
+        self.rules = ClockRules(settings.clock_skew_max_s, settings.offline_age_max_days * 86_400.0)
+        self.handle: Callable[[Exchange, Facts | None], Need | None] = _unset
+        self.stations: dict[str, Station] = {}
+        self.group = Group()
+        self.in_flight: Group | None = None
+        #: makes the answer to a frame that cannot be recorded; given by the wire
+        self.refuse: Callable[[Exchange], None] = _unset
+        self.loaded = False  # more stations than group_loaded_stations are connected
+        self.up = asyncio.Event()  # the database takes commits
+        self.unstored_profiles: list[Profile] = []
+        self.unanswered = 0
+        self._queues: dict[Station, deque[Exchange]] = {}
+        self._asked: dict[Station, tuple[Need, Exchange]] = {}
+        self._looking_up: dict[Station, Exchange] = {}
+        self._wake = asyncio.Event()
+        self._wake_lookup = asyncio.Event()
+        self._full = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._session_ids: deque[range] = deque()
+        self._next_id: int | None = None
+        self._deviations: dict[tuple[int, str, str], dict[str, Any]] = {}
+        self._opening: dict[str, set[int]] = {}
+        self._pending: dict[Station, int] = {}
+        self._quirks: list[QuirkRow] = []
+        self._skews: dict[int, float] = {}
+        self._released: set[Station] = set()  # without a link, but with frames on their way
+
+    # --- Frames in ------------------------------------------------------------------------------
+
+    def receive(self, exchange: Exchange) -> None:
+        """Take a frame: handle it now, or queue it behind what its station waits for."""
+        self.unanswered += 1
+        station = exchange.station
+        self._pending[station] = self._pending.get(station, 0) + 1
+        queue = self._queues.get(station)
+        if queue is not None:
+            queue.append(exchange)
+        elif station.stale or not self.up.is_set():
+            self._queue(station, [exchange])
+        else:
+            self._process(exchange, None)
+
+    def _queue(self, station: Station, exchanges: Iterable[Exchange]) -> None:
+        self._queues.setdefault(station, deque()).extend(exchanges)
+        self._advance(station)
+
+    def _advance(self, station: Station) -> None:
+        """Handle what is queued of a station, up to the first frame that needs a look-up."""
+        queue = self._queues.get(station)
+        while queue:
+            if not self.up.is_set() or station in self._asked:
+                return
+            if station.stale:
+                self._ask(Need(station=True, reload=True), queue[0])
+                return
+            if not self._process(queue[0], None):
+                return
+            queue.popleft()
+        self._queues.pop(station, None)
+
+    def _process(self, exchange: Exchange, facts: Facts | None) -> bool:
+        """Handle one frame; False when it needs a look-up first and waits at its queue's head."""
+        group = self.group
+        group.current = exchange
+        try:
+            need = self.handle(exchange, facts)
+        except Exception:  # our own bug: it must not cost the other stations their service
+            log.exception("a frame of station %s could not be handled", exchange.station.id)
+            need = None
+            exchange.station.stale = True
+            self.refuse(exchange)
+            group.desk("not_handled", None, None)
+        group.current = None
+        if need is not None:
+            station = exchange.station
+            if station not in self._queues:
+                self._queues[station] = deque((exchange,))
+            self._ask(need, exchange)
+            return False
+        group.exchanges.append(exchange)
+        if len(group.exchanges) >= self.settings.group_events_max:
+            self._full.set()
+        self._wake.set()
+        return True
+
+    def _ask(self, need: Need, exchange: Exchange) -> None:
+        self._asked[exchange.station] = (need, exchange)
+        self._wake_lookup.set()
+
+    # --- Events ---------------------------------------------------------------------------------
+
+    def need_of(self, station: Station, event: Event) -> Need | None:
+        """What must be looked up before the event can be recorded, None: nothing."""
+        match event:
+            case Updated(transaction_id=id, token_uid=uid):
+                session = station.sessions.get(id)
+                known = session is not None
+                if known and (uid is None or self._token_is_settled(session, uid)):
+                    return None
+                return Need(uid, () if known else (("transaction_id", id),))
+            case Metered(transaction_id=None):
+                return None
+            case Metered(transaction_id=str() as id):
+                known = id in station.sessions or not id.isdigit() or id == "0"
+                return None if known else Need(None, (("transaction_id", id),))
+            case Started(transaction_id=None, token_uid=uid):
+                key = stations.start_key_16(event)
+                known = station.find_by_start(key) is not None
+                return Need(uid, () if known else (("start_key", key),))
+            case Started(transaction_id=str() as id, token_uid=uid):
+                known = id in station.sessions
+                return Need(uid, () if known else (("transaction_id", id),))
+            case Ended(transaction_id=id, token_uid=uid):
+                if id in station.sessions:
+                    return Need(uid) if uid is not None else None
+                wanted: tuple[tuple[str, str], ...] = (("transaction_id", id),)
+                if event.stated_at is not None:
+                    wanted += (("ended_at", event.stated_at.isoformat()),)
+                return Need(uid, wanted)
+            case TokenShown(uid=uid):
+                return Need(uid)
+            case Booted():
+                return Need(station=True)
+        return None
+
+    @staticmethod
+    def _token_is_settled(session: Session | None, uid: str) -> bool:
+        """Whether the badge was judged for the session before: no second look-up for it."""
+        return (
+            session is not None
+            and session.token_uid is not None
+            and uid_key(session.token_uid) == uid_key(uid)
+            and session.authorization_status == stations.ACCEPTED
+        )
+
+    def record(self, exchange: Exchange, event: Event, facts: Facts) -> Outcome:
+        """Bring the event into the state of its station and into the group at hand."""
+        station = exchange.station
+        group = self.group
+        moment = Moment(
+            exchange.received_at,
+            self.rules,
+            self.settings.power_w_max,
+            self._new_session_id,
+            group,
+        )
+        at = exchange.received_at
+        match event:
+            case Updated():
+                decision = self._decide(station, event.token_uid, facts, event, at)
+                stations.update_session(station, event, decision, moment)
+                return Outcome(at, decision)
+            case Metered():
+                stations.take_meter_values(station, event, moment)
+                return Outcome(at)
+            case Started():
+                return self._record_start(station, event, facts, moment)
+            case Ended():
+                return self._record_end(station, exchange, event, facts, moment)
+            case StatusChanged():
+                skew_s = station.clock_skew_s
+                stations.change_status(station, event, moment)
+                if station.clock_skew_s is not None and station.clock_skew_s != skew_s:
+                    self._skews[station.key] = station.clock_skew_s
+                return Outcome(at)
+            case TokenShown():
+                return Outcome(at, self._decide(station, event.uid, facts, event, at))
+            case Booted():
+                return self._record_boot(station, event, group, at)
+            case Reported():
+                group.reports.append(
+                    {
+                        "station_key": station.key,
+                        "received_at": at,
+                        "stated_at": event.stated_at,
+                        "kind": event.kind,
+                        "content": event.content,
+                    }
+                )
+                return Outcome(at)
+            case Alive():
+                return Outcome(self.now())
+
+    def _record_start(
+        self, station: Station, event: Started, facts: Facts, moment: Moment
+    ) -> Outcome:
+        decision = self._decide_start(station, event, facts, moment.received_at)
+        session = stations.start_session(station, event, decision, moment)
+        if session.is_new and session.token_uid is not None:
+            self._opening.setdefault(uid_key(session.token_uid), set()).add(session.id)
+        if decision is not None and session.authorization_status != sessions.NOBODY:
+            # A repeated start gets the answer that it got before.
+            decision = decision._replace(status=session.authorization_status)
+        return Outcome(moment.received_at, decision, session.transaction_id)
+
+    def _record_end(
+        self, station: Station, exchange: Exchange, event: Ended, facts: Facts, moment: Moment
+    ) -> Outcome:
+        decision = self._decide(station, event.token_uid, facts, event, moment.received_at)
+        if exchange.protocol == "ocpp1.6":
+            stations.stop_transaction(station, event, moment)
+        else:
+            stations.end_session(station, event, decision, moment)
+        return Outcome(moment.received_at, decision)
+
+    def _record_boot(self, station: Station, event: Booted, group: Group, at: datetime) -> Outcome:
+        station.booted_at = at
+        station.quirks = self.quirks_of(event.vendor, event.model, event.firmware)
+        group.boots[station.key] = {
+            "station_key": station.key,
+            "vendor": event.vendor,
+            "model": event.model,
+            "serial": event.serial,
+            "firmware": event.firmware,
+            "booted_at": at,
+        }
+        group.reports.append(
+            {
+                "station_key": station.key,
+                "received_at": at,
+                "stated_at": None,
+                "kind": "boot",
+                "content": event._asdict(),
+            }
+        )
+        accepted = station.boot_status == "accepted"
+        interval_s = self.settings.heartbeat_interval_s
+        if accepted and interval_s >= 60:
+            # Stations that boot together would else beat together for ever.
+            interval_s += digest64(station.id) % (interval_s // 10)
+        return Outcome(
+            self.now(),
+            boot_status=station.boot_status,
+            interval_s=interval_s if accepted else self.settings.pending_interval_s,
+        )
+
+    def _decide(
+        self, station: Station, uid: str | None, facts: Facts, event: Event, at: datetime
+    ) -> Decision | None:
+        """The decision about a badge shown within or outside a session."""
+        if uid is None:
+            return None
+        if isinstance(event, Updated | Ended):
+            session = station.sessions.get(event.transaction_id)
+            if isinstance(event, Updated) and self._token_is_settled(session, uid):
+                return Decision(stations.ACCEPTED)
+        decision = decide(facts.token, station, at)
+        if facts.token is None:
+            self._note_unknown_token(station, uid, at)
+        return decision
+
+    def _decide_start(
+        self, station: Station, event: Started, facts: Facts, received_at: datetime
+    ) -> Decision | None:
+        if event.token_uid is None:
+            # 1.6 answers every start with a status; 2.0.1 may start without a badge.
+            return Decision("Invalid") if event.transaction_id is None else None
+        if facts.token is None:
+            self._note_unknown_token(station, event.token_uid, received_at)
+        shown_at = event.stated_at if event.offline and event.stated_at else received_at
+        return decide_start(
+            facts.token,
+            station,
+            event.evse_id,
+            shown_at,
+            offline=event.offline,
+            concurrent_max=self.settings.token_concurrent_max,
+            opening=frozenset(self._opening.get(uid_key(event.token_uid), ())),
+        )
+
+    def _note_unknown_token(self, station: Station, uid: str, at: datetime) -> None:
+        key = uid_key(uid)[:255]
+        row = self.group.unknown_tokens.get(key)
+        if row is not None:
+            row["count"] += 1
+            row["last_seen_at"] = at
+            return
+        self.group.unknown_tokens[key] = {
+            "uid_key": key,
+            "uid": uid[:255],
+            "station_key": station.key,
+            "first_seen_at": at,
+            "last_seen_at": at,
+            "count": 1,
+        }
+
+    def quirks_of(
+        self, vendor: str | None, model: str | None, firmware: str | None
+    ) -> frozenset[str]:
+        """The corrections that apply to a make, by the patterns of the quirk table."""
+        return frozenset(
+            quirk.correction
+            for quirk in self._quirks
+            if matches(quirk.vendor, vendor)
+            and matches(quirk.model, model)
+            and matches(quirk.firmware, firmware)
+        )
+
+    def _new_session_id(self) -> int:
+        if not self._session_ids:
+            raise RuntimeError("session ids ran out between two look-ups")
+        block = self._session_ids[0]
+        id = block.start
+        if len(block) > 1:
+            self._session_ids[0] = block[1:]
+        else:
+            self._session_ids.popleft()
+        return id
+
+    # --- Stations -------------------------------------------------------------------------------
+
+    def station_of(self, row: StationRow) -> Station:
+        """The station in memory; loaded before its first event when it is new there."""
+        station = self.stations.get(row.id)
+        if station is None:
+            station = self.stations[row.id] = Station(row.station_key, row.id)
+            station.stale = True
+        self._released.discard(station)
+        configure(station, row, self.quirks_of(row.vendor, row.model, row.firmware))
+        return station
+
+    def release(self, station: Station) -> None:
+        """The station's last link is gone; it leaves the memory once its frames are committed."""
+        if station in self._pending:
+            self._released.add(station)
+        elif self.stations.get(station.id) is station:
+            del self.stations[station.id]
+            station.stale = True
+
+    def refresh(self, station_id: str) -> None:
+        """Somebody changed the station, its sessions or its badges: load it before it goes on."""
+        station = self.stations.get(station_id)
+        if station is not None:
+            station.stale = True
+
+    def note_outbound(self, row: MessageRow) -> None:
+        """Put a call of ours, answered or given up, into the journal."""
+        self.group.outbound.append(row)
+        self._wake.set()
+
+    def waiting(self, station: Station) -> int:
+        """Frames of the station received and not yet committed."""
+        return self._pending.get(station, 0)
+
+    def reconsider_quirks(self, quirks: list[QuirkRow]) -> None:
+        """Take the quirk table as it is now."""
+        self._quirks = quirks
+
+    # --- Running --------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Commit groups and look things up until cancelled; what is in the group then is lost,
+        and was never answered. Call `drain` before."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_groups())
+            tasks.create_task(self._look_up())
+            tasks.create_task(self._flush_observations())
+
+    async def drain(self) -> None:
+        """Wait until every frame received so far is committed and answered."""
+        while self.unanswered:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def _write_groups(self) -> None:
+        connection = await self._connect_writer()
+        self._database_is(True)
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._gather()
+            group, self.group = self.group, Group()
+            self._full.clear()
+            if not group:
+                _tell(group.done)
+                continue
+            self.in_flight = group
+            started = asyncio.get_running_loop().time()
+            try:
+                async with asyncio.timeout(self.settings.commit_timeout_s):
+                    await self._store_profiles(connection, group)
+                    await recording.write_group(connection, self._rows(group))
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                connection = await self._recover(connection, group, error)
+                self.in_flight = None
+                continue
+            metrics.GROUP_COMMIT.observe(asyncio.get_running_loop().time() - started)
+            self.in_flight = None
+            self._committed(group)
+
+    async def _gather(self) -> None:
+        """Let a group grow for its window, or until it is full."""
+        window_ms = (
+            self.settings.group_window_loaded_ms if self.loaded else self.settings.group_window_ms
+        )
+        if self.group.exchanges:
+            window_ms -= (self.now() - self.group.exchanges[0].received_at).total_seconds() * 1000
+        if window_ms > 0:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(window_ms / 1000):
+                    await self._full.wait()
+
+    def _rows(self, group: Group) -> GroupRows:
+        """The group as rows, each session once, in the form that its change needs."""
+        opened, changed, progress = [], [], []
+        for station, session in group.sessions.values():
+            if session.is_new:
+                opened.append(session_row(station.key, session))
+            elif session.change == sessions.CHANGED:
+                changed.append(session_row(station.key, session))
+            elif session.change == sessions.PROGRESSED:
+                progress.append(_progress(session))
+        return GroupRows(
+            answered_at=self.now().isoformat(),
+            messages=[_message(exchange) for exchange in group.exchanges] + group.outbound,
+            readings=[_reading_row(row) for row in group.readings],
+            progress=progress,
+            opened=opened,
+            changed=changed,
+            evidence=group.evidence_rows,
+            statuses=group.statuses,
+            boots=list(group.boots.values()),
+            reports=group.reports,
+            desk=group.desk_rows,
+            unknown_tokens=list(group.unknown_tokens.values()),
+        )
+
+    def _committed(self, group: Group) -> None:
+        """Answer, and take the new revisions as known."""
+        for station, session in group.sessions.values():
+            if session.is_new:
+                session.is_new = False
+            elif session.change:
+                session.revision += 1
+            session.change = sessions.UNCHANGED
+            if session.token_uid is not None:
+                opening = self._opening.get(uid_key(session.token_uid))
+                if opening is not None:
+                    opening.discard(session.id)
+                    if not opening:
+                        del self._opening[uid_key(session.token_uid)]
+            station.forget_old_sessions()
+        for exchange in group.exchanges:
+            if exchange.answer is not None:
+                exchange.reply(exchange.answer)
+            self._settle(exchange.station)
+        for deviation in group.deviations:
+            self._count_deviation(*deviation)
+        if group.exchanges:
+            metrics.GROUP_SIZE.observe(len(group.exchanges))
+            oldest = group.exchanges[0].received_at
+            metrics.ANSWER_LATENCY.observe((self.now() - oldest).total_seconds())
+        metrics.UNANSWERED.set(self.unanswered)
+        _tell(group.done)
+
+    async def _until_committed(self, waiting: Iterable[Station]) -> None:
+        """Wait until nothing that these stations told is on its way to the database."""
+        wanted = set(waiting)
+        for group in (self.in_flight, self.group):
+            if group is not None and any(e.station in wanted for e in group.exchanges):
+                done = asyncio.get_running_loop().create_future()
+                group.done.append(done)
+                await done
+
+    def _settle(self, station: Station) -> None:
+        """One frame of the station is through."""
+        self.unanswered -= 1
+        if not self.unanswered:
+            self._idle.set()
+        left = self._pending[station] - 1
+        if left:
+            self._pending[station] = left
+            return
+        del self._pending[station]
+        if station in self._released:
+            self._released.discard(station)
+            self.release(station)
+
+    # --- Failure --------------------------------------------------------------------------------
+
+    async def _recover(
+        self, connection: AsyncConnection, group: Group, error: Exception
+    ) -> AsyncConnection:
+        """Forget what was handled, come back to the database, and handle the same frames again.
+
+        A refusal by the data itself (not a lost connection, not a change by somebody else) would
+        come again: then each frame is written alone, until the guilty one is found.
+        """
+        concurrent = isinstance(error, psycopg.errors.SerializationFailure)
+        refused = isinstance(error, psycopg.Error) and not isinstance(
+            error, psycopg.OperationalError | psycopg.InterfaceError
+        )
+        metrics.COMMIT_FAILURES.labels("refused" if refused or concurrent else "unreachable").inc()
+        log.warning("a group of %d frames was not committed: %s", len(group.exchanges), error)
+        self._database_is(False)
+        again = self._forget(group)
+        while True:
+            try:
+                if connection.closed or not (refused or concurrent):
+                    with contextlib.suppress(Exception):
+                        await connection.close()
+                    connection = await self._connect_writer()
+                if refused:
+                    await self._write_one_by_one(connection, again)
+                break
+            except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError):
+                refused = concurrent = False
+        for exchange in reversed(again):
+            self._queues.setdefault(exchange.station, deque()).appendleft(exchange)
+        self._database_is(True)
+        for station in list(self._queues):
+            self._advance(station)
+        return connection
+
+    def _forget(self, group: Group) -> deque[Exchange]:
+        """Drop all state that is not committed; the frames to handle again, in their order."""
+        again = deque(group.exchanges + self.group.exchanges)
+        outbound = group.outbound + self.group.outbound
+        _tell(group.done + self.group.done)
+        self.group = Group()
+        self.group.outbound = outbound
+        self._opening.clear()
+        self._asked.clear()
+        for station in list(self.stations.values()):
+            station.stale = True
+        for exchange in again:
+            exchange.station.stale = True
+            exchange.answer = exchange.action = exchange.message_id = None
+        return again
+
+    async def _write_one_by_one(self, connection: AsyncConnection, again: deque[Exchange]) -> None:
+        """Find the frame that the database refuses: it alone is set aside, raw, on the desk.
+
+        Takes frames off `again` as they are through.
+        Raises: psycopg.OperationalError and the like when the database goes away meanwhile.
+        """
+        while again:
+            exchange = again[0]
+            exchange.station.stale = True
+            try:
+                await self._load(connection, [exchange.station])
+                await self._handle_alone(connection, exchange)
+                group, self.group = self.group, Group()
+                await self._store_profiles(connection, group)
+                await recording.write_group(connection, self._rows(group))
+            except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError):
+                self.group = Group()
+                raise
+            except Exception:
+                log.exception("a frame of station %s cannot be recorded", exchange.station.id)
+                exchange.station.stale = True
+                group = self._set_aside(exchange)
+                await recording.write_group(connection, self._rows(group))
+            again.popleft()
+            self._committed(group)
+
+    async def _handle_alone(self, connection: AsyncConnection, exchange: Exchange) -> None:
+        self.group.current = exchange
+        need = self.handle(exchange, None)
+        if need is not None:
+            await self._top_up_session_ids(connection, 1)
+            facts = await self._fetch(connection, {exchange.station: (need, exchange)})
+            again = self.handle(exchange, facts[exchange.station])
+            assert again is None
+        self.group.current = None
+        self.group.exchanges.append(exchange)
+
+    def _set_aside(self, exchange: Exchange) -> Group:
+        """A group with nothing but the raw frame: journal and desk."""
+        self.group = Group()
+        group = Group()
+        group.current = exchange
+        self.refuse(exchange)
+        group.desk("not_recordable", None, None)
+        group.current = None
+        group.exchanges.append(exchange)
+        return group
+
+    async def _connect_writer(self) -> AsyncConnection:
+        """A connection that may write, once no backend of a former life of this node may."""
+        while True:
+            try:
+                connection = await db.connect(
+                    self.database, application_name=f"time2plug recorder {self.settings.node}"
+                )
+                async with asyncio.timeout(self.settings.commit_timeout_s):
+                    await db.hold_advisory_lock(connection, f"recorder {self.settings.node}")
+                    await self._top_up_session_ids(connection, 0)
+                    self._quirks = await recording.fetch_quirks(connection)
+                return connection
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                log.warning("the database is away: %s", str(error).strip())
+                self._database_is(False)
+                await self._revive()
+
+    async def _revive(self) -> None:
+        """Give the database time; an embedded server that died is started again."""
+        server = self.database.server
+        if server is not None:
+            with contextlib.suppress(Exception):
+                await asyncio.to_thread(server.ensure_running)
+        await asyncio.sleep(self.settings.database_retry_s)
+
+    def _database_is(self, up: bool) -> None:
+        metrics.DATABASE_UP.set(1 if up else 0)
+        if up:
+            self.up.set()
+        else:
+            self.up.clear()
+
+    # --- Look-ups -------------------------------------------------------------------------------
+
+    async def _look_up(self) -> None:
+        """Answer needs in batches, each station's frames going on behind them."""
+        connection: AsyncConnection | None = None
+        while True:
+            await self._wake_lookup.wait()
+            self._wake_lookup.clear()
+            await self.up.wait()
+            asked = dict(list(self._asked.items())[:LOOKUPS_MAX])
+            if not asked:
+                continue
+            try:
+                if connection is None or connection.closed:
+                    connection = await db.connect(
+                        self.database, application_name=f"time2plug look-up {self.settings.node}"
+                    )
+                async with asyncio.timeout(self.settings.commit_timeout_s):
+                    await self._top_up_session_ids(connection, len(asked))
+                    facts = await self._fetch(connection, asked)
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                log.warning("a look-up failed: %s", str(error).strip())
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        await connection.close()
+                connection = None
+                await self._revive()
+                self._wake_lookup.set()
+                continue
+            self._resume(asked, facts)
+            if self._asked:
+                self._wake_lookup.set()
+
+    def _resume(
+        self, asked: dict[Station, tuple[Need, Exchange]], facts: dict[Station, Facts]
+    ) -> None:
+        """Handle the frames that had waited, and what queued behind them."""
+        for station, (need, exchange) in asked.items():
+            if self._asked.get(station) != (need, exchange):
+                continue  # a failed commit meanwhile: all of it is handled again
+            del self._asked[station]
+            queue = self._queues.get(station)
+            if not queue or queue[0] is not exchange or not self.up.is_set():
+                continue
+            if need.reload:
+                self._advance(station)
+                continue
+            if self._process(exchange, facts[station]):
+                queue.popleft()
+                self._advance(station)
+
+    async def _fetch(
+        self, connection: AsyncConnection, asked: dict[Station, tuple[Need, Exchange]]
+    ) -> dict[Station, Facts]:
+        loading = [station for station, (need, _) in asked.items() if need.station or need.reload]
+        if loading:
+            await self._until_committed(s for s in loading if s.stale)
+            await self._load(connection, loading)
+        wanted = [
+            (station.key, what, value)
+            for station, (need, _) in asked.items()
+            for what, value in need.sessions
+        ]
+        by_key = {station.key: station for station in asked}
+        if wanted:
+            for row in await recording.find_sessions(connection, wanted):
+                remember(by_key[row["station_key"]], session_from_row(row))
+        uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
+        tokens: dict[str, Token] = {}
+        if uids:
+            found = await recording.fetch_tokens(connection, list(uids))
+            tokens = {token.uid_key: token for token in found}
+        return {
+            station: Facts(tokens.get(uid_key(need.token_uid)) if need.token_uid else None)
+            for station, (need, _) in asked.items()
+        }
+
+    async def _load(self, connection: AsyncConnection, loading: Sequence[Station]) -> None:
+        """Bring stations up to what the database holds. Stations that are up to date only get
+        their configuration; sessions not yet committed are theirs, not the database's."""
+        by_key = {station.key: station for station in loading}
+        for row in await recording.fetch_stations(connection, [s.id for s in loading]):
+            quirks = self.quirks_of(row.vendor, row.model, row.firmware)
+            configure(by_key[row.station_key], row, quirks)
+        stale = {key: station for key, station in by_key.items() if station.stale}
+        if not stale:
+            return
+        for station in stale.values():
+            station.sessions.clear()
+            station.answers.clear()
+            station.evses.clear()
+        for key, evse_id, connector_id, status, power_w_max in await recording.fetch_places(
+            connection, list(stale)
+        ):
+            stale[key].evses[evse_id, connector_id] = status
+            if power_w_max is not None:
+                stale[key].power_max_w[evse_id] = power_w_max
+        for open_row in await recording.fetch_open_sessions(connection, list(stale)):
+            remember(stale[open_row["station_key"]], session_from_row(open_row))
+        for key, message_id, frame, answer in await recording.fetch_answers(
+            connection, list(stale), self.settings.remembered_answers
+        ):
+            stale[key].answers[message_id] = (hash(frame.encode()), answer)
+        for station in stale.values():
+            station.stale = False
+
+    async def _top_up_session_ids(self, connection: AsyncConnection, extra: int) -> None:
+        while sum(len(block) for block in self._session_ids) < SESSION_IDS_LOW + extra:
+            first = await recording.next_session_block(connection)
+            self._session_ids.append(range(first, first + 1000))
+
+    # --- Profiles, deviations -------------------------------------------------------------------
+
+    async def _store_profiles(self, connection: AsyncConnection, group: Group) -> None:
+        """Rows of profiles that the group's readings are the first to need."""
+        new = list(dict.fromkeys(row[8] for row in group.readings if row[8].database_id is None))
+        if not new:
+            return
+        ids = await recording.store_profiles(connection, [_profile_row(p) for p in new])
+        for profile, id in zip(new, ids, strict=True):
+            profile.database_id = id
+
+    def _count_deviation(
+        self, station: Station, kind: str, subject: str, sample: str, at: datetime
+    ) -> None:
+        metrics.DEVIATIONS.labels(kind).inc()
+        row = self._deviations.setdefault(
+            (station.key, kind, subject),
+            {
+                "station_key": station.key,
+                "kind": kind,
+                "subject": subject,
+                "sample": sample,
+                "first_seen_at": at,
+                "last_seen_at": at,
+                "count": 0,
+            },
+        )
+        row["count"] += 1
+        row["last_seen_at"] = at
+
+    async def _flush_observations(self) -> None:
+        """Write what may be lost: counts of deviations, clock skews."""
+        connection: AsyncConnection | None = None
+        while True:
+            await asyncio.sleep(OBSERVATIONS_PERIOD_S)
+            await self.up.wait()
+            metrics.SESSIONS_OPEN.set(
+                sum(
+                    session.state is State.ACTIVE
+                    for station in self.stations.values()
+                    for session in station.sessions.values()
+                )
+            )
+            if not self._deviations and not self._skews:
+                continue
+            deviations, self._deviations = self._deviations, {}
+            skews, self._skews = self._skews, {}
+            try:
+                if connection is None or connection.closed:
+                    connection = await db.connect(self.database)
+                if deviations:
+                    await recording.upsert_deviations(connection, list(deviations.values()))
+                if skews:
+                    await recording.note_clock_skew(
+                        connection,
+                        [{"station_key": k, "clock_skew_s": s} for k, s in skews.items()],
+                    )
+            except (psycopg.Error, OSError) as error:
+                log.warning("observations were not written: %s", str(error).strip())
+                connection = None
+
+
+def configure(station: Station, row: StationRow, quirks: frozenset[str]) -> None:
+    """Give the station what people set for it."""
+    station.client_id = row.client_id
+    station.site_id = row.site_id
+    station.time_zone = row.time_zone
+    station.boot_status = row.boot_status
+    station.quirks = quirks
+    if station.stale:
+        station.clock_skew_s = row.clock_skew_s
+
+
+def remember(station: Station, session: Session) -> None:
+    """Take a session of the database into memory, beside what memory knows better."""
+    if any(known.id == session.id for known in station.sessions.values()):
+        return
+    other = station.sessions.get(session.transaction_id)
+    if other is None or other.id < session.id:
+        station.sessions[session.transaction_id] = session
+        session = other if other is not None else session
+    if station.sessions[session.transaction_id] is not session:
+        station.sessions[f"{session.transaction_id}#{session.id}"] = session
+
+
+def _unset(*arguments: object) -> Any:
+    raise AssertionError("the wire has not been connected to the recorder")
+
+
+def _tell(futures: Iterable[asyncio.Future[None]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
+
+
+def _payload_part(frame: str) -> str:
+    """A frame without its message id: the same message sent again has the same."""
+    parts = frame.split(",", 2)
+    return parts[2] if len(parts) == 3 else frame
+
+
+def _message(exchange: Exchange) -> MessageRow:
+    return MessageRow(
+        exchange.received_at.isoformat(),
+        exchange.station.key,
+        "in",
+        exchange.protocol,
+        exchange.action,
+        exchange.message_id,
+        safe_frame(exchange.frame),
+        exchange.answer,
+    )
+
+
+def _reading_row(row: tuple[Any, ...]) -> ReadingRow:
+    key, stated_at, digest, at, received_at, session_id, evse_id, connector_id, profile, *rest = row
+    samples, texts = rest
+    stated = stated_at.isoformat()
+    return ReadingRow(
+        key,
+        stated,
+        digest,
+        stated if at is stated_at else at.isoformat(),
+        received_at.isoformat(),
+        session_id,
+        evse_id,
+        connector_id,
+        profile.database_id,
+        "{" + str(samples)[1:-1] + "}",
+        texts,
+    )
+
+
+def _progress(session: Session) -> ProgressRow:
+    return ProgressRow(
+        session.id,
+        session.revision,
+        session.last_register_wh,
+        _iso(session.last_register_at),
+        session.energy_wh,
+        session.seq_no_last,
+        _iso(session.readings_from_at),
+        _iso(session.readings_to_at),
+        session.power_w,
+        session.power_integral_wh,
+    )
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _profile_row(profile: Profile) -> dict[str, Any]:
+    columns = zip(*profile.kinds, strict=True)
+    measurands, phases, units, contexts, locations, factors = (list(c) for c in columns)
+    units = [
+        f"{unit}e{factor}" if factor else unit for unit, factor in zip(units, factors, strict=True)
+    ]
+    row: dict[str, Any] = {
+        "measurands": measurands,
+        "phases": phases,
+        "units": units,
+        "contexts": contexts,
+        "locations": locations,
+    }
+    return row | {"key": json_rows(list(row.values()))}

@@ -1,0 +1,185 @@
+"""A whole process: gateway, web and worker together, or one of them; started, watched, drained."""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import resource
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import psycopg
+import uvicorn
+import uvloop
+
+from csms import db, worker
+from csms.config import SettingError, Settings
+from csms.recorder import Recorder
+from csms.web.app import create_app
+from csms.wire.gateway import Gateway
+
+log = logging.getLogger(__name__)
+
+PARTS = ("gateway", "web", "worker")
+
+
+def run(settings: Settings, only: str | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers' faults are on the lists
+    try:
+        uvloop.run(serve(settings, only=only, announce=_announce))
+    except SettingError as error:
+        print(f"time2plug: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def serve(
+    settings: Settings,
+    *,
+    only: str | None = None,
+    announce: Callable[[Settings, list[int]], None] | None = None,
+    stopping: asyncio.Event | None = None,
+) -> None:
+    """Serve until a signal comes or `stopping` is set; then drain and return.
+
+    `announce` is told the settings and the ports of the gateway once everything is up.
+    """
+    stopping = stopping or asyncio.Event()
+    with _signals(stopping):
+        async with open_service(settings, only=only) as ports:
+            tune_collector(settings)
+            if announce is not None:
+                announce(settings, ports)
+            await stopping.wait()
+            log.info("stopping: answering what was received")
+
+
+@asynccontextmanager
+async def open_service(settings: Settings, *, only: str | None = None) -> AsyncIterator[list[int]]:
+    """The parts asked for, running; the ports of the gateway. Drained and stopped on exit.
+
+    Raises: SettingError when the database cannot be used; OSError when a port is taken. A part
+    that fails later ends the others.
+    """
+    raise_file_limit()
+    parts = PARTS if only is None else (only,)
+    async with db.open_database(settings) as database:
+        await _migrate(database)
+        async with db.open_pool(database, settings) as pool, asyncio.TaskGroup() as tasks:
+            running: list[asyncio.Task[None]] = []
+            gateway: Gateway | None = None
+            recorder: Recorder | None = None
+            if "gateway" in parts:
+                recorder = Recorder(database, settings)
+                gateway = Gateway(database, settings, recorder)
+                running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
+                await recorder.up.wait()
+                await gateway.start()
+            if "worker" in parts:
+                running.append(tasks.create_task(worker.run(pool, settings)))
+            app = create_app(pool, settings, ready=_readiness(recorder))
+            http = _HttpServer(settings, app)
+            running.append(tasks.create_task(http.serve()))
+            await http.up.wait()
+            try:
+                yield gateway.ports if gateway is not None else []
+            finally:
+                http.should_exit = True
+                if gateway is not None:
+                    await gateway.stop()
+                for task in running:
+                    task.cancel()
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn under our own signals; every part has it, for health and metrics at least."""
+
+    def __init__(self, settings: Settings, app: object) -> None:
+        config = uvicorn.Config(
+            app,  # type: ignore[arg-type]  # an ASGI application
+            host=settings.host,
+            port=settings.http_port,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+            lifespan="off",
+        )
+        super().__init__(config)
+        self.up = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's own has no types either
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        try:
+            await super().startup(sockets)
+        except SystemExit:
+            raise OSError(f"HTTP port {self.config.port} cannot be opened") from None
+        self.up.set()
+
+
+async def _migrate(database: db.Database) -> None:
+    """Bring the database up to date; a login that may not is fine when there is nothing to do."""
+    try:
+        await db.migrate(database)
+    except (psycopg.errors.InsufficientPrivilege, SettingError):
+        async with await db.connect(database) as connection:
+            if await db.missing_migrations(connection):
+                raise
+
+
+def _readiness(recorder: Recorder | None):  # type: ignore[no-untyped-def]
+    async def ready() -> dict[str, str]:
+        if recorder is not None and not recorder.up.is_set():
+            return {"gateway": "the recorder cannot commit"}
+        return {}
+
+    return ready
+
+
+@contextlib.contextmanager
+def _signals(stopping: asyncio.Event):  # type: ignore[no-untyped-def]
+    loop = asyncio.get_running_loop()
+    names = (signal.SIGTERM, signal.SIGINT)
+    for name in names:
+        with contextlib.suppress(ValueError, NotImplementedError):  # not the main thread
+            loop.add_signal_handler(name, stopping.set)
+    try:
+        yield
+    finally:
+        for name in names:
+            with contextlib.suppress(ValueError, NotImplementedError):
+                loop.remove_signal_handler(name)
+
+
+def raise_file_limit() -> None:
+    """Soft limit on open files to the hard one: every station is a socket."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def tune_collector(settings: Settings) -> None:
+    """Keep the cyclic collector off what lives for ever; it made the tail of the answers.
+
+    Frames and their rows hold no cycles and go by reference counting; full collections over
+    thousands of connections took hundreds of milliseconds.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(settings.gc_threshold, 50, 1000)
+
+
+def _announce(settings: Settings, ports: list[int]) -> None:
+    http = f"http://{settings.host}:{settings.http_port}/"
+    where = "".join(f", OCPP on port {port}" for port in ports)
+    log.info("ready: %s%s", http, where)

@@ -1,0 +1,736 @@
+"""The statements of the recorder: a group of exchanges in one commit, and what it reads back.
+
+The hot statement writes journal, readings and the progress of sessions in a single round trip.
+What is rarer (sessions that begin or end, statuses, boots, the desk) goes as JSON record sets in
+the same transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from csms.domain.events import Token
+from csms.store.columns import json_rows, numbers, safe, texts
+
+
+class MessageRow(NamedTuple):
+    """A row of the journal; times as ISO texts."""
+
+    at: str
+    station_key: int
+    direction: str
+    protocol: str
+    action: str | None
+    message_id: str | None
+    frame: str
+    answer: str | None
+
+
+class ReadingRow(NamedTuple):
+    """A row of meter_reading; `samples` as an array literal."""
+
+    station_key: int
+    stated_at: str
+    digest: int
+    at: str
+    received_at: str
+    session_id: int | None
+    evse_id: int | None
+    connector_id: int | None
+    profile_id: int
+    samples: str
+    texts: str | None
+
+
+class ProgressRow(NamedTuple):
+    """What a reading changes of a session; `revision` is the one it was read at."""
+
+    id: int
+    revision: int
+    last_register_wh: float | None
+    last_register_at: str | None
+    energy_wh: int | None
+    seq_no_last: int | None
+    readings_from_at: str | None
+    readings_to_at: str | None
+    power_w: float | None
+    power_integral_wh: float
+
+
+@dataclass(slots=True)
+class GroupRows:
+    """All that one commit writes. Dictionaries are rows whose keys are the column names."""
+
+    answered_at: str
+    messages: Sequence[MessageRow]
+    readings: Sequence[ReadingRow]
+    progress: Sequence[ProgressRow]
+    opened: Sequence[dict[str, Any]]
+    changed: Sequence[dict[str, Any]]
+    evidence: Sequence[dict[str, Any]]
+    statuses: Sequence[dict[str, Any]]
+    boots: Sequence[dict[str, Any]]
+    reports: Sequence[dict[str, Any]]
+    desk: Sequence[dict[str, Any]]
+    unknown_tokens: Sequence[dict[str, Any]]
+
+    @property
+    def cold(self) -> bool:
+        """Whether there is more than the hot statement writes."""
+        return bool(
+            self.opened
+            or self.changed
+            or self.evidence
+            or self.statuses
+            or self.boots
+            or self.reports
+            or self.desk
+            or self.unknown_tokens
+        )
+
+
+async def write_group(connection: AsyncConnection, rows: GroupRows) -> None:
+    """Write and commit a group.
+
+    Raises: psycopg.Error; SerializationFailure when somebody else changed a session meanwhile, in
+    which case nothing is written.
+    """
+    if not rows.cold:
+        await _write_hot(connection, rows)
+        return
+    async with connection.transaction(), connection.pipeline():
+        # Sessions first: evidence and desk refer to them.
+        if rows.opened:
+            await _insert_sessions(connection, rows.opened)
+        if rows.changed:
+            await _update_sessions(connection, rows.changed)
+        if rows.evidence:
+            await _insert_evidence(connection, rows.evidence)
+        if rows.boots:
+            await _update_booted(connection, rows.boots)
+        if rows.statuses:
+            await _write_statuses(connection, rows.statuses)
+        if rows.reports:
+            await _insert_reports(connection, rows.reports)
+        if rows.desk:
+            await _insert_desk(connection, rows.desk)
+        if rows.unknown_tokens:
+            await _upsert_unknown_tokens(connection, rows.unknown_tokens)
+        await _write_hot(connection, rows)
+
+
+async def _write_hot(connection: AsyncConnection, rows: GroupRows) -> None:
+    """Journal, readings and progress in one statement."""
+    m = list(zip(*rows.messages, strict=True)) or [()] * len(MessageRow._fields)
+    r = list(zip(*rows.readings, strict=True)) or [()] * len(ReadingRow._fields)
+    p = list(zip(*rows.progress, strict=True)) or [()] * len(ProgressRow._fields)
+    await connection.execute(
+        r"""
+        WITH given AS (SELECT %s::timestamptz AS answered_at),
+        journal AS (
+            INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id,
+                                      frame, answer, answered_at, latency_ms)
+            SELECT m.at, m.station_key, m.direction, m.protocol, m.action, m.message_id, m.frame,
+                   m.answer, CASE WHEN m.answer IS NOT NULL THEN g.answered_at END,
+                   CASE WHEN m.answer IS NOT NULL
+                        THEN greatest(0, extract(epoch FROM g.answered_at - m.at) * 1000) END
+              FROM given g, unnest(
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       %s::integer[],
+                       string_to_array(%s, E'\x1e', E'\x1d'),
+                       string_to_array(%s, E'\x1e', E'\x1d'),
+                       string_to_array(%s, E'\x1e', E'\x1d'),
+                       string_to_array(%s, E'\x1e', E'\x1d'),
+                       string_to_array(%s, E'\x1e', E'\x1d'),
+                       string_to_array(%s, E'\x1e', E'\x1d')
+                   ) AS m (at, station_key, direction, protocol, action, message_id, frame, answer)
+        ), readings AS (
+            INSERT INTO meter_reading (station_key, stated_at, digest, at, received_at, session_id,
+                                       evse_id, connector_id, profile_id, samples, texts)
+            SELECT r.station_key, r.stated_at, r.digest, r.at, r.received_at, r.session_id,
+                   r.evse_id, r.connector_id, r.profile_id, r.samples::double precision[], r.texts
+              FROM unnest(
+                       %s::integer[],
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       %s::bigint[],
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       %s::bigint[], %s::integer[], %s::integer[], %s::integer[],
+                       string_to_array(%s, E'\x1e', E'\x1d'),
+                       string_to_array(%s, E'\x1e', E'\x1d')
+                   ) AS r (station_key, stated_at, digest, at, received_at, session_id, evse_id,
+                           connector_id, profile_id, samples, texts)
+            ON CONFLICT DO NOTHING
+        ), progressed AS (
+            UPDATE session s
+               SET revision = p.revision + 1,
+                   last_register_wh = p.last_register_wh,
+                   last_register_at = p.last_register_at,
+                   energy_wh = p.energy_wh,
+                   seq_no_last = p.seq_no_last,
+                   readings_from_at = p.readings_from_at,
+                   readings_to_at = p.readings_to_at,
+                   power_w = p.power_w,
+                   power_integral_wh = p.power_integral_wh
+              FROM unnest(
+                       %s::bigint[], %s::integer[], %s::double precision[],
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       %s::bigint[], %s::integer[],
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
+                       %s::double precision[], %s::double precision[]
+                   ) AS p (id, revision, last_register_wh, last_register_at, energy_wh, seq_no_last,
+                           readings_from_at, readings_to_at, power_w, power_integral_wh)
+             WHERE s.id = p.id AND s.revision = p.revision
+            RETURNING 1
+        )
+        SELECT require((SELECT count(*) FROM progressed) = %s, 'a session was changed elsewhere')
+        """,
+        (
+            rows.answered_at,
+            texts(m[0]),
+            numbers(m[1]),
+            texts(m[2]),
+            texts(m[3]),
+            texts(m[4]),
+            texts(m[5]),
+            texts(m[6]),
+            texts(m[7]),
+            numbers(r[0]),
+            texts(r[1]),
+            numbers(r[2]),
+            texts(r[3]),
+            texts(r[4]),
+            numbers(r[5]),
+            numbers(r[6]),
+            numbers(r[7]),
+            numbers(r[8]),
+            texts(r[9]),
+            texts(r[10]),
+            numbers(p[0]),
+            numbers(p[1]),
+            numbers(p[2]),
+            texts(p[3]),
+            numbers(p[4]),
+            numbers(p[5]),
+            texts(p[6]),
+            texts(p[7]),
+            numbers(p[8]),
+            numbers(p[9]),
+            len(rows.progress),
+        ),
+        prepare=True,
+    )
+
+
+async def _insert_sessions(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Sessions that began; client and site are those of the station now."""
+    await connection.execute(
+        """
+        INSERT INTO session (
+            id, client_id, site_id, station_key, start_key, transaction_id, evse_id, connector_id,
+            token_uid, token_type, authorization_status, state, charging_state,
+            remote_start_id, reservation_id, started_at, ended_at, stated_started_at,
+            stated_ended_at, received_start_at, received_end_at, meter_start_wh, meter_stop_wh,
+            energy_wh, last_register_wh, last_register_at, segment_start_wh, register_base_wh,
+            suspect_wh, power_w, power_integral_wh, seq_no_last, seq_no_missing, readings_from_at,
+            readings_to_at, stop_reason, stop_token_uid, flags)
+        SELECT r.id, t.client_id, t.site_id, r.station_key, r.start_key, r.transaction_id,
+               r.evse_id, r.connector_id, r.token_uid, r.token_type, r.authorization_status,
+               r.state, r.charging_state, r.remote_start_id, r.reservation_id, r.started_at,
+               r.ended_at, r.stated_started_at, r.stated_ended_at, r.received_start_at,
+               r.received_end_at, r.meter_start_wh, r.meter_stop_wh, r.energy_wh,
+               r.last_register_wh, r.last_register_at, r.segment_start_wh, r.register_base_wh, r.suspect_wh, r.power_w,
+               r.power_integral_wh, r.seq_no_last, r.seq_no_missing, r.readings_from_at,
+               r.readings_to_at, r.stop_reason, r.stop_token_uid, r.flags
+          FROM json_populate_recordset(NULL::session, %s::json) r
+          JOIN station t USING (station_key)
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def _update_sessions(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Sessions changed beyond a reading's progress; refused where the revision moved on."""
+    await connection.execute(
+        """
+        WITH changed AS (
+            UPDATE session s
+               SET revision = r.revision + 1, start_key = r.start_key, evse_id = r.evse_id,
+                   connector_id = r.connector_id, token_uid = r.token_uid,
+                   token_type = r.token_type, authorization_status = r.authorization_status,
+                   state = r.state, charging_state = r.charging_state,
+                   remote_start_id = r.remote_start_id, reservation_id = r.reservation_id,
+                   started_at = r.started_at, ended_at = r.ended_at,
+                   stated_started_at = r.stated_started_at, stated_ended_at = r.stated_ended_at,
+                   received_start_at = r.received_start_at, received_end_at = r.received_end_at,
+                   meter_start_wh = r.meter_start_wh, meter_stop_wh = r.meter_stop_wh,
+                   energy_wh = r.energy_wh, last_register_wh = r.last_register_wh,
+                   last_register_at = r.last_register_at, segment_start_wh = r.segment_start_wh,
+                   register_base_wh = r.register_base_wh, suspect_wh = r.suspect_wh,
+                   power_w = r.power_w, power_integral_wh = r.power_integral_wh,
+                   seq_no_last = r.seq_no_last, seq_no_missing = r.seq_no_missing,
+                   readings_from_at = r.readings_from_at, readings_to_at = r.readings_to_at,
+                   stop_reason = r.stop_reason, stop_token_uid = r.stop_token_uid, flags = r.flags
+              FROM json_populate_recordset(NULL::session, %s::json) r
+             WHERE s.id = r.id AND s.revision = r.revision
+            RETURNING 1
+        )
+        SELECT require((SELECT count(*) FROM changed) = %s, 'a session was changed elsewhere')
+        """,
+        (json_rows(rows), len(rows)),
+    )
+
+
+async def _insert_evidence(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO session_event (session_id, received_at, kind, frame, note)
+        SELECT session_id, received_at, kind, frame, note
+          FROM json_populate_recordset(NULL::session_event, %s::json)
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def _update_booted(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """What stations say of themselves when they boot."""
+    await connection.execute(
+        """
+        UPDATE station s
+           SET vendor = r.vendor, model = r.model, serial = coalesce(r.serial, s.serial),
+               firmware = coalesce(r.firmware, s.firmware), booted_at = r.booted_at
+          FROM json_populate_recordset(NULL::station, %s::json) r
+         WHERE s.station_key = r.station_key
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def _write_statuses(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """The history of statuses, and the newest of each place; unknown EVSEs come into being."""
+    await connection.execute(
+        """
+        WITH told AS (
+            SELECT row_number() OVER () AS n, t.*
+              FROM json_populate_recordset(NULL::evse_status, %s::json) t
+        ), history AS (
+            INSERT INTO evse_status (station_key, at, received_at, stated_at, evse_id, connector_id,
+                                     status, error_code, detail)
+            SELECT station_key, at, received_at, stated_at, evse_id, connector_id, status,
+                   error_code, detail FROM told
+        ), newest AS (
+            SELECT DISTINCT ON (station_key, evse_id, connector_id) * FROM told
+             ORDER BY station_key, evse_id, connector_id, n DESC
+        ), whole AS (
+            UPDATE station s SET status = t.status, status_at = t.at
+              FROM newest t WHERE s.station_key = t.station_key AND t.evse_id = 0
+        ), evses AS (
+            INSERT INTO evse (station_key, evse_id, status, status_at)
+            SELECT DISTINCT ON (station_key, evse_id) station_key, evse_id, status, at FROM newest
+             WHERE evse_id > 0 ORDER BY station_key, evse_id, n DESC
+            ON CONFLICT (station_key, evse_id)
+               DO UPDATE SET status = excluded.status, status_at = excluded.status_at
+        )
+        INSERT INTO connector (station_key, evse_id, connector_id, status, status_at, error_code)
+        SELECT station_key, evse_id, connector_id, status, at, error_code FROM newest
+         WHERE evse_id > 0 AND connector_id IS NOT NULL
+        ON CONFLICT (station_key, evse_id, connector_id)
+           DO UPDATE SET status = excluded.status, status_at = excluded.status_at,
+                         error_code = excluded.error_code
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def _insert_reports(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    await connection.execute(
+        """
+        INSERT INTO station_event (station_key, received_at, stated_at, kind, content)
+        SELECT station_key, received_at, stated_at, kind, content
+          FROM json_populate_recordset(NULL::station_event, %s::json)
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def _insert_desk(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Frames that need a person; the same one again adds nothing."""
+    await connection.execute(
+        """
+        INSERT INTO reconciliation (station_key, received_at, reason, session_id, transaction_id,
+                                    message_id, frame, digest)
+        SELECT station_key, received_at, reason, session_id, transaction_id, message_id, frame,
+               digest
+          FROM json_populate_recordset(NULL::reconciliation, %s::json)
+        ON CONFLICT (station_key, reason, digest) DO NOTHING
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def _upsert_unknown_tokens(
+    connection: AsyncConnection, rows: Sequence[dict[str, Any]]
+) -> None:
+    await connection.execute(
+        """
+        INSERT INTO unknown_token (uid_key, uid, station_key, first_seen_at, last_seen_at, count)
+        SELECT uid_key, uid, station_key, first_seen_at, last_seen_at, count
+          FROM json_populate_recordset(NULL::unknown_token, %s::json)
+        ON CONFLICT (uid_key) DO UPDATE
+           SET station_key = excluded.station_key, last_seen_at = excluded.last_seen_at,
+               count = unknown_token.count + excluded.count
+        """,
+        (json_rows(rows),),
+    )
+
+
+# --- Beside the groups --------------------------------------------------------------------------
+
+
+async def store_profiles(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[int]:
+    """The ids of meter profiles, in the order given, stored where they are new.
+
+    A row has `key` and the five arrays of meter_profile.
+    """
+    cursor = await connection.execute(
+        """
+        WITH given AS (
+            SELECT row_number() OVER () AS n, g.*
+              FROM json_populate_recordset(NULL::meter_profile, %s::json) g
+        ), added AS (
+            INSERT INTO meter_profile (key, measurands, phases, units, contexts, locations)
+            SELECT key, measurands, phases, units, contexts, locations FROM given
+            ON CONFLICT (key) DO UPDATE SET key = excluded.key
+            RETURNING id, key
+        )
+        SELECT added.id FROM given JOIN added USING (key) ORDER BY given.n
+        """,
+        (json_rows(rows),),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def next_session_block(connection: AsyncConnection) -> int:
+    """The first of a block of 1,000 session ids that nobody else will get."""
+    cursor = await connection.execute("SELECT nextval('session_block_seq') * 1000")
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def upsert_deviations(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Count departures from the specification; one row per station, kind and subject given."""
+    await connection.execute(
+        """
+        INSERT INTO deviation (station_key, kind, subject, sample, first_seen_at, last_seen_at,
+                               count)
+        SELECT station_key, kind, subject, sample, first_seen_at, last_seen_at, count
+          FROM json_populate_recordset(NULL::deviation, %s::json)
+        ON CONFLICT (station_key, kind, subject) DO UPDATE
+           SET sample = excluded.sample, last_seen_at = excluded.last_seen_at,
+               count = deviation.count + excluded.count
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def listen(connection: AsyncConnection) -> None:
+    """Follow the channels on which changes by people are told."""
+    await connection.execute("LISTEN t2p_station")
+    await connection.execute("LISTEN t2p_quirk")
+
+
+@dataclass(frozen=True, slots=True)
+class StationRow:
+    """What the gateway needs of a station before it lets it in, and to read its frames."""
+
+    station_key: int
+    id: str
+    client_id: int
+    site_id: str | None
+    time_zone: str
+    protocol: str | None
+    security_profile: int
+    password_hash: str | None
+    boot_status: str
+    auto_configure: bool
+    ping_interval_s: float | None
+    compression: bool
+    vendor: str | None
+    model: str | None
+    firmware: str | None
+    clock_skew_s: float | None
+
+
+async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
+    """Stations by identity, those that exist and are not retired."""
+    async with connection.cursor(row_factory=class_row(StationRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT s.station_key, s.id, s.client_id, s.site_id,
+                   coalesce(site.time_zone, 'Europe/Paris') AS time_zone, s.protocol,
+                   s.security_profile, s.password_hash, s.boot_status, s.auto_configure,
+                   s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s
+              FROM station s LEFT JOIN site ON site.id = s.site_id
+             WHERE s.id = ANY(%s) AND s.retired_at IS NULL
+            """,
+            (list(ids),),
+        )
+        return await cursor.fetchall()
+
+
+async def fetch_places(
+    connection: AsyncConnection, station_keys: Sequence[int]
+) -> list[tuple[int, int, int | None, str, int | None]]:
+    """(station_key, evse_id, connector_id, status, power_w_max) of every connector."""
+    cursor = await connection.execute(
+        """
+        SELECT e.station_key, e.evse_id, c.connector_id, coalesce(c.status, e.status),
+               coalesce(c.power_w_max, e.power_w_max)
+          FROM evse e LEFT JOIN connector c USING (station_key, evse_id)
+         WHERE e.station_key = ANY(%s)
+        """,
+        (list(station_keys),),
+    )
+    return await cursor.fetchall()
+
+
+async def fetch_open_sessions(
+    connection: AsyncConnection, station_keys: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Active sessions of the stations as column: value."""
+    cursor = await connection.execute(
+        "SELECT to_json(s) FROM session s WHERE station_key = ANY(%s) AND state = 'active'",
+        (list(station_keys),),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def find_sessions(
+    connection: AsyncConnection, wanted: Sequence[tuple[int, str, str]]
+) -> list[dict[str, Any]]:
+    """Sessions by (station_key, what, value), what being transaction_id, start_key or ended_at.
+
+    ended_at means the time that the station stated for its end, in ISO.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT to_json(s)
+          FROM unnest(%s::integer[], %s::text[], %s::text[]) AS w (station_key, what, value)
+          JOIN session s ON s.station_key = w.station_key
+               AND CASE w.what WHEN 'transaction_id' THEN s.transaction_id = w.value
+                               WHEN 'start_key' THEN s.start_key = w.value
+                               ELSE s.stated_ended_at = w.value::timestamptz END
+        """,
+        ([w[0] for w in wanted], [w[1] for w in wanted], [safe(w[2]) for w in wanted]),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def fetch_answers(
+    connection: AsyncConnection, station_keys: Sequence[int], count: int
+) -> list[tuple[int, str, str, str]]:
+    """(station_key, message_id, frame, answer) of the newest answered frames of each station."""
+    cursor = await connection.execute(
+        """
+        SELECT m.station_key, m.message_id, m.frame, m.answer
+          FROM unnest(%s::integer[]) AS k (station_key)
+         CROSS JOIN LATERAL (
+               SELECT * FROM ocpp_message
+                WHERE station_key = k.station_key AND direction = 'in' AND answer IS NOT NULL
+                  AND at > now() - interval '1 day'
+                ORDER BY at DESC LIMIT %s) m
+         ORDER BY m.station_key, m.at
+        """,
+        (list(station_keys), count),
+    )
+    return await cursor.fetchall()
+
+
+async def fetch_tokens(connection: AsyncConnection, uid_keys: Sequence[str]) -> list[Token]:
+    """Badges by uid_key with their open sessions."""
+    async with connection.cursor(row_factory=class_row(Token)) as cursor:
+        await cursor.execute(
+            """
+            SELECT t.uid_key, t.status, t.group_uid, t.valid_until, t.site_ids,
+                   ARRAY(SELECT json_build_array(s.id, s.station_key, s.evse_id) FROM session s
+                          WHERE lower(s.token_uid) = t.uid_key AND s.state = 'active'
+                          LIMIT 100) AS open_sessions
+              FROM token t
+             WHERE t.uid_key = ANY(%s) AND t.retired_at IS NULL
+            """,
+            ([safe(key) for key in uid_keys],),
+        )
+        return await cursor.fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class QuirkRow:
+    """A known fault of a make; None matches all."""
+
+    vendor: str | None
+    model: str | None
+    firmware: str | None
+    correction: str
+    decided_on: date
+    reason: str
+
+
+async def fetch_quirks(connection: AsyncConnection) -> list[QuirkRow]:
+    """All quirks in force."""
+    async with connection.cursor(row_factory=class_row(QuirkRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT vendor, model, firmware, correction, decided_on, reason
+              FROM quirk WHERE retired_at IS NULL
+            """
+        )
+        return await cursor.fetchall()
+
+
+# --- Connections --------------------------------------------------------------------------------
+
+
+async def open_connections(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Stations that connected: station_key, node, protocol, remote_address, connected_at."""
+    await connection.execute(
+        """
+        INSERT INTO station_connection (station_key, node, generation, protocol, remote_address,
+                                        connected_at, last_seen_at)
+        SELECT station_key, node, 1, protocol, remote_address, connected_at, connected_at
+          FROM json_populate_recordset(NULL::station_connection, %s::json)
+        ON CONFLICT (station_key) DO UPDATE
+           SET node = excluded.node, generation = station_connection.generation + 1,
+               protocol = excluded.protocol, remote_address = excluded.remote_address,
+               connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
+               disconnected_at = NULL
+        """,
+        (json_rows(rows),),
+    )
+
+
+async def touch_connections(
+    connection: AsyncConnection, node: str, rows: Sequence[dict[str, Any]]
+) -> None:
+    """Stations heard of, and those gone (disconnected_at set): station_key, last_seen_at, ..."""
+    await connection.execute(
+        """
+        UPDATE station_connection c
+           SET last_seen_at = greatest(c.last_seen_at, r.last_seen_at),
+               disconnected_at = r.disconnected_at
+          FROM json_populate_recordset(NULL::station_connection, %s::json) r
+         WHERE c.station_key = r.station_key AND c.node = %s
+        """,
+        (json_rows(rows), node),
+    )
+
+
+async def close_connections_of(connection: AsyncConnection, node: str, now: datetime) -> None:
+    """What a former life of the node left open."""
+    await connection.execute(
+        """
+        UPDATE station_connection SET disconnected_at = %s
+         WHERE node = %s AND disconnected_at IS NULL
+        """,
+        (now, node),
+    )
+
+
+async def upsert_refused(
+    connection: AsyncConnection, rows: Sequence[dict[str, Any]], rows_max: int
+) -> None:
+    """Connections refused; beyond rows_max identities only known ones are counted on."""
+    await connection.execute(
+        """
+        INSERT INTO refused_connection (identity, reason, remote_address, detail, first_seen_at,
+                                        last_seen_at, count)
+        SELECT r.identity, r.reason, r.remote_address, r.detail, r.first_seen_at, r.last_seen_at,
+               r.count
+          FROM json_populate_recordset(NULL::refused_connection, %s::json) r
+         WHERE (SELECT count(*) FROM refused_connection) < %s
+            OR EXISTS (SELECT FROM refused_connection k
+                        WHERE k.identity = r.identity AND k.reason = r.reason)
+        ON CONFLICT (identity, reason) DO UPDATE
+           SET remote_address = excluded.remote_address, detail = excluded.detail,
+               last_seen_at = excluded.last_seen_at,
+               count = refused_connection.count + excluded.count
+        """,
+        (json_rows(rows), rows_max),
+    )
+
+
+async def create_pending_station(connection: AsyncConnection, id: str) -> None:
+    """An unknown station let in on hold, by setting."""
+    await connection.execute(
+        """
+        INSERT INTO station (id, boot_status) VALUES (%s, 'pending') ON CONFLICT (id) DO NOTHING
+        """,
+        (id,),
+    )
+
+
+async def note_clock_skew(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """The clock skew of stations as last shown."""
+    await connection.execute(
+        """
+        UPDATE station s SET clock_skew_s = r.clock_skew_s
+          FROM json_populate_recordset(NULL::station, %s::json) r
+         WHERE s.station_key = r.station_key
+        """,
+        (json_rows(rows),),
+    )
+
+
+# --- Lost stops ---------------------------------------------------------------------------------
+
+
+async def fetch_silent_sessions(
+    connection: AsyncConnection, freed_before: datetime, silent_before: datetime
+) -> list[dict[str, Any]]:
+    """Active sessions that must be over, as column: value, locked: their EVSE has been free since
+    before the one moment, or nothing was heard of their station since before the other."""
+    cursor = await connection.execute(
+        """
+        SELECT to_json(s) FROM session s
+          LEFT JOIN evse e ON (e.station_key, e.evse_id) = (s.station_key, s.evse_id)
+          LEFT JOIN station_connection c ON c.station_key = s.station_key
+         WHERE s.state = 'active'
+           AND (   (e.status = 'available' AND e.status_at < %(freed)s
+                    AND e.status_at >= coalesce(s.last_register_at, s.started_at))
+                OR coalesce(c.last_seen_at, s.received_start_at, s.started_at) < %(silent)s)
+         ORDER BY s.id LIMIT 1000 FOR UPDATE OF s SKIP LOCKED
+        """,
+        {"freed": freed_before, "silent": silent_before},
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def write_lost_sessions(
+    connection: AsyncConnection, rows: Sequence[dict[str, Any]], now: datetime
+) -> None:
+    """Sessions given up, with their evidence; the gateways hear of it at commit."""
+    await _update_sessions(connection, rows)
+    await _insert_evidence(
+        connection,
+        [
+            {
+                "session_id": row["id"],
+                "received_at": now,
+                "kind": "lost",
+                "frame": None,
+                "note": "the stop never came",
+            }
+            for row in rows
+        ],
+    )
+    await connection.execute(
+        """
+        SELECT pg_notify('t2p_station', id) FROM station WHERE station_key = ANY(%s)
+        """,
+        (sorted({row["station_key"] for row in rows}),),
+    )

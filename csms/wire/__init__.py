@@ -1,0 +1,13 @@
+"""The only place that knows frames.
+
+    gateway    websocket server: handshake, links, pings, limits, two directions
+    frames     the envelope [2, id, action, payload]: reading, repairing, answering
+    schema     payloads: msgspec structs made from the JSON schemas of OCPP, lenient second reading
+    ocpp16     requests of OCPP 1.6 (and its security extension) to events, outcomes to answers
+    ocpp201    the same for OCPP 2.0.1
+    context    what both versions' readers share
+    dispatch   one inbound frame: dedupe, look-ups, event, recorder, answer
+
+A frame becomes an event of `csms.domain.events`; what comes back is an outcome, which becomes the
+answer of the station's version. Nothing above this package sees a wire word.
+"""

@@ -1,0 +1,293 @@
+"""Who may connect: the handshake's decision, apart from the socket.
+
+Stations are looked up in batches at the moment they knock, so that what people changed a second
+ago counts and a boot storm costs one query for hundreds. Passwords of high entropy are checked on
+the loop, those that people chose in a bounded pool of threads; neither holds up another station.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hashlib
+import hmac
+import logging
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from urllib.parse import unquote_to_bytes, urlsplit
+
+import psycopg
+from psycopg import AsyncConnection
+
+from csms import db, metrics, passwords
+from csms.config import Settings
+from csms.store import recording
+from csms.store.columns import safe
+from csms.store.recording import StationRow
+from csms.wire.dispatch import VERSIONS
+
+log = logging.getLogger(__name__)
+
+BATCH_MAX: Final = 500
+LOOKUP_TIMEOUT_S: Final = 5.0
+PASSWORD_BYTES_MAX: Final = 255
+
+
+class Knock(NamedTuple):
+    """What a handshake says: all that the decision needs."""
+
+    path: str
+    remote_address: str
+    authorization: str | None  # the header
+    subprotocols: tuple[str, ...]
+    tls: bool
+
+
+class Refusal(NamedTuple):
+    """Why a handshake is answered with an HTTP error; `reason` is the word on the list."""
+
+    status: int
+    reason: str
+    text: str
+
+
+class Welcome(NamedTuple):
+    """The station, and the protocol to speak; None: to be seen from its first frame."""
+
+    row: StationRow
+    protocol: str | None
+
+
+BUSY: Final = Refusal(503, "busy", "Too many connections are waiting; try again later.\n")
+AWAY: Final = Refusal(503, "database", "The central system is not ready; try again later.\n")
+
+
+def identity_of(path: str) -> str | None:
+    """The station's identity in the path of its URL: the last segment, percent-decoded.
+
+    Takes what the field sends: doubled slashes, a slash at the end, a whole URL within the path
+    (field case 28). None when there is none.
+    """
+    segments = [segment for segment in urlsplit(f"//host{path}").path.split("/") if segment]
+    if len(segments) < 2 or segments[0] != "ocpp":
+        return None
+    try:
+        identity = unquote_to_bytes(segments[-1]).decode()
+    except UnicodeDecodeError:
+        return None
+    return identity if 0 < len(identity) <= 255 and identity.isprintable() else None
+
+
+def credentials_of(header: str | None) -> tuple[bytes, bytes] | None:
+    """User and password of an Authorization header, as bytes; None when there are none."""
+    if header is None:
+        return None
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).partition(b":")
+    except (binascii.Error, ValueError):
+        return None
+    return (user, password) if colon and len(password) <= PASSWORD_BYTES_MAX else None
+
+
+def password_forms(password: bytes) -> list[bytes]:
+    """The forms in which a station may send the password that was set: text, or decoded hex.
+
+    The white paper sets it as hex and leaves open which of the two goes over the wire (case 35).
+    """
+    forms = [password, password.hex().upper().encode(), password.hex().encode()]
+    with contextlib.suppress(ValueError):
+        forms.append(bytes.fromhex(password.decode("ascii", "replace")))
+    return forms
+
+
+def choose_protocol(
+    row: StationRow, offered: tuple[str, ...], default: str | None
+) -> str | Refusal | None:
+    """The subprotocol: the station's expected one, else its first that we speak (case 26)."""
+    if not offered:
+        return row.protocol or default
+    if row.protocol is not None:
+        if row.protocol in offered:
+            return row.protocol
+        text = f"This station is expected to speak {row.protocol}.\n"
+        return Refusal(400, "subprotocol", text)
+    for protocol in offered:
+        if protocol in VERSIONS:
+            return protocol
+    text = f"We speak {', '.join(VERSIONS)}; offered was {', '.join(offered)[:100]}.\n"
+    return Refusal(400, "subprotocol", text)
+
+
+class Admission:
+    """Decides handshakes. `run` must be running."""
+
+    def __init__(self, database: db.Database, settings: Settings) -> None:
+        self.database = database
+        self.settings = settings
+        self._waiting: dict[str, list[asyncio.Future[StationRow | None]]] = {}
+        self._wake = asyncio.Event()
+        self._pool = ThreadPoolExecutor(settings.argon2_workers, "password")
+        #: passwords that argon2 has accepted, by keyed digest, so that a storm costs it once
+        self._accepted: dict[str, bytes] = {}
+        self._pepper = secrets.token_bytes(32)
+        self._refused: dict[tuple[str, str], dict[str, Any]] = {}
+
+    async def decide(self, knock: Knock, now: datetime) -> Welcome | Refusal:
+        """Whether the station may come in. Refusals are counted for the operator's list."""
+        identity = identity_of(knock.path)
+        if identity is None:
+            return self._refuse(
+                safe(knock.path)[:255], Refusal(404, "path", "No such place.\n"), knock, now
+            )
+        if len(self._waiting) >= self.settings.handshakes_waiting_max:
+            return self._refuse(identity, BUSY, knock, now)
+        try:
+            async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                row = await self.fetch(identity)
+        except (psycopg.Error, OSError, TimeoutError):
+            return self._refuse(identity, AWAY, knock, now)
+        if row is None:
+            text = f"There is no station {identity}.\n"
+            return self._refuse(identity, Refusal(404, "unknown", text), knock, now)
+        refusal = await self._check_password(row, knock)
+        if refusal is not None:
+            return self._refuse(identity, refusal, knock, now)
+        protocol = choose_protocol(row, knock.subprotocols, self.settings.default_protocol)
+        if isinstance(protocol, Refusal):
+            return self._refuse(identity, protocol, knock, now)
+        return Welcome(row, protocol)
+
+    async def fetch(self, identity: str) -> StationRow | None:
+        """The station as the database holds it now; None when there is none.
+
+        Raises: psycopg.Error, OSError while the database is away.
+        """
+        future: asyncio.Future[StationRow | None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(identity, []).append(future)
+        self._wake.set()
+        return await future
+
+    async def _check_password(self, row: StationRow, knock: Knock) -> Refusal | None:
+        if row.security_profile >= 3:
+            return Refusal(401, "certificate", "Client certificates are not accepted here.\n")
+        if row.security_profile == 2 and not knock.tls:
+            return Refusal(401, "tls", "This station must connect over TLS.\n")
+        if row.security_profile == 0 and row.password_hash is None:
+            return None
+        given = credentials_of(knock.authorization)
+        if given is None and row.security_profile == 0:
+            return None
+        if given is None or row.password_hash is None:
+            return Refusal(401, "no_password", "A password is needed.\n")
+        user, password = given
+        if not hmac.compare_digest(user, row.id.encode()):
+            return Refusal(401, "wrong_user", "The user must be the station's identity.\n")
+        if not await self._verify(row.id, row.password_hash, password):
+            return Refusal(401, "wrong_password", "Wrong password.\n")
+        return None
+
+    async def _verify(self, identity: str, password_hash: str, password: bytes) -> bool:
+        forms = password_forms(password)
+        if passwords.is_fast(password_hash):
+            return any(passwords.verify(password_hash, form) for form in forms)
+        digest = hmac.digest(
+            self._pepper, password_hash.encode() + b"\0" + password, hashlib.sha256
+        )
+        if hmac.compare_digest(self._accepted.get(identity, b""), digest):
+            return True
+        loop = asyncio.get_running_loop()
+        for form in forms:
+            if await loop.run_in_executor(self._pool, passwords.verify, password_hash, form):
+                if len(self._accepted) >= 100_000:
+                    self._accepted.clear()
+                self._accepted[identity] = digest
+                return True
+        return False
+
+    def _refuse(self, identity: str, refusal: Refusal, knock: Knock, now: datetime) -> Refusal:
+        metrics.HANDSHAKES.labels(refusal.reason).inc()
+        key = (identity, refusal.reason)
+        row = self._refused.get(key)
+        if row is None:
+            if len(self._refused) >= self.settings.refused_connections_max:
+                return refusal
+            row = self._refused[key] = {
+                "identity": identity,
+                "reason": refusal.reason,
+                "detail": ", ".join(knock.subprotocols)[:200],
+                "first_seen_at": now,
+                "count": 0,
+            }
+        row |= {"remote_address": knock.remote_address, "last_seen_at": now}
+        row["count"] += 1
+        return refusal
+
+    async def run(self) -> None:
+        """Look stations up in batches until cancelled."""
+        connection: AsyncConnection | None = None
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            identities = list(self._waiting)[:BATCH_MAX]
+            if not identities:
+                continue
+            batch = {identity: self._waiting.pop(identity) for identity in identities}
+            try:
+                async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                    if connection is None or connection.closed:
+                        connection = await db.connect(self.database)
+                    rows = await self._rows(connection, identities)
+            except (psycopg.Error, OSError, TimeoutError) as error:
+                _fail(batch, error)
+                if connection is not None:
+                    with contextlib.suppress(Exception):
+                        await connection.close()
+                connection = None
+            else:
+                _give(batch, rows)
+            if self._waiting:
+                self._wake.set()
+
+    async def _rows(
+        self, connection: AsyncConnection, identities: list[str]
+    ) -> dict[str, StationRow]:
+        rows = {row.id: row for row in await recording.fetch_stations(connection, identities)}
+        if self.settings.unknown_stations == "pending":
+            missing = [identity for identity in identities if identity not in rows]
+            for identity in missing:
+                await recording.create_pending_station(connection, identity)
+            if missing:
+                created = await recording.fetch_stations(connection, missing)
+                rows |= {row.id: row for row in created}
+        return rows
+
+    async def flush(self, connection: AsyncConnection) -> None:
+        """Write the list of refused connections."""
+        if not self._refused:
+            return
+        refused, self._refused = self._refused, {}
+        await recording.upsert_refused(
+            connection, list(refused.values()), self.settings.refused_connections_max
+        )
+
+
+def _give(
+    batch: Mapping[str, list[asyncio.Future[StationRow | None]]], rows: Mapping[str, StationRow]
+) -> None:
+    for identity, futures in batch.items():
+        for future in futures:
+            if not future.done():
+                future.set_result(rows.get(identity))
+
+
+def _fail(batch: Mapping[str, list[asyncio.Future[StationRow | None]]], error: Exception) -> None:
+    for futures in batch.values():
+        for future in futures:
+            if not future.done():
+                future.set_exception(error)

@@ -1,0 +1,114 @@
+"""What a version's readers share: profiles of sampled values, the station's way with time."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from csms.domain.clock import ClockRules, parse_time
+from csms.domain.events import Event, Outcome
+from csms.domain.metering import Profile, SampleKind
+from csms.domain.station import Station
+from csms.domain.values import UTC, digest64, seconds
+
+PROFILES_MAX: Final = 10_000
+NAN: Final = float("nan")
+
+
+class Request(NamedTuple):
+    """One request of a version: from struct to event, from outcome to the answer's JSON text."""
+
+    read: "Callable[[Any, Context], Event]"
+    answer: Callable[[Event, Outcome], str]
+    #: fields without which no sense can be made of it, dots for nesting
+    essential: tuple[str, ...] = ()
+    #: keeps or changes sessions: refused ones go to the desk, failing databases leave it unanswered
+    transaction: bool = False
+
+
+class Profiles:
+    """The profiles of sampled values seen, by the key that a version's reader makes."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[Any, Profile] = {}
+        #: profiles without a row yet; the recorder stores them before the readings that need them
+        self.unstored: list[Profile] = []
+        self._by_kinds: dict[tuple[SampleKind, ...], Profile] = {}
+
+    def get(self, key: Any, kinds: Callable[[], tuple[SampleKind, ...]]) -> Profile:
+        """The profile of the key; `kinds` is asked once for a key that is new."""
+        profile = self._by_key.get(key)
+        if profile is None:
+            if len(self._by_key) >= PROFILES_MAX:  # a station that varies at random
+                self._by_key.clear()
+                self._by_kinds.clear()
+            worked_out = kinds()
+            profile = self._by_kinds.setdefault(worked_out, Profile(worked_out))
+            self._by_key[key] = profile
+            if profile.database_id is None and profile not in self.unstored:
+                self.unstored.append(profile)
+        return profile
+
+
+class Context(NamedTuple):
+    """What surrounds the payload at hand."""
+
+    station: Station
+    received_at: datetime
+    profiles: Profiles
+    rules: ClockRules
+
+    def read_time(self, text: str) -> tuple[datetime | None, str | None]:
+        """A time as this station writes it; a zone-less one by what its clock has shown.
+
+        Zone-less times are UTC by OCPP 1.6; many stations mean local time (field case 23). The
+        first one that fits the moment of receipt in one reading only decides for the station.
+        """
+        moment, deviation = parse_time(text)
+        if deviation != "time_without_zone" or moment is None:
+            return moment, deviation
+        try:
+            zone = ZoneInfo(self.station.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            zone = ZoneInfo("UTC")
+        local, _ = parse_time(text, zone)
+        assert local is not None
+        if "naive_time_is_local" in self.station.quirks:
+            return local, deviation
+        if self._is_now(moment) != self._is_now(local):
+            self.station.naive_is_local = self._is_now(local)
+        return (local if self.station.naive_is_local else moment), deviation
+
+    def _is_now(self, moment: datetime) -> bool:
+        return abs(seconds(moment - self.received_at)) <= self.rules.skew_max_s
+
+
+def reading_digest(place: str, values: str, texts: str | None, profile: Profile) -> int:
+    """The key of a reading's content within its station and moment."""
+    return digest64(place, values, texts or "", str(profile.context))
+
+
+def texts_json(texts: dict[str, str]) -> str | None:
+    """Values that are no numbers as the JSON text that is stored; None when there are none."""
+    return msgspec.json.encode(texts).decode().replace("\\u0000", "") if texts else None
+
+
+def time_text(moment: datetime) -> str:
+    """A time on the wire: RFC 3339 in UTC with milliseconds."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def encode(payload: dict[str, Any]) -> str:
+    """An answer's payload as compact JSON."""
+    return msgspec.json.encode(payload).decode()
+
+
+def plain(message: Any) -> dict[str, Any]:
+    """A struct as plain JSON values without what is absent, for `Reported`."""
+    built = msgspec.to_builtins(message)
+    content = {key: value for key, value in built.items() if value is not None}
+    assert isinstance(content, dict)
+    return content

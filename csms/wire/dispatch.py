@@ -1,0 +1,278 @@
+"""One inbound frame: read, recognised when it comes again, turned into an event and recorded.
+
+This is the path of every frame, with a socket behind it or not: the gateway, the replay of the
+journal and the tests all come through `Dispatcher.receive`.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from csms import metrics
+from csms.domain.station import Station
+from csms.recorder import NO_FACTS, Exchange, Facts, Need, Recorder, Reply
+from csms.wire import frames, ocpp16, ocpp201, schema
+from csms.wire.context import Context, Profiles, Request
+from csms.wire.frames import CALL, Frame, FrameError
+from csms.wire.schema import PayloadError, Shape
+
+log = logging.getLogger(__name__)
+
+ANSWER_BYTES_MAX: Final = 4096  # larger answers are not remembered; none of ours is
+_MICROSECOND: Final = timedelta(microseconds=1)
+_ESCAPED_CONTROL: Final = re.compile(rb"\\u(?:00[01][0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2})")
+_CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+
+
+class Version(NamedTuple):
+    """One protocol version: its requests with their decoders, and its words for errors."""
+
+    protocol: str
+    requests: dict[str, tuple[Request, Shape]]
+    known: frozenset[str]  # every action of the version, either direction
+    error_codes: dict[str, str]
+    unreadable_code: str
+
+
+def _version(protocol: str, requests: dict[str, Request], codes: dict[str, str]) -> Version:
+    shaped = {
+        action: (request, schema.shape(protocol, action)) for action, request in requests.items()
+    }
+    unreadable = codes.get("RpcFrameworkError", "RpcFrameworkError")
+    return Version(protocol, shaped, schema.known_actions(protocol), codes, unreadable)
+
+
+VERSIONS: Final = {
+    ocpp16.PROTOCOL: _version(ocpp16.PROTOCOL, ocpp16.REQUESTS, ocpp16.ERROR_CODES),
+    ocpp201.PROTOCOL: _version(ocpp201.PROTOCOL, ocpp201.REQUESTS, ocpp201.ERROR_CODES),
+}
+
+#: takes CALLRESULT and CALLERROR frames; True when a call of ours was waiting for it
+TakeAnswer = Callable[[Frame], bool]
+
+
+class Dispatcher:
+    """Frames in, exchanges to the recorder. `profiles` are those of the whole process."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self.profiles = Profiles()
+        self._last_received_at: datetime | None = None
+        recorder.handle = self.handle
+        recorder.refuse = self.refuse
+
+    def receive(
+        self,
+        station: Station,
+        protocol: str,
+        data: bytes,
+        received_at: datetime,
+        reply: Reply,
+        take_answer: TakeAnswer | None = None,
+    ) -> None:
+        """Take one frame of a station. The answer goes to `reply` after the commit.
+
+        Answers to our own calls go to `take_answer` at once: the two directions do not wait for
+        each other (field case 32).
+        """
+        last = self._last_received_at
+        if last is not None and received_at <= last:
+            received_at = last + _MICROSECOND  # the journal's order is the order of receipt
+        self._last_received_at = received_at
+        if take_answer is not None and data[:8].lstrip()[:2] in (b"[3", b"[4"):
+            try:
+                frame = frames.read_frame(data)
+            except FrameError:
+                frame = None
+            if frame is not None and frame.kind != CALL and take_answer(frame):
+                return
+        self.recorder.receive(Exchange(station, protocol, data, received_at, reply))
+
+    def handle(self, exchange: Exchange, facts: Facts | None) -> Need | None:
+        """Handle a frame for the recorder; what must be looked up first, None: it is done.
+
+        `facts` is what an earlier Need has brought.
+        """
+        version = VERSIONS[exchange.protocol]
+        data = exchange.frame
+        if b"\\u" in data and _ESCAPED_CONTROL.search(data):
+            data = _without_control(data)
+        try:
+            frame = frames.read_frame(data)
+        except FrameError as error:
+            self._unreadable(exchange, version, error, data)
+            return None
+        exchange.message_id = frame.message_id if frame.message_id.isprintable() else None
+        if frame.kind != CALL:
+            self._note(exchange, "answer_without_call", "", data)
+            metrics.MESSAGES.labels("in", "", "unmatched").inc()
+            return None
+        if self._repeated(exchange, frame):
+            return None
+        assert frame.action is not None
+        known = version.requests.get(frame.action)
+        if known is None:
+            self._unknown_action(exchange, version, frame)
+            return None
+        exchange.action = frame.action
+        if frame.repaired is not None:
+            self._note(exchange, "frame_repaired", frame.action, frame.repaired)
+        return self._handle_call(exchange, version, frame, known, facts)
+
+    def refuse(self, exchange: Exchange) -> None:
+        """Answer a frame that we failed to handle or to store, where it can be answered."""
+        if exchange.message_id is not None:
+            exchange.answer = frames.error_text(
+                exchange.message_id,
+                "InternalError",
+                "The central system could not process this message; it has been kept.",
+            )
+
+    def _handle_call(
+        self,
+        exchange: Exchange,
+        version: Version,
+        frame: Frame,
+        known: tuple[Request, Shape],
+        facts: Facts | None,
+    ) -> Need | None:
+        request, shape = known
+        recorder = self.recorder
+        station = exchange.station
+        context = Context(station, exchange.received_at, self.profiles, recorder.rules)
+        try:
+            message, deviations = schema.read(shape, frame.payload, context.read_time)
+            for path in request.essential if deviations else ():
+                _demand(message, path)
+            event = request.read(message, context)
+        except PayloadError as error:
+            self._refuse_payload(exchange, version, frame, request, error)
+            return None
+        if facts is None:
+            need = recorder.need_of(station, event)
+            if need is not None:
+                return need
+        outcome = recorder.record(exchange, event, facts or NO_FACTS)
+        for deviation in deviations:
+            recorder.group.deviation(*deviation)
+        self._answer(exchange, frame, request.answer(event, outcome))
+        metrics.MESSAGES.labels("in", frame.action, "answered").inc()
+        return None
+
+    # --- Answers --------------------------------------------------------------------------------
+
+    def _answer(self, exchange: Exchange, frame: Frame, payload: str) -> None:
+        self._remember(exchange, frame, frames.result_text(frame.message_id, payload))
+
+    def _remember(self, exchange: Exchange, frame: Frame, answer: str) -> None:
+        """The answer goes out after the commit, and again when the same frame comes again."""
+        exchange.answer = answer
+        answers = exchange.station.answers
+        answers.pop(frame.message_id, None)
+        if len(answers) >= self.recorder.settings.remembered_answers:
+            del answers[next(iter(answers))]
+        if len(answer) <= ANSWER_BYTES_MAX:
+            answers[frame.message_id] = (hash(exchange.frame), answer)
+
+    def _repeated(self, exchange: Exchange, frame: Frame) -> bool:
+        """Whether the frame was here before: it gets the answer it got (promise 2)."""
+        remembered = exchange.station.answers.get(frame.message_id)
+        if remembered is None or remembered[0] != hash(exchange.frame):
+            return False
+        exchange.action = frame.action
+        exchange.answer = remembered[1]
+        metrics.MESSAGES.labels("in", frame.action, "repeated").inc()
+        return True
+
+    def _error(
+        self, exchange: Exchange, version: Version, frame: Frame, code: str, description: str
+    ) -> None:
+        wire_code = version.error_codes.get(code, code)
+        answer = frames.error_text(frame.message_id, wire_code, description)
+        self._remember(exchange, frame, answer)
+        metrics.MESSAGES.labels("in", exchange.action or "", "refused").inc()
+
+    def _unknown_action(self, exchange: Exchange, version: Version, frame: Frame) -> None:
+        action = frame.action or ""
+        self._note(exchange, "unknown_action", action[:50], action)
+        if action in version.known:
+            exchange.action = action
+            self._error(exchange, version, frame, "NotSupported", f"{action} is not for us to do")
+        else:
+            self._error(
+                exchange, version, frame, "NotImplemented", f"there is no action {action[:50]}"
+            )
+
+    def _refuse_payload(
+        self,
+        exchange: Exchange,
+        version: Version,
+        frame: Frame,
+        request: Request,
+        error: PayloadError,
+    ) -> None:
+        """A payload without sense: answered, and on the desk where a session may hang on it."""
+        self._note(exchange, "payload_refused", exchange.action or "", error.description)
+        if request.transaction:
+            self.recorder.group.desk("payload_refused", None, None)
+        self._error(exchange, version, frame, error.code, error.description)
+
+    def _unreadable(
+        self, exchange: Exchange, version: Version, error: FrameError, data: bytes
+    ) -> None:
+        """A broken frame: answered when it is a CALL whose id can be seen, kept in any case."""
+        text = data.decode("utf-8", "replace")
+        self._note(exchange, "unreadable_frame", "", text)
+        metrics.MESSAGES.labels("in", "", "unreadable").inc()
+        action = frames.fish_action(text)
+        known = version.requests.get(action or "")
+        if action is None or (known is not None and known[0].transaction):
+            self.recorder.group.desk("unreadable_frame", None, None)
+        if error.message_id is not None and error.kind in (CALL, None):
+            exchange.message_id = error.message_id if error.message_id.isprintable() else None
+            code = "RpcFrameworkError" if error.rpc else "FormatViolation"
+            wire_code = version.error_codes.get(code, code)
+            exchange.answer = frames.error_text(error.message_id, wire_code, error.description)
+        elif error.kind in (CALL, None) and version.protocol != ocpp16.PROTOCOL:
+            exchange.answer = frames.error_text("-1", "RpcFrameworkError", error.description)
+
+    def _note(self, exchange: Exchange, kind: str, subject: str, sample: str | bytes) -> None:
+        text = sample.decode("utf-8", "replace") if isinstance(sample, bytes) else sample
+        self.recorder.group.deviation(kind, subject, text)
+
+
+def _demand(message: Any, path: str) -> None:
+    """Raise when a field without which no sense can be made is absent."""
+    value = message
+    for name in path.split("."):
+        value = getattr(value, name, None)
+        if value is None:
+            raise PayloadError("OccurrenceConstraintViolation", f"{path} is missing")
+
+
+def _without_control(data: bytes) -> bytes:
+    """The frame with escaped control characters and lone surrogates replaced: no column holds them.
+
+    What is no JSON comes back as it is.
+    """
+    try:
+        plain = msgspec.json.decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return data
+    return msgspec.json.encode(_cleaned(plain, 0))
+
+
+def _cleaned(value: Any, depth: int) -> Any:
+    if depth > schema.DEPTH_MAX * 2:
+        return None
+    if isinstance(value, str):
+        return _CONTROL.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_cleaned(item, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {_cleaned(k, depth + 1): _cleaned(v, depth + 1) for k, v in value.items()}
+    return value

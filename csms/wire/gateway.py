@@ -1,0 +1,647 @@
+"""The websocket server: stations come in, frames go to the dispatcher, answers go back.
+
+Frames are handled synchronously in the protocol's own callback, not by a coroutine per message:
+that is where the speed comes from, and why back pressure is ours to keep. One `Link` is one
+connection of one station; the newest link of a station wins, an older one may only clean up after
+itself. The two directions of a link are independent: a call of ours never waits for one of theirs.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import ssl
+import time
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.exceptions import WebSocketException
+from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Request, Response
+from websockets.protocol import OPEN
+from websockets.typing import Subprotocol
+
+from csms import db, metrics
+from csms.config import Settings
+from csms.domain.station import Station
+from csms.domain.values import UTC
+from csms.recorder import Recorder
+from csms.store import recording
+from csms.store.recording import MessageRow, StationRow
+from csms.wire import frames, schema
+from csms.wire.admission import Admission, Knock, Refusal, Welcome
+from csms.wire.dispatch import Dispatcher
+
+log = logging.getLogger(__name__)
+
+SWEEP_PERIOD_S: Final = 1.0
+FLUSH_PERIOD_S: Final = 0.05  # connections that opened or closed
+TOUCH_PERIOD_S: Final = 10.0  # last_seen_at of those that stay
+WRITE_BUFFER_BYTES_MAX: Final = 1 << 20  # a station that reads so late is cut
+RETRY_AFTER_S_MAX: Final = 30
+_DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+class CallError(Exception):
+    """The station answered a call of ours with CALLERROR; `code` and `description` are its own."""
+
+    def __init__(self, code: str, description: str, details: Any = None) -> None:
+        super().__init__(f"{code}: {description}")
+        self.code = code
+        self.description = description
+        self.details = details
+
+
+class CallTimeout(Exception):
+    """The station gave no answer in time, or its link closed first."""
+
+
+class _Waiting(NamedTuple):
+    """The one call of ours that is outstanding on a link."""
+
+    message_id: str
+    answer: "asyncio.Future[frames.Frame]"
+
+
+class StationConnection(ServerConnection):
+    """A websocket whose data frames go straight to its link."""
+
+    link: "Link | None" = None
+
+    def process_event(self, event: Any) -> None:
+        """Take one event of the protocol: handshake request or frame."""
+        link = self.link
+        if link is None or self.request is None:
+            super().process_event(event)
+            return
+        opcode = event.opcode
+        if opcode is Opcode.TEXT and event.fin:
+            link.take(bytes(event.data))
+        elif opcode in _DATA:
+            link.take_fragment(event)
+        else:
+            link.heard_at = link.gateway.loop.time()
+            super().process_event(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        super().connection_lost(exc)
+        if self.link is not None:
+            self.link.lost()
+
+
+class Link:
+    """One connection of one station."""
+
+    __slots__ = (
+        "_call_lock",
+        "_fragments",
+        "_paused",
+        "_rate_at",
+        "_rate_left",
+        "_waiting",
+        "booted",
+        "connection",
+        "gateway",
+        "heard_at",
+        "opened_at",
+        "ping_interval_s",
+        "pinged_at",
+        "protocol",
+        "remote_address",
+        "station",
+        "touched_at",
+    )
+
+    def __init__(
+        self,
+        gateway: "Gateway",
+        connection: StationConnection,
+        station: Station,
+        row: StationRow,
+        protocol: str | None,
+        remote_address: str,
+    ) -> None:
+        settings = gateway.settings
+        self.gateway = gateway
+        self.connection = connection
+        self.station = station
+        self.protocol = protocol  # None until the first frame shows it
+        self.remote_address = remote_address
+        self.opened_at = datetime.now(UTC)
+        self.heard_at = self.touched_at = self.pinged_at = gateway.loop.time()
+        stated = row.ping_interval_s
+        self.ping_interval_s = settings.ping_interval_s if stated is None else stated
+        #: set by its BootNotification; orders to the station wait for it, with patience
+        self.booted = False
+        self._rate_left = float(settings.frames_burst_max)
+        self._rate_at = self.heard_at
+        self._paused = False
+        self._fragments: list[bytes] | None = None
+        self._waiting: _Waiting | None = None
+        self._call_lock: asyncio.Lock | None = None
+
+    # --- In -------------------------------------------------------------------------------------
+
+    def take(self, data: bytes) -> None:
+        """Take one text frame."""
+        gateway = self.gateway
+        now_s = self.heard_at = gateway.loop.time()
+        if not data.isascii() and not _is_utf8(data):
+            self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+            return
+        protocol = self.protocol
+        if protocol is None:
+            protocol = self.protocol = sniff_protocol(data)
+        gateway.dispatcher.receive(
+            self.station, protocol, data, datetime.now(UTC), self.reply, self._take_answer
+        )
+        self._rate_left = min(
+            float(gateway.settings.frames_burst_max),
+            self._rate_left + (now_s - self._rate_at) * gateway.settings.frames_per_s_max,
+        )
+        self._rate_at = now_s
+        self._rate_left -= 1
+        if self._rate_left < 0:
+            self._pause()
+            gateway.loop.call_later(
+                -self._rate_left / gateway.settings.frames_per_s_max, self._resume
+            )
+        recorder = gateway.recorder
+        if recorder.waiting(self.station) >= gateway.settings.unanswered_frames_max or (
+            recorder.unanswered >= gateway.settings.unanswered_frames_total_max
+        ):
+            self._pause()
+            gateway.paused.add(self)
+
+    def take_fragment(self, frame: Frame) -> None:
+        """Take a part of a message, or a binary one (OCPP has none: read as text)."""
+        if frame.opcode is not Opcode.CONT:
+            self._fragments = []
+        if self._fragments is None:
+            return
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            data = b"".join(self._fragments)
+            self._fragments = None
+            self.take(data)
+
+    def _take_answer(self, frame: frames.Frame) -> bool:
+        waiting = self._waiting
+        if waiting is None or waiting.message_id != frame.message_id or waiting.answer.done():
+            return False
+        waiting.answer.set_result(frame)
+        return True
+
+    def _pause(self) -> None:
+        if not self._paused:
+            self._paused = True
+            with contextlib.suppress(RuntimeError):
+                self.connection.transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            with contextlib.suppress(RuntimeError):
+                self.connection.transport.resume_reading()
+
+    # --- Out ------------------------------------------------------------------------------------
+
+    def reply(self, text: str) -> None:
+        """Send a frame; what cannot be sent is dropped with its connection."""
+        connection = self.connection
+        if connection.protocol.state is OPEN:
+            try:
+                connection.protocol.send_text(text.encode())
+                connection.send_data()
+            except (WebSocketException, OSError, RuntimeError):
+                connection.transport.abort()
+            if connection.paused:
+                connection.transport.abort()
+        if self._paused and self in self.gateway.paused:
+            self.gateway.resume_if_room(self)
+
+    async def call(self, action: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Ask the station; its answer's payload. One call at a time, whatever the station asks us.
+
+        Raises: schema.PayloadError when the request is not valid by its schema, CallError,
+            CallTimeout.
+        """
+        assert self.protocol is not None, "the station's protocol is not known yet"
+        text = msgspec.json.encode(payload).decode()
+        _, deviations = schema.read(schema.shape(self.protocol, action), text.encode())
+        if deviations:
+            raise schema.PayloadError("FormatViolation", f"{action}: {deviations[0]}")
+        if self._call_lock is None:
+            self._call_lock = asyncio.Lock()
+        async with self._call_lock:
+            return await self._call(action, text, timeout_s)
+
+    async def _call(self, action: str, payload: str, timeout_s: float) -> dict[str, Any]:
+        message_id = uuid.uuid4().hex
+        waiting = self._waiting = _Waiting(message_id, self.gateway.loop.create_future())
+        frame_text = frames.call_text(message_id, action, payload)
+        sent_at = datetime.now(UTC)
+        answer: frames.Frame | None = None
+        try:
+            self.reply(frame_text)
+            async with asyncio.timeout(timeout_s):
+                answer = await waiting.answer
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if self._waiting is None or isinstance(error, TimeoutError):
+                raise CallTimeout(f"{self.station.id} did not answer {action}") from None
+            raise
+        finally:
+            self._waiting = None
+            self._note_call(action, message_id, frame_text, sent_at, answer)
+        if answer.kind == frames.CALL_ERROR:
+            raise CallError(*_error_parts(answer.payload))
+        result = msgspec.json.decode(answer.payload)
+        return result if isinstance(result, dict) else {}
+
+    def _note_call(
+        self,
+        action: str,
+        message_id: str,
+        frame_text: str,
+        sent_at: datetime,
+        answer: frames.Frame | None,
+    ) -> None:
+        answered = None
+        if answer is not None:
+            payload = bytes(answer.payload).decode("utf-8", "replace")
+            is_error = answer.kind == frames.CALL_ERROR
+            rest = payload[1:-1] if is_error else payload
+            answered = f"[{answer.kind},{frames.quote(message_id)}{',' if rest else ''}{rest}]"
+        metrics.MESSAGES.labels("out", action, "answered" if answer else "unanswered").inc()
+        self.gateway.recorder.note_outbound(
+            MessageRow(
+                sent_at.isoformat(),
+                self.station.key,
+                "out",
+                self.protocol or "",
+                action,
+                message_id,
+                frame_text,
+                answered,
+            )
+        )
+
+    def ping(self) -> None:
+        """Send a ping; its pong is one more sign of life."""
+        self.pinged_at = self.gateway.loop.time()
+        if self.connection.protocol.state is OPEN:
+            with contextlib.suppress(WebSocketException, OSError, RuntimeError):
+                self.connection.protocol.send_ping(b"")
+                self.connection.send_data()
+
+    # --- End ------------------------------------------------------------------------------------
+
+    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Say goodbye and cut soon after: a half-open peer would never answer."""
+        if self.connection.protocol.state is OPEN:
+            with contextlib.suppress(WebSocketException, OSError, RuntimeError):
+                self.connection.protocol.send_close(code, reason)
+                self.connection.send_data()
+        self.gateway.loop.call_later(1.0, self.connection.transport.abort)
+
+    def _fail(self, code: int, reason: str) -> None:
+        with contextlib.suppress(WebSocketException, OSError, RuntimeError):
+            self.connection.protocol.fail(code, reason)
+            self.connection.send_data()
+        self.gateway.loop.call_later(1.0, self.connection.transport.abort)
+
+    def lost(self) -> None:
+        """The socket is gone: clean up after this link, and after no other."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.answer.cancel()
+        self.gateway.paused.discard(self)
+        self.gateway.link_lost(self)
+
+
+class Gateway:
+    """All links of this node. `run` must be running."""
+
+    def __init__(self, database: db.Database, settings: Settings, recorder: Recorder) -> None:
+        self.database = database
+        self.settings = settings
+        self.recorder = recorder
+        self.dispatcher = Dispatcher(recorder)
+        self.admission = Admission(database, settings)
+        self.loop = asyncio.get_running_loop()
+        self.links: dict[str, Link] = {}  # the newest of each station
+        self.paused: set[Link] = set()
+        self.servers: list[Server] = []
+        self.ports: list[int] = []
+        self._link_count: dict[Station, int] = {}
+        self._opened: dict[int, Link] = {}
+        self._closed: dict[int, datetime] = {}
+
+    async def start(self) -> None:
+        """Open the ports: plain, and TLS beside it when a certificate is set."""
+        await self._listen(self.settings.ocpp_port, None)
+        if self.settings.tls_cert:
+            await self._listen(self.settings.ocpps_port, tls_context(self.settings))
+
+    async def _listen(self, port: int, context: ssl.SSLContext | None) -> None:
+        server = await serve(
+            self._open,
+            self.settings.host,
+            port,
+            ssl=context,
+            create_connection=StationConnection,
+            process_request=self._admit,
+            process_response=self._admitted,
+            select_subprotocol=_select_subprotocol,
+            compression=None,
+            open_timeout=self.settings.handshake_timeout_s,
+            ping_interval=None,
+            max_size=self.settings.frame_bytes_max,
+            write_limit=WRITE_BUFFER_BYTES_MAX,
+            server_header=None,
+            backlog=4096,
+        )
+        self.servers.append(server)
+        self.ports.extend(socket.getsockname()[1] for socket in server.sockets)
+
+    async def run(self) -> None:
+        """Admit, ping, and tell the database who is connected, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.admission.run())
+            tasks.create_task(self._sweep())
+            tasks.create_task(self._keep_connections())
+            tasks.create_task(self._listen_to_changes())
+
+    async def stop(self) -> None:
+        """Take no more stations, answer what was received, say goodbye."""
+        for server in self.servers:
+            server.close(close_connections=False)
+        for link in list(self.links.values()):
+            link._pause()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.settings.commit_timeout_s):
+                await self.recorder.drain()
+        for link in list(self.links.values()):
+            link.close(CloseCode.SERVICE_RESTART, "restart")
+        for link in list(self.links.values()):
+            link._resume()
+        for server in self.servers:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(5):
+                    await server.wait_closed()
+        with contextlib.suppress(psycopg.Error, OSError):
+            connection = await db.connect(self.database)
+            await self._flush(connection)
+            await recording.close_connections_of(connection, self.settings.node, datetime.now(UTC))
+            await connection.close()
+
+    # --- Handshake ------------------------------------------------------------------------------
+
+    async def _admit(self, connection: ServerConnection, request: Request) -> Response | None:
+        """Decide a handshake; a response refuses it."""
+        assert isinstance(connection, StationConnection)
+        headers = request.headers
+        if "upgrade" not in headers.get("Connection", "").lower() and "Upgrade" in headers:
+            with contextlib.suppress(KeyError):
+                del headers["Connection"]
+            headers["Connection"] = "Upgrade"  # some stations leave it out (field case 27)
+        remote = _remote_address(connection)
+        offered = ",".join(headers.get_all("Sec-WebSocket-Protocol"))
+        knock = Knock(
+            request.path,
+            remote,
+            headers.get("Authorization"),
+            tuple(name.strip() for name in offered.split(",") if name.strip())[:10],
+            connection.transport.get_extra_info("ssl_object") is not None,
+        )
+        if not self.recorder.up.is_set():
+            decision: Welcome | Refusal = Refusal(503, "database", "The database is away.\n")
+        else:
+            decision = await self.admission.decide(knock, datetime.now(UTC))
+        if isinstance(decision, Refusal):
+            response = connection.respond(decision.status, decision.text)
+            if decision.status == 401:
+                response.headers["WWW-Authenticate"] = 'Basic realm="OCPP"'
+            if decision.status == 503:
+                # Spread over time, so that those refused together do not come back together.
+                response.headers["Retry-After"] = str(random.randint(1, RETRY_AFTER_S_MAX))  # noqa: S311
+            return response
+        if decision.row.compression:
+            connection.protocol.available_extensions = [ServerPerMessageDeflateFactory()]
+        station = self.recorder.station_of(decision.row)
+        connection.link = Link(self, connection, station, decision.row, decision.protocol, remote)
+        self._link_count[station] = self._link_count.get(station, 0) + 1
+        return None
+
+    def _admitted(self, connection: ServerConnection, request: Request, response: Response) -> None:
+        """The handshake is about to be answered: from now on this link is the station's."""
+        assert isinstance(connection, StationConnection)
+        link = connection.link
+        if link is None or response.status_code != 101:
+            return
+        former = self.links.get(link.station.id)
+        self.links[link.station.id] = link
+        if former is not None:
+            former.close(CloseCode.POLICY_VIOLATION, "a newer connection took over")
+        else:
+            metrics.STATIONS_CONNECTED.inc()
+        metrics.HANDSHAKES.labels("accepted").inc()
+        self._opened[link.station.key] = link
+        self._closed.pop(link.station.key, None)
+        self.recorder.loaded = len(self.links) > self.settings.group_loaded_stations
+
+    async def _open(self, connection: ServerConnection) -> None:
+        """Stay while the connection is open; frames come through its protocol's callback."""
+        await connection.wait_closed()
+
+    def link_lost(self, link: Link) -> None:
+        """A link is gone. The station is offline only if this was its newest."""
+        station = link.station
+        left = self._link_count.get(station, 1) - 1
+        if left:
+            self._link_count[station] = left
+        else:
+            self._link_count.pop(station, None)
+            self.recorder.release(station)
+        if self.links.get(station.id) is link:
+            del self.links[station.id]
+            metrics.STATIONS_CONNECTED.dec()
+            self._closed[station.key] = datetime.now(UTC)
+
+    def resume_if_room(self, link: Link) -> None:
+        """Read on from a link that had too much unanswered."""
+        recorder = self.recorder
+        if (
+            recorder.waiting(link.station) * 2 <= self.settings.unanswered_frames_max
+            and recorder.unanswered < self.settings.unanswered_frames_total_max
+        ):
+            self.paused.discard(link)
+            link._resume()
+
+    # --- Running --------------------------------------------------------------------------------
+
+    async def _sweep(self) -> None:
+        """Ping by each station's policy; cut what has been silent too long (field case 25)."""
+        while True:
+            await asyncio.sleep(SWEEP_PERIOD_S)
+            now_s = self.loop.time()
+            for link in list(self.links.values()):
+                if now_s - link.heard_at > self.settings.silence_timeout_s and link.pinged_at:
+                    link.connection.transport.abort()
+                elif link.ping_interval_s and now_s - max(link.pinged_at, link.heard_at) >= (
+                    link.ping_interval_s
+                ):
+                    link.ping()
+            for link in list(self.paused):
+                self.resume_if_room(link)
+
+    async def _keep_connections(self) -> None:
+        """Write who is connected and when each was last heard of, and who was refused."""
+        connection: AsyncConnection | None = None
+        touched_s = self.loop.time()
+        while True:
+            await asyncio.sleep(FLUSH_PERIOD_S)
+            due = self.loop.time() - touched_s >= TOUCH_PERIOD_S
+            if not (self._opened or self._closed or due or self.admission._refused):
+                continue
+            try:
+                if connection is None or connection.closed:
+                    connection = await db.connect(self.database)
+                await self._flush(connection)
+                if due:
+                    await self._touch(connection)
+                    touched_s = self.loop.time()
+            except (psycopg.Error, OSError) as error:
+                log.warning("who is connected was not written: %s", str(error).strip())
+                connection = None
+                await asyncio.sleep(1.0)
+
+    async def _flush(self, connection: AsyncConnection) -> None:
+        opened, self._opened = self._opened, {}
+        closed, self._closed = self._closed, {}
+        try:
+            if opened:
+                rows = [self._connection_row(link) for link in opened.values()]
+                await recording.open_connections(connection, rows)
+            if closed:
+                await recording.touch_connections(
+                    connection,
+                    self.settings.node,
+                    [
+                        {"station_key": key, "last_seen_at": at, "disconnected_at": at}
+                        for key, at in closed.items()
+                    ],
+                )
+        except (psycopg.Error, OSError):
+            self._opened = opened | self._opened
+            self._closed = closed | self._closed
+            raise
+        await self.admission.flush(connection)
+
+    def _connection_row(self, link: Link) -> dict[str, Any]:
+        return {
+            "station_key": link.station.key,
+            "node": self.settings.node,
+            "protocol": link.protocol or "",
+            "remote_address": link.remote_address,
+            "connected_at": link.opened_at,
+        }
+
+    async def _touch(self, connection: AsyncConnection) -> None:
+        now_s, now = self.loop.time(), time.time()
+        rows = []
+        for link in self.links.values():
+            if link.heard_at > link.touched_at:
+                link.touched_at = link.heard_at
+                seen_at = datetime.fromtimestamp(now - (now_s - link.heard_at), UTC)
+                rows.append({"station_key": link.station.key, "last_seen_at": seen_at})
+        if rows:
+            await recording.touch_connections(connection, self.settings.node, rows)
+
+    async def _listen_to_changes(self) -> None:
+        """Follow what people change: stations and their sessions, quirks.
+
+        Whatever was missed while the connection was away is made good by loading all anew.
+        """
+        while True:
+            try:
+                async with await db.connect(self.database) as connection:
+                    await recording.listen(connection)
+                    self.recorder.reconsider_quirks(await recording.fetch_quirks(connection))
+                    async for notice in connection.notifies():
+                        if notice.channel == "t2p_quirk":
+                            self.recorder.reconsider_quirks(
+                                await recording.fetch_quirks(connection)
+                            )
+                        else:
+                            await self._station_changed(notice.payload)
+            except (psycopg.Error, OSError) as error:
+                log.warning("changes are not followed: %s", str(error).strip())
+            await asyncio.sleep(self.settings.database_retry_s)
+            for station_id in list(self.recorder.stations):
+                self.recorder.refresh(station_id)
+
+    async def _station_changed(self, station_id: str) -> None:
+        """Load a changed station anew; one that was retired has to go."""
+        self.recorder.refresh(station_id)
+        link = self.links.get(station_id)
+        if link is None:
+            return
+        with contextlib.suppress(psycopg.Error, OSError):
+            if await self.admission.fetch(station_id) is None:
+                link.close(CloseCode.POLICY_VIOLATION, "the station was retired")
+
+
+def sniff_protocol(data: bytes) -> str:
+    """The version that a first frame speaks, for a station that named none (field case 26)."""
+    is_201 = b'"chargingStation"' in data or b'"TransactionEvent"' in data or b'"evseId"' in data
+    return "ocpp2.0.1" if is_201 else "ocpp1.6"
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext:
+    """TLS 1.2 or newer with the certificates of the settings, in their order."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    for certificate, key in zip(settings.tls_cert, settings.tls_key, strict=True):
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def _select_subprotocol(
+    connection: ServerConnection, subprotocols: Sequence[Subprotocol]
+) -> Subprotocol | None:
+    """The protocol that the admission chose, if the station offered any."""
+    assert isinstance(connection, StationConnection)
+    link = connection.link
+    if link is None or link.protocol is None or link.protocol not in subprotocols:
+        return None
+    return Subprotocol(link.protocol)
+
+
+def _remote_address(connection: ServerConnection) -> str:
+    address = connection.remote_address
+    return str(address[0]) if isinstance(address, tuple) and address else str(address or "")
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _error_parts(payload: msgspec.Raw) -> tuple[str, str, Any]:
+    """Code, description and details of a CALLERROR, whatever of them is there."""
+    parts = msgspec.json.decode(payload)
+    code = str(parts[0]) if len(parts) > 0 else "GenericError"
+    description = str(parts[1]) if len(parts) > 1 else ""
+    return code, description, parts[2] if len(parts) > 2 else None

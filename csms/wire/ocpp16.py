@@ -1,0 +1,295 @@
+"""OCPP 1.6J with the security extension (white paper, edition 2): what stations ask.
+
+A connector of 1.6 is an EVSE with one connector; connector 0 is the station. The central system
+gives the transaction id: the session's own id.
+"""
+
+from typing import Any, Final
+
+from csms.domain.events import (
+    Alive,
+    Booted,
+    Decision,
+    Ended,
+    Event,
+    Metered,
+    Outcome,
+    Reported,
+    Started,
+    StatusChanged,
+    TokenShown,
+)
+from csms.domain.metering import Reading, SampleKind
+from csms.domain.station import STATUSES
+from csms.wire.context import (
+    NAN,
+    Context,
+    Request,
+    encode,
+    plain,
+    reading_digest,
+    texts_json,
+    time_text,
+)
+
+PROTOCOL: Final = "ocpp1.6"
+TOKEN_TYPE: Final = "ISO14443"  # noqa: S105 - the kind of badge; 1.6 does not say it
+
+ERROR_CODES: Final = {
+    "FormatViolation": "FormationViolation",
+    "OccurrenceConstraintViolation": "OccurenceConstraintViolation",  # the spelling of 1.6
+    "RpcFrameworkError": "FormationViolation",
+    "MessageTypeNotSupported": "FormationViolation",
+}
+
+_STATUSES: Final = {
+    "Available": "available",
+    "Preparing": "preparing",
+    "Charging": "charging",
+    "SuspendedEV": "suspended_ev",
+    "SuspendedEVSE": "suspended_evse",
+    "Finishing": "finishing",
+    "Reserved": "reserved",
+    "Unavailable": "unavailable",
+    "Faulted": "faulted",
+}
+_DECISIONS: Final = {  # what 1.6 has no word for is Invalid: unknown, or not allowed here
+    status: status for status in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")
+}
+_EMPTY: Final = "{}"
+
+
+def status_word(status: str) -> str:
+    """Our word for a connector status; a word unknown to us is kept in lower case as `unknown`."""
+    word = _STATUSES.get(status, status.lower())
+    return word if word in STATUSES else "unknown"
+
+
+# --- Readers ------------------------------------------------------------------------------------
+
+
+def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Reading, ...]:
+    """The readings of a list of MeterValue; `place` names EVSE and transaction for the digest."""
+    readings = []
+    for meter_value in meter_values or ():
+        samples = meter_value.sampledValue
+        if not samples:
+            continue
+        key = tuple(
+            [(s.measurand, s.phase, s.unit, s.context, s.location, s.format) for s in samples]
+        )
+        profile = context.profiles.get(key, lambda key=key: _kinds(key))  # type: ignore[misc]
+        texts: dict[str, str] = {}
+        values = [s.value or "" for s in samples]
+        try:
+            numbers = [float(value) for value in values]
+        except ValueError:
+            numbers = [_number(value, at, texts) for at, value in enumerate(values)]
+        if any(s.format == "SignedData" for s in samples):
+            texts |= {str(at): s.value for at, s in enumerate(samples) if s.format == "SignedData"}
+        stored = texts_json(texts)
+        digest = reading_digest(place, ",".join(values), stored, profile)
+        readings.append(Reading(meter_value.timestamp, profile, numbers, stored, digest))
+    return tuple(readings)
+
+
+def _kinds(key: tuple[tuple[str | None, ...], ...]) -> tuple[SampleKind, ...]:
+    return tuple(
+        SampleKind(
+            measurand=measurand or "Energy.Active.Import.Register",
+            phase=phase or "",
+            unit=unit or "",
+            context=context or "",
+            location=location or "",
+        )
+        for measurand, phase, unit, context, location, _ in key
+    )
+
+
+def _number(value: str, position: int, texts: dict[str, str]) -> float:
+    """A value that is not written as JSON would; what is no number at all is kept as text."""
+    try:
+        return float(value.strip().replace(",", "."))
+    except ValueError:
+        texts[str(position)] = value
+        return NAN
+
+
+def _register(value: float | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _id(value: float | None) -> str | None:
+    """A transaction id as text; -1 and 0 stay what they are."""
+    return None if value is None else str(int(value))
+
+
+def _authorize(message: Any, context: Context) -> Event:
+    return TokenShown(message.idTag, TOKEN_TYPE)
+
+
+def _boot(message: Any, context: Context) -> Event:
+    return Booted(
+        vendor=message.chargePointVendor or "",
+        model=message.chargePointModel or "",
+        serial=message.chargePointSerialNumber or message.chargeBoxSerialNumber,
+        firmware=message.firmwareVersion,
+        reason=None,
+    )
+
+
+def _status(message: Any, context: Context) -> Event:
+    details = (message.info, message.vendorId, message.vendorErrorCode)
+    error_code = message.errorCode
+    connector_id = int(message.connectorId)
+    return StatusChanged(
+        evse_id=connector_id,
+        connector_id=1 if connector_id > 0 else None,
+        status=status_word(message.status),
+        error_code=None if error_code in (None, "NoError") else error_code,
+        detail=" / ".join(text for text in details if text) or None,
+        stated_at=message.timestamp,
+    )
+
+
+def _start(message: Any, context: Context) -> Event:
+    connector_id = int(message.connectorId)
+    return Started(
+        evse_id=connector_id,
+        connector_id=connector_id,
+        transaction_id=None,
+        token_uid=message.idTag,
+        token_type=TOKEN_TYPE,
+        stated_at=message.timestamp,
+        register_wh=_register(message.meterStart),
+        reservation_id=None if message.reservationId is None else int(message.reservationId),
+        stated_register=str(message.meterStart),
+        offline=_is_old(message.timestamp, context),
+    )
+
+
+def _stop(message: Any, context: Context) -> Event:
+    transaction_id = _id(message.transactionId)
+    assert transaction_id is not None
+    return Ended(
+        transaction_id=transaction_id,
+        stated_at=message.timestamp,
+        register_wh=_register(message.meterStop),
+        readings=read_readings(message.transactionData, transaction_id, context),
+        reason=message.reason or "Local",
+        token_uid=message.idTag,
+        token_type=TOKEN_TYPE if message.idTag is not None else None,
+        offline=_is_old(message.timestamp, context),
+    )
+
+
+def _is_old(stated: Any, context: Context) -> bool:
+    """Whether the station tells after the fact; 1.6 has no word for it but the time stated."""
+    if stated is None:
+        return False
+    age_s: float = (context.received_at - stated).total_seconds()
+    return age_s > context.rules.skew_max_s and stated.year >= 2020
+
+
+def _meter_values(message: Any, context: Context) -> Event:
+    evse_id = 0 if message.connectorId is None else int(message.connectorId)
+    transaction_id = _id(message.transactionId)
+    return Metered(
+        evse_id=evse_id,
+        connector_id=1 if evse_id > 0 else None,
+        transaction_id=transaction_id,
+        readings=read_readings(message.meterValue, f"{evse_id}/{transaction_id}", context),
+    )
+
+
+def _heartbeat(message: Any, context: Context) -> Event:
+    return Alive()
+
+
+def _reported(kind: str) -> Any:
+    def read(message: Any, context: Context) -> Event:
+        return Reported(kind, plain(message), getattr(message, "timestamp", None))
+
+    return read
+
+
+# --- Answers ------------------------------------------------------------------------------------
+
+
+def _id_tag_info(decision: Decision) -> dict[str, Any]:
+    info: dict[str, Any] = {"status": _DECISIONS.get(decision.status, "Invalid")}
+    if decision.group_uid is not None and len(decision.group_uid) <= 20:
+        info["parentIdTag"] = decision.group_uid
+    if decision.valid_until is not None:
+        info["expiryDate"] = time_text(decision.valid_until)
+    return info
+
+
+def _answer_nothing(event: Event, outcome: Outcome) -> str:
+    return _EMPTY
+
+
+def _answer_authorize(event: Event, outcome: Outcome) -> str:
+    assert outcome.decision is not None
+    return encode({"idTagInfo": _id_tag_info(outcome.decision)})
+
+
+def _answer_boot(event: Event, outcome: Outcome) -> str:
+    return encode(
+        {
+            "status": outcome.boot_status.capitalize(),
+            "currentTime": time_text(outcome.at),
+            "interval": outcome.interval_s,
+        }
+    )
+
+
+def _answer_start(event: Event, outcome: Outcome) -> str:
+    assert outcome.transaction_id is not None
+    decision = outcome.decision or Decision("Invalid")
+    return encode(
+        {"idTagInfo": _id_tag_info(decision), "transactionId": int(outcome.transaction_id)}
+    )
+
+
+def _answer_stop(event: Event, outcome: Outcome) -> str:
+    if outcome.decision is None:
+        return _EMPTY
+    return encode({"idTagInfo": _id_tag_info(outcome.decision)})
+
+
+def _answer_heartbeat(event: Event, outcome: Outcome) -> str:
+    return f'{{"currentTime":"{time_text(outcome.at)}"}}'
+
+
+def _answer_fixed(payload: dict[str, Any]) -> Any:
+    text = encode(payload)
+    return lambda event, outcome: text
+
+
+REQUESTS: Final[dict[str, Request]] = {
+    "Authorize": Request(_authorize, _answer_authorize, ("idTag",)),
+    "BootNotification": Request(_boot, _answer_boot),
+    # No vendor's messages are known to us; what came is kept and the refusal says so.
+    "DataTransfer": Request(
+        _reported("data_transfer"), _answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
+    ),
+    "DiagnosticsStatusNotification": Request(
+        _reported("diagnostics"), _answer_nothing, ("status",)
+    ),
+    "FirmwareStatusNotification": Request(_reported("firmware"), _answer_nothing, ("status",)),
+    "Heartbeat": Request(_heartbeat, _answer_heartbeat),
+    "LogStatusNotification": Request(_reported("log"), _answer_nothing, ("status",)),
+    "MeterValues": Request(_meter_values, _answer_nothing, ("meterValue",), transaction=True),
+    "SecurityEventNotification": Request(_reported("security"), _answer_nothing, ("type",)),
+    # Certificates are not signed here yet; the station keeps the one it has.
+    "SignCertificate": Request(
+        _reported("sign_certificate"), _answer_fixed({"status": "Rejected"}), ("csr",)
+    ),
+    "SignedFirmwareStatusNotification": Request(
+        _reported("firmware"), _answer_nothing, ("status",)
+    ),
+    "StartTransaction": Request(_start, _answer_start, ("connectorId",), transaction=True),
+    "StatusNotification": Request(_status, _answer_nothing, ("connectorId", "status")),
+    "StopTransaction": Request(_stop, _answer_stop, ("transactionId",), transaction=True),
+}

@@ -1,0 +1,324 @@
+"""OCPP 2.0.1: what stations ask. The station gives the transaction id, events are numbered."""
+
+import hashlib
+from typing import Any, Final
+
+import msgspec
+
+from csms.domain.events import (
+    Alive,
+    Booted,
+    Decision,
+    Ended,
+    Event,
+    Metered,
+    Outcome,
+    Reported,
+    Started,
+    StatusChanged,
+    TokenShown,
+    Updated,
+)
+from csms.domain.metering import Reading, SampleKind
+from csms.domain.station import STATUSES
+from csms.wire.context import (
+    NAN,
+    Context,
+    Request,
+    encode,
+    plain,
+    reading_digest,
+    texts_json,
+    time_text,
+)
+from csms.wire.schema import PayloadError
+
+PROTOCOL: Final = "ocpp2.0.1"
+ERROR_CODES: Final[dict[str, str]] = {}
+_EMPTY: Final = "{}"
+
+
+# --- Readers ------------------------------------------------------------------------------------
+
+
+def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Reading, ...]:
+    """The readings of a list of MeterValueType; `place` names EVSE and transaction."""
+    readings = []
+    for meter_value in meter_values or ():
+        samples = meter_value.sampledValue
+        if not samples:
+            continue
+        key = tuple(
+            [
+                (
+                    s.measurand,
+                    s.phase,
+                    None if s.unitOfMeasure is None else s.unitOfMeasure.unit,
+                    None if s.unitOfMeasure is None else s.unitOfMeasure.multiplier,
+                    s.context,
+                    s.location,
+                )
+                for s in samples
+            ]
+        )
+        profile = context.profiles.get(key, lambda key=key: _kinds(key))  # type: ignore[misc]
+        numbers = [NAN if s.value is None else s.value for s in samples]
+        texts = {
+            str(at): _signed_text(s.signedMeterValue)
+            for at, s in enumerate(samples)
+            if s.signedMeterValue is not None
+        }
+        stored = texts_json(texts)
+        digest = reading_digest(place, repr(numbers), stored, profile)
+        readings.append(Reading(meter_value.timestamp, profile, numbers, stored, digest))
+    return tuple(readings)
+
+
+def _kinds(key: tuple[Any, ...]) -> tuple[SampleKind, ...]:
+    return tuple(
+        SampleKind(
+            measurand=measurand or "Energy.Active.Import.Register",
+            phase=phase or "",
+            unit=unit or "",
+            context=context or "",
+            location=location or "",
+            factor=max(-9, min(9, int(multiplier or 0))),
+        )
+        for measurand, phase, unit, multiplier, context, location in key
+    )
+
+
+def _signed_text(signed: Any) -> str:
+    """A signed meter value, kept whole as JSON: proof that only its maker can read."""
+    return msgspec.json.encode(plain(signed)).decode()
+
+
+def _token(id_token: Any) -> tuple[str | None, str | None]:
+    """(uid, type) of an idToken; NoAuthorization is nobody's."""
+    if id_token is None or id_token.type == "NoAuthorization":
+        return None, None
+    return id_token.idToken, id_token.type
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _authorize(message: Any, context: Context) -> Event:
+    uid, kind = _token(message.idToken)
+    return TokenShown(uid or "", kind)
+
+
+def _boot(message: Any, context: Context) -> Event:
+    station = message.chargingStation
+    return Booted(
+        vendor=getattr(station, "vendorName", None) or "",
+        model=getattr(station, "model", None) or "",
+        serial=getattr(station, "serialNumber", None),
+        firmware=getattr(station, "firmwareVersion", None),
+        reason=message.reason,
+    )
+
+
+def _status(message: Any, context: Context) -> Event:
+    word = message.connectorStatus.lower()
+    evse_id = int(message.evseId)
+    return StatusChanged(
+        evse_id=evse_id,
+        connector_id=None if evse_id == 0 else (_whole(message.connectorId) or 1),
+        status=word if word in STATUSES else "unknown",
+        error_code=None,
+        detail=None,
+        stated_at=message.timestamp,
+    )
+
+
+def _transaction_id(raw: str | None) -> str:
+    """The station's id; one that is far too long is kept by its digest, the same each time."""
+    if not raw:
+        raise PayloadError(
+            "OccurrenceConstraintViolation", "transactionInfo.transactionId is missing"
+        )
+    return raw if len(raw) <= 255 else "sha256:" + hashlib.sha256(raw.encode()).hexdigest()
+
+
+def _transaction_event(message: Any, context: Context) -> Event:
+    info = message.transactionInfo
+    transaction_id = _transaction_id(info.transactionId)
+    uid, token_type = _token(message.idToken)
+    evse = message.evse
+    evse_id = None if evse is None else _whole(evse.id)
+    connector_id = None if evse is None else _whole(evse.connectorId)
+    readings = (
+        read_readings(message.meterValue, transaction_id, context) if message.meterValue else ()
+    )
+    offline = bool(message.offline)
+    match message.eventType:
+        case "Updated":
+            return Updated(
+                transaction_id=transaction_id,
+                stated_at=message.timestamp,
+                readings=readings,
+                seq_no=_whole(message.seqNo),
+                offline=offline,
+                charging_state=info.chargingState,
+                evse_id=evse_id,
+                connector_id=connector_id,
+                token_uid=uid,
+                token_type=token_type,
+                trigger=message.triggerReason,
+            )
+        case "Started":
+            return Started(
+                evse_id=evse_id,
+                connector_id=connector_id,
+                transaction_id=transaction_id,
+                token_uid=uid,
+                token_type=token_type,
+                stated_at=message.timestamp,
+                register_wh=None,
+                readings=readings,
+                seq_no=_whole(message.seqNo),
+                offline=offline,
+                charging_state=info.chargingState,
+                remote_start_id=_whole(info.remoteStartId),
+                reservation_id=_whole(message.reservationId),
+            )
+        case "Ended":
+            return Ended(
+                transaction_id=transaction_id,
+                stated_at=message.timestamp,
+                register_wh=None,
+                readings=readings,
+                reason=info.stoppedReason or "Local",
+                seq_no=_whole(message.seqNo),
+                offline=offline,
+                evse_id=evse_id,
+                connector_id=connector_id,
+                token_uid=uid,
+                token_type=token_type,
+            )
+    raise PayloadError(
+        "PropertyConstraintViolation", f"eventType {message.eventType[:50]!r} is unknown"
+    )
+
+
+def _meter_values(message: Any, context: Context) -> Event:
+    evse_id = int(message.evseId)
+    return Metered(
+        evse_id=evse_id,
+        connector_id=None,
+        transaction_id=None,
+        readings=read_readings(message.meterValue, f"{evse_id}/", context),
+    )
+
+
+def _heartbeat(message: Any, context: Context) -> Event:
+    return Alive()
+
+
+def _reported(kind: str, time_field: str = "timestamp") -> Any:
+    def read(message: Any, context: Context) -> Event:
+        return Reported(kind, plain(message), getattr(message, time_field, None))
+
+    return read
+
+
+# --- Answers ------------------------------------------------------------------------------------
+
+
+def _id_token_info(decision: Decision) -> dict[str, Any]:
+    info: dict[str, Any] = {"status": decision.status}
+    if decision.valid_until is not None:
+        info["cacheExpiryDateTime"] = time_text(decision.valid_until)
+    if decision.group_uid is not None and len(decision.group_uid) <= 36:
+        info["groupIdToken"] = {"idToken": decision.group_uid, "type": "Central"}
+    return info
+
+
+def _answer_nothing(event: Event, outcome: Outcome) -> str:
+    return _EMPTY
+
+
+def _answer_authorize(event: Event, outcome: Outcome) -> str:
+    assert outcome.decision is not None
+    return encode({"idTokenInfo": _id_token_info(outcome.decision)})
+
+
+def _answer_boot(event: Event, outcome: Outcome) -> str:
+    return encode(
+        {
+            "currentTime": time_text(outcome.at),
+            "interval": outcome.interval_s,
+            "status": outcome.boot_status.capitalize(),
+        }
+    )
+
+
+def _answer_transaction(event: Event, outcome: Outcome) -> str:
+    if outcome.decision is None:
+        return _EMPTY
+    return encode({"idTokenInfo": _id_token_info(outcome.decision)})
+
+
+def _answer_heartbeat(event: Event, outcome: Outcome) -> str:
+    return f'{{"currentTime":"{time_text(outcome.at)}"}}'
+
+
+def _answer_fixed(payload: dict[str, Any]) -> Any:
+    text = encode(payload)
+    return lambda event, outcome: text
+
+
+def _report(kind: str, *essential: str, time_field: str = "timestamp") -> Request:
+    return Request(_reported(kind, time_field), _answer_nothing, essential)
+
+
+REQUESTS: Final[dict[str, Request]] = {
+    "Authorize": Request(_authorize, _answer_authorize, ("idToken.idToken",)),
+    "BootNotification": Request(_boot, _answer_boot),
+    "ClearedChargingLimit": _report("charging_limit_cleared", "chargingLimitSource"),
+    "DataTransfer": Request(
+        _reported("data_transfer"), _answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
+    ),
+    "FirmwareStatusNotification": _report("firmware", "status"),
+    # No pool of contract certificates is connected, no certificate status is known: said so.
+    "Get15118EVCertificate": Request(
+        _reported("get_15118_certificate"), _answer_fixed({"status": "Failed", "exiResponse": ""})
+    ),
+    "GetCertificateStatus": Request(
+        _reported("get_certificate_status"), _answer_fixed({"status": "Failed"})
+    ),
+    "Heartbeat": Request(_heartbeat, _answer_heartbeat),
+    "LogStatusNotification": _report("log", "status"),
+    "MeterValues": Request(
+        _meter_values, _answer_nothing, ("evseId", "meterValue"), transaction=True
+    ),
+    "NotifyChargingLimit": _report("charging_limit"),
+    "NotifyCustomerInformation": _report("customer_information", time_field="generatedAt"),
+    "NotifyDisplayMessages": _report("display_messages"),
+    # Nothing plans charging yet: no profile will come of it, and the car may know.
+    "NotifyEVChargingNeeds": Request(
+        _reported("charging_needs"), _answer_fixed({"status": "Rejected"})
+    ),
+    "NotifyEVChargingSchedule": Request(
+        _reported("charging_schedule", "timeBase"), _answer_fixed({"status": "Accepted"})
+    ),
+    "NotifyEvent": _report("event", "eventData", time_field="generatedAt"),
+    "NotifyMonitoringReport": _report("monitoring_report", time_field="generatedAt"),
+    "NotifyReport": _report("report", time_field="generatedAt"),
+    "PublishFirmwareStatusNotification": _report("publish_firmware", "status"),
+    "ReportChargingProfiles": _report("charging_profiles"),
+    "ReservationStatusUpdate": _report("reservation", "reservationId", "reservationUpdateStatus"),
+    "SecurityEventNotification": _report("security", "type"),
+    "SignCertificate": Request(
+        _reported("sign_certificate"), _answer_fixed({"status": "Rejected"}), ("csr",)
+    ),
+    "StatusNotification": Request(_status, _answer_nothing, ("evseId", "connectorStatus")),
+    "TransactionEvent": Request(
+        _transaction_event,
+        _answer_transaction,
+        ("eventType", "transactionInfo.transactionId"),
+        transaction=True,
+    ),
+}

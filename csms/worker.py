@@ -1,0 +1,97 @@
+"""Periodic jobs: partitions ahead, the journal's period, sessions whose stop never came.
+
+Any number of workers may run; an advisory lock lets one of them do the work.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from csms import db, maintenance
+from csms.config import Settings
+from csms.domain import session as sessions
+from csms.domain.session import Act
+from csms.domain.values import UTC
+from csms.store import recording
+from csms.store.session_rows import session_from_row, session_row
+
+log = logging.getLogger(__name__)
+
+LOCK: Final = "worker"
+
+
+class Job(NamedTuple):
+    """What is done every so often."""
+
+    name: str
+    period_s: float
+    run: Callable[[AsyncConnection, Settings, datetime], Awaitable[object]]
+
+
+async def give_up_lost_sessions(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> int:
+    """End, as lost, the sessions that must be over; how many."""
+    async with connection.transaction():
+        found = await recording.fetch_silent_sessions(
+            connection,
+            now - timedelta(seconds=settings.lost_stop_after_s),
+            now - timedelta(seconds=settings.lost_station_after_s),
+        )
+        rows = []
+        for row in found:
+            session = session_from_row(row)
+            if sessions.lose(session, now) is Act.LOSE:
+                rows.append(session_row(row["station_key"], session))
+        if rows:
+            await recording.write_lost_sessions(connection, rows, now)
+    return len(rows)
+
+
+async def _make_partitions(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await maintenance.ensure_partitions(connection, now, settings.partitions_ahead_months)
+
+
+async def _drop_journal(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    return await maintenance.drop_old_journal(connection, now, settings.journal_months)
+
+
+JOBS: Final = (
+    Job("give up lost sessions", 60.0, give_up_lost_sessions),
+    Job("make partitions", 6 * 3600.0, _make_partitions),
+    Job("drop the old journal", 6 * 3600.0, _drop_journal),
+)
+
+
+async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
+    """Run the jobs until cancelled, each in its period; a failing one is told and tried again."""
+    due_s = dict.fromkeys(JOBS, 0.0)
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            async with pool.connection() as connection:
+                if await db.try_advisory_lock(connection, LOCK):
+                    await _run_due(connection, settings, due_s, loop.time())
+                    await db.release_advisory_lock(connection, LOCK)
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            log.warning("the worker could not work: %s", str(error).strip())
+        await asyncio.sleep(5.0)
+
+
+async def _run_due(
+    connection: AsyncConnection, settings: Settings, due_s: dict[Job, float], now_s: float
+) -> None:
+    for job in JOBS:
+        if now_s >= due_s[job]:
+            result = await job.run(connection, settings, datetime.now(UTC))
+            if result:
+                log.info("%s: %s", job.name, result)
+            due_s[job] = now_s + job.period_s

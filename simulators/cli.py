@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from ssl import SSLContext, create_default_context
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
@@ -37,6 +38,10 @@ Password = Annotated[
 Protocol = Annotated[
     str | None, typer.Option(help="ocpp1.6 or ocpp2.0.1; unset: every other station.")
 ]
+Ca = Annotated[
+    Path | None,
+    typer.Option(help="PEM file that the server's certificate is checked against, with wss."),
+]
 Stations = Annotated[int, typer.Option(min=1, help="How many stations.")]
 DEFAULT_URL = "ws://127.0.0.1:9000/ocpp"
 PROTOCOLS = (None, "ocpp1.6", "ocpp2.0.1")
@@ -45,6 +50,16 @@ PROTOCOLS = (None, "ocpp1.6", "ocpp2.0.1")
 def _check_protocol(protocol: str | None) -> None:
     if protocol not in PROTOCOLS:
         raise typer.BadParameter("the protocol is ocpp1.6 or ocpp2.0.1")
+
+
+def _tls(ca: Path | None) -> SSLContext | None:
+    """None: the certificates of the system."""
+    if ca is None:
+        return None
+    try:
+        return create_default_context(cafile=ca)
+    except OSError as error:
+        raise typer.BadParameter(f"{ca}: {error}") from None
 
 
 def _with_progress(title: str, work: Callable[[Callable[[int, int], None]], Awaitable[T]]) -> T:
@@ -77,6 +92,7 @@ def station(
     identity: Annotated[str, typer.Argument(help="Identity of the charge point.")] = "SIM-0001",
     url: Url = DEFAULT_URL,
     password: Password = None,
+    ca: Ca = None,
     protocol: Annotated[str, typer.Option(help="ocpp1.6 or ocpp2.0.1.")] = "ocpp1.6",
     evses: Annotated[int, typer.Option(min=1, max=100, help="Number of EVSEs.")] = 1,
     power_w: Annotated[int, typer.Option(min=1, help="Power while charging.")] = 7360,
@@ -94,7 +110,7 @@ def station(
     _check_protocol(protocol)
     config = StationConfig(identity=identity, protocol=protocol, evses=evses, power_w=power_w)
     secret = None if password is None else password.replace("{id}", identity)
-    driver_config = DriverConfig(url=url, password=secret)
+    driver_config = DriverConfig(url=url, password=secret, ssl=_tls(ca))
 
     async def run() -> int:
         driver = Driver(Station(config, utc_now()), driver_config)
@@ -118,6 +134,7 @@ def fleet(
     ],
     url: Url = DEFAULT_URL,
     password: Password = None,
+    ca: Ca = None,
     protocol: Protocol = None,
     stations: Stations = 20,
     prefix: Annotated[str, typer.Option(help="Identities are PREFIX0001 and so on.")] = "SIM-",
@@ -130,7 +147,13 @@ def fleet(
     if scenario not in SCENARIOS:
         raise typer.BadParameter(f"the scenarios are {', '.join(SCENARIOS)}")
     options = FleetOptions(
-        url=url, stations=stations, protocol=protocol, prefix=prefix, password=password, seed=seed
+        url=url,
+        stations=stations,
+        protocol=protocol,
+        prefix=prefix,
+        password=password,
+        ssl=_tls(ca),
+        seed=seed,
     )
     try:
         report = _with_progress(scenario, lambda tell: SCENARIOS[scenario](options, tell))
@@ -164,6 +187,7 @@ def replay(
     ] = None,
     url: Url = DEFAULT_URL,
     password: Password = None,
+    ca: Ca = None,
     protocol: Protocol = None,
     month: Annotated[
         str | None, typer.Option(help="Only what ends in YYYY-MM, shifted there by whole weeks.")
@@ -208,7 +232,7 @@ def replay(
         lambda tell: run_replay(
             records,
             plans,
-            DriverConfig(url=url, plain=True, heartbeats=False),
+            DriverConfig(url=url, ssl=_tls(ca), plain=True, heartbeats=False),
             interval_s=interval_min * 60,
             connections_max=connections,
             passwords=passwords,
@@ -235,6 +259,7 @@ def replay(
 def load(
     url: Url = DEFAULT_URL,
     password: Password = None,
+    ca: Ca = None,
     stations: Stations = 100,
     action: Annotated[
         str, typer.Option(help="MeterValues, TransactionEvent, Heartbeat or BootNotification.")
@@ -259,6 +284,7 @@ def load(
         rate_per_s=rate,
         prefix=prefix,
         password=password,
+        ssl=_tls(ca),
     )
     try:
         generator.check(plan)

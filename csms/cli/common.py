@@ -4,8 +4,8 @@ import asyncio
 import importlib
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -110,6 +110,18 @@ def load_part(module: str, name: str) -> Callable[..., Any]:
         fail(f"this installation has no {module}")
     found: Callable[..., Any] = getattr(part, name)
     return found
+
+
+@contextmanager
+def byte_counter(what: str) -> Iterator[Callable[[int], None]]:
+    """Show how many megabytes were handled so far; call the result with the bytes."""
+    from rich.console import Console
+    from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.completed:,.1f} MB " + what), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda size_bytes: shown.update(task, completed=size_bytes / 1e6)
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

@@ -46,21 +46,44 @@ def backup(
 ) -> None:
     """Write the whole database into one file, while the server runs.
 
-    It holds everything that had been acknowledged when it began.
+    It holds everything that had been acknowledged when it began. Only its owner may read the file:
+    it holds badges and hashes of passwords.
     """
-    common.run(common.load_part("csms.backup", "backup")(common.settings(), path))
-    typer.echo(f"The backup is in {path}.")
+    size_bytes = common.run(_backup(path))
+    typer.echo(f"The backup is in {path}: {size_bytes / 1e6:,.1f} MB.")
 
 
 @app.command()
 def restore(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A file that `backup` wrote.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace what the database holds now.")
+    ] = False,
 ) -> None:
-    """Fill an empty database from a backup. Stop the server first."""
+    """Fill an empty database from a backup, or with --force any. Stop the server first.
+
+    All of it or nothing: what was there stays until the whole backup is in.
+    """
     if not path.is_file():
         common.fail(f"there is no file {path}", 2)
-    common.run(common.load_part("csms.backup", "restore")(common.settings(), path))
+    common.run(_restore(path, force))
     typer.echo("The database is restored.")
+
+
+async def _backup(path: Path) -> int:
+    from csms import backup
+
+    with common.byte_counter("written") as progress:
+        async with common.open_migrated() as database:
+            return await backup.backup(database, path, progress=progress)
+
+
+async def _restore(path: Path, force: bool) -> None:
+    from csms import backup
+
+    with common.byte_counter("read") as progress:
+        async with common.open_migrated() as database:
+            await backup.restore(database, path, force=force, progress=progress)
 
 
 async def _migrate() -> list[str]:

@@ -127,17 +127,24 @@ async def open_pool(database: Database, settings: Settings) -> AsyncIterator[Asy
         name=settings.node,
     )
     async with pool:
-        yield pool
-        for task in knocking:
-            task.cancel()
+        try:
+            yield pool
+        finally:
+            for task in list(knocking):
+                task.cancel()
 
 
 async def _knock(pool: AsyncConnectionPool) -> None:
-    """Borrow a connection and give it back: a new borrower starts an attempt to connect, those
-    who wait already do not."""
-    with suppress(PoolTimeout, PoolClosed):
-        async with pool.connection(timeout=2 * _RECONNECT_TIMEOUT_S):
-            pass
+    """Ask for a connection again and again until there is one: a new borrower starts an attempt
+    to connect where none is under way, those who wait already do not."""
+    while True:
+        try:
+            async with pool.connection(timeout=_RECONNECT_TIMEOUT_S / 2):
+                return
+        except PoolTimeout:
+            continue
+        except PoolClosed:
+            return
 
 
 @asynccontextmanager

@@ -139,8 +139,12 @@ def fleet(
     stations: Stations = 20,
     prefix: Annotated[str, typer.Option(help="Identities are PREFIX0001 and so on.")] = "SIM-",
     seed: Annotated[int, typer.Option(help="Same seed, same evening.")] = 1,
+    tick_s: Annotated[
+        float | None,
+        typer.Option(help="Real time: seconds for what is a quarter of an hour otherwise."),
+    ] = None,
 ) -> None:
-    """Many charge points and one scenario; hours pass in seconds."""
+    """Many charge points and one scenario; hours pass in seconds, or in real time."""
     from simulators.fleet import SCENARIOS, FleetOptions
 
     _check_protocol(protocol)
@@ -154,6 +158,7 @@ def fleet(
         password=password,
         ssl=_tls(ca),
         seed=seed,
+        tick_s=tick_s,
     )
     try:
         report = _with_progress(scenario, lambda tell: SCENARIOS[scenario](options, tell))
@@ -196,7 +201,7 @@ def replay(
         bool, typer.Option(help="Keep the file's own times instead of shifting to the present.")
     ] = False,
     interval_min: Annotated[int, typer.Option(min=1, help="Between meter values.")] = 60,
-    connections: Annotated[int, typer.Option(min=1, help="At the same time, at most.")] = 50,
+    connections: Annotated[int, typer.Option(min=1, help="At the same time, at most.")] = 100,
     seed: Annotated[int, typer.Option(help="Of the generated sessions.")] = 1,
 ) -> None:
     """Past charging sessions, told by stations that were offline meanwhile.

@@ -1,16 +1,20 @@
 """Scenarios: what many stations do together, and what they counted themselves.
 
-Each scenario is a coroutine `(options, progress) -> Report`. Time is pressed: stations take it from
-a virtual clock that runs over some hours of the recent past and ends before the present, so an
-evening takes seconds and every time told is a past one, as from a queue. The report's sessions are
-the truth to compare a central system's database with.
+Each scenario is a coroutine `(options, progress) -> Report`; the report's sessions are the truth to
+compare a central system's database with.
+
+A scenario is a row of ticks. Pressed (the default), a tick is a quarter of an hour of a virtual
+clock that runs over some hours up to the present: an evening takes seconds, and to the central
+system the stations' clocks seem slow, for they are online and tell times of hours ago. In real time
+(`tick_s`), a tick is that many seconds, and energies are a few Wh. Wrong clocks always run in real
+time: where the time of receipt is what counts, pressed time would make all powers implausible.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from ssl import SSLContext
 
@@ -41,7 +45,7 @@ class FleetOptions:
     seed: int = 1
     timeout_s: float = 120.0
     call_timeout_s: float = 30.0
-    end_at: datetime | None = None  # of the virtual time; None: now
+    tick_s: float | None = None  # None: pressed time
 
 
 @dataclass
@@ -71,18 +75,28 @@ class Report:
         return sum(session.energy_wh or 0 for session in self.sessions)
 
 
-class VirtualClock:
-    """A time that somebody moves."""
+class ScenarioClock:
+    """The true time, or one that `pass_tick` moves."""
 
-    def __init__(self, begin: datetime) -> None:
-        self.now = begin
+    def __init__(self, hours: float, tick_s: float | None) -> None:
+        self._tick_s = tick_s
+        self._pressed = None if tick_s is not None else utc_now() - timedelta(hours=hours)
 
     def __call__(self) -> datetime:
-        return self.now
+        return self._pressed or utc_now()
 
-    def advance(self, minutes: float) -> datetime:
-        self.now += timedelta(minutes=minutes)
-        return self.now
+    async def pass_tick(self) -> datetime:
+        """Let one tick pass; returns the time after it."""
+        if self._pressed is not None:
+            self._pressed += timedelta(minutes=TICK_MIN)
+        else:
+            await asyncio.sleep(self._tick_s or 0)
+        return self()
+
+    def soon(self) -> datetime:
+        """A moment from now, well before the next tick."""
+        wait_s = 30 if self._pressed is not None else (self._tick_s or 0) / 10
+        return self() + timedelta(seconds=wait_s)
 
 
 class Fleet:
@@ -98,7 +112,7 @@ class Fleet:
     ) -> None:
         self.options = options
         self.chance = random.Random(options.seed)
-        self.clock = VirtualClock((options.end_at or utc_now()) - timedelta(hours=hours))
+        self.clock = ScenarioClock(hours, options.tick_s)
         self.ticks = round(hours * 60 / TICK_MIN)
         self.drivers = [
             self._driver(number, faults(number), resend_same_id(number))
@@ -158,8 +172,8 @@ class Fleet:
         )
 
     async def tick(self) -> None:
-        """Let a quarter of an hour pass: sessions tell their values, answers are awaited."""
-        now = self.clock.advance(TICK_MIN)
+        """Let a tick pass: sessions tell their values, answers are awaited."""
+        now = await self.clock.pass_tick()
         for station in self.stations:
             station.sample_all(now)
         await self.settle()
@@ -242,7 +256,7 @@ async def cut_network(options: FleetOptions, progress: Progress | None = None) -
             if tick == 8:
                 for station in fleet.stations[::4]:
                     station.unplug(1, fleet.clock())
-                    station.start(1, fleet.badge(station), fleet.clock.advance(1))
+                    station.start(1, fleet.badge(station), fleet.clock.soon())
             if tick == 12:
                 for driver in fleet.drivers[::2]:
                     driver.restore()
@@ -275,7 +289,12 @@ async def reboot_mid_session(options: FleetOptions, progress: Progress | None = 
 
 
 async def wrong_clock(options: FleetOptions, progress: Progress | None = None) -> Report:
-    """Clocks some hours ahead or behind, in 1970, without a zone, with six digits, in turn."""
+    """Clocks some hours ahead or behind, in 1970, without a zone, with six digits, in turn.
+
+    In real time, ticks of half a second unless the options say otherwise.
+    """
+    if options.tick_s is None:
+        options = replace(options, tick_s=0.5)
     kinds = (
         Faults(clock_offset_s=3 * 3600),
         Faults(clock_offset_s=-5 * 3600),
@@ -310,12 +329,12 @@ async def retransmissions(options: FleetOptions, progress: Progress | None = Non
     async def act() -> None:
         fleet.start_all()
         for tick in range(fleet.ticks):
-            now = fleet.clock.advance(TICK_MIN)
+            now = await fleet.clock.pass_tick()
             for station in fleet.stations:
                 station.sample_all(now)
                 if fleet.chance.random() < 0.2:
                     station.unplug(1, now)
-                    station.start(1, fleet.badge(station), now + timedelta(seconds=30))
+                    station.start(1, fleet.badge(station), fleet.clock.soon())
             for driver in fleet.chance.sample(fleet.drivers, (len(fleet.drivers) + 2) // 3):
                 await asyncio.sleep(0)  # some messages are on their way now, unanswered
                 driver.drop()

@@ -261,7 +261,7 @@ async def replay(
     config: DriverConfig,
     *,
     interval_s: int = 3600,
-    connections_max: int = 50,
+    connections_max: int = 100,
     station_timeout_s: float = 600.0,
     passwords: dict[str, str] | None = None,
     progress: Progress | None = None,
@@ -295,6 +295,8 @@ async def replay(
             driver.on_answer = count
             await _run_to_end(driver, station_timeout_s, result)
 
+    # A station says one thing at a time: the one with most to say determines the end.
+    drivers.sort(key=lambda driver: -driver.station.durable_unanswered)
     started = time.perf_counter()
     await asyncio.gather(*(one(driver) for driver in drivers))
     result.seconds = time.perf_counter() - started

@@ -48,7 +48,8 @@ def energy_of_answered_stops(peer: Peer) -> int:
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name != "boot-storm"])
 async def test_in_every_scenario_all_is_answered_once(peer: Peer, name: str) -> None:
     steps: list[tuple[int, int]] = []
-    options = FleetOptions(url=peer.url, stations=6)
+    tick_s = 0.1 if name == "wrong-clock" else None
+    options = FleetOptions(url=peer.url, stations=6, tick_s=tick_s)
     report = await SCENARIOS[name](options, lambda done, total: steps.append((done, total)))
     assert peer.schema_errors == []
     assert report.unanswered == report.dropped == 0
@@ -56,6 +57,14 @@ async def test_in_every_scenario_all_is_answered_once(peer: Peer, name: str) -> 
     assert report.acknowledged == len(report.sessions)
     assert report.energy_wh == energy_of_answered_stops(peer)
     assert steps[-1][0] == steps[-1][1]
+
+
+async def test_in_real_time_all_is_told_at_its_time(peer: Peer) -> None:
+    began_at = datetime.now(UTC)
+    options = FleetOptions(url=peer.url, stations=2, tick_s=0.02)
+    report = await SCENARIOS["reboot-mid-session"](options, None)
+    assert report.acknowledged == len(report.sessions)
+    assert all(session.started_at >= began_at for session in report.sessions)
 
 
 async def test_retransmissions_do_say_things_again(peer: Peer) -> None:
@@ -159,7 +168,7 @@ def test_the_command_line_replays_a_file(tmp_path: Path) -> None:
 def test_the_command_line_runs_a_scenario_a_station_and_a_load() -> None:
     with peer_in_a_thread() as peer:
         for arguments in (
-            ["fleet", "wrong-clock", "--stations", "2"],
+            ["fleet", "wrong-clock", "--stations", "2", "--tick-s", "0.05"],
             ["station", "S1", "--sessions", "1", "--charge-s", "0.05", "--pause-s", "0"],
             ["load", "--stations", "2", "--duration-s", "0.2"],
         ):

@@ -360,6 +360,9 @@ class EmbeddedServer:
                     )
                     return
                 time.sleep(_POLL_S)
+            if not self.socket_dir.is_relative_to(self.directory.resolve()):
+                with contextlib.suppress(OSError):  # one in /tmp is not left behind
+                    self.socket_dir.rmdir()
         finally:
             os.close(lock)
         log.info("embedded PostgreSQL stopped in %s", self.directory)

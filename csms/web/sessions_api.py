@@ -1,7 +1,7 @@
 """Operations on sessions, their meter values, and the journal of frames."""
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -144,8 +144,8 @@ async def list_messages(
         limit,
         cursor,
         (datetime, int, str, str),
-        rows=lambda connection, count, after: journal.list_messages(
-            connection, which, limit=count, cursor=after
+        rows=lambda connection, count, after: journal.list_newest(
+            connection, which, datetime.now(UTC), limit=count, cursor=after
         ),
         total=lambda connection: journal.count_messages(connection, which),
         key=lambda row: (row.at, row.station_key, row.direction, row.message_id or ""),

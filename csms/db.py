@@ -94,6 +94,39 @@ async def connect(
     return await AsyncConnection.connect(conninfo, autocommit=True)
 
 
+class Line:
+    """One connection kept by a task of its own: opened when needed, dropped when it failed.
+
+    Use as an asynchronous context manager; the connection is closed at its end.
+    """
+
+    def __init__(self, database: Database, application_name: str = "time2plug") -> None:
+        self._database = database
+        self._application_name = application_name
+        self._connection: AsyncConnection | None = None
+
+    async def __aenter__(self) -> "Line":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.drop()
+
+    async def get(self) -> AsyncConnection:
+        """The connection, opened anew if it is gone. Raises: psycopg.OperationalError."""
+        if self._connection is None or self._connection.closed:
+            self._connection = await connect(
+                self._database, application_name=self._application_name
+            )
+        return self._connection
+
+    async def drop(self) -> None:
+        """Close the connection, whatever state it is in."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(psycopg.Error, OSError):
+                await connection.close()
+
+
 @asynccontextmanager
 async def open_pool(database: Database, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
     """Connections as t2p_app in autocommit and UTC; broken ones are replaced before they are lent.

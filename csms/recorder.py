@@ -18,9 +18,9 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import psycopg
 from psycopg import AsyncConnection
@@ -42,188 +42,21 @@ from csms.domain.events import (
     Reported,
     Started,
     StatusChanged,
-    Token,
     TokenShown,
     Updated,
 )
-from csms.domain.metering import Profile, Reading
-from csms.domain.quirks import matches
-from csms.domain.session import Session, State
+from csms.domain.session import Session
 from csms.domain.station import Moment, Station
 from csms.domain.values import UTC, digest64, uid_key
+from csms.exchange import Exchange, Facts, Group, Need, Outbound, profile_row
+from csms.lookups import Lookups, configure
+from csms.observations import Observations
 from csms.store import recording
-from csms.store.columns import json_rows, safe_frame
-from csms.store.recording import (
-    GroupRows,
-    MessageRow,
-    ProgressRow,
-    QuirkRow,
-    ReadingRow,
-    StationRow,
-)
-from csms.store.session_rows import session_from_row, session_row
+from csms.store.recording import QuirkRow, StationRow
 
 log = logging.getLogger(__name__)
 
-SESSION_IDS_LOW: Final = 1_000  # fewer left: fetch another block of 1,000
 LOOKUPS_MAX: Final = 500  # stations per look-up
-OBSERVATIONS_PERIOD_S: Final = 1.0
-
-Reply = Callable[[str], None]
-
-
-class Exchange:
-    """One inbound frame on its way. `answer` is the whole frame to send, None: none is due."""
-
-    __slots__ = (
-        "action",
-        "answer",
-        "frame",
-        "message_id",
-        "protocol",
-        "received_at",
-        "reply",
-        "station",
-    )
-
-    def __init__(
-        self, station: Station, protocol: str, frame: bytes, received_at: datetime, reply: Reply
-    ) -> None:
-        self.station = station
-        self.protocol = protocol
-        self.frame = frame
-        self.received_at = received_at
-        self.reply = reply
-        self.action: str | None = None
-        self.message_id: str | None = None
-        self.answer: str | None = None
-
-
-class Need(NamedTuple):
-    """What must be read before an event can be handled; empty fields need nothing."""
-
-    token_uid: str | None = None
-    #: (what, value) as `recording.find_sessions` takes them
-    sessions: tuple[tuple[str, str], ...] = ()
-    station: bool = False  # its configuration
-    reload: bool = False  # all that is known of it; the frame is then handled afresh
-
-
-class Facts(NamedTuple):
-    """What a look-up brought: the badge (None: unknown) that was asked for."""
-
-    token: Token | None = None
-
-
-NO_FACTS: Final = Facts()
-
-
-class Group:
-    """What one commit writes, collected while frames are handled. See `stations.Sink`."""
-
-    def __init__(self) -> None:
-        self.exchanges: list[Exchange] = []
-        self.outbound: list[MessageRow] = []
-        self.sessions: dict[int, tuple[Station, Session]] = {}
-        self.readings: list[tuple[Any, ...]] = []
-        self.evidence_rows: list[dict[str, Any]] = []
-        self.statuses: list[dict[str, Any]] = []
-        self.boots: dict[int, dict[str, Any]] = {}
-        self.reports: list[dict[str, Any]] = []
-        self.desk_rows: list[dict[str, Any]] = []
-        self.unknown_tokens: dict[str, dict[str, Any]] = {}
-        self.deviations: list[tuple[Station, str, str, str, datetime]] = []
-        self.current: Exchange | None = None
-        self.done: list[asyncio.Future[None]] = []  # told when the group is through, or forgotten
-
-    def __bool__(self) -> bool:
-        return bool(self.exchanges or self.outbound or self.sessions)
-
-    def session(self, station: Station, session: Session) -> None:
-        self.sessions[session.id] = (station, session)
-
-    def evidence(self, session: Session, kind: str, note: str | None = None) -> None:
-        exchange = self.current
-        self.evidence_rows.append(
-            {
-                "session_id": session.id,
-                "received_at": exchange.received_at if exchange else datetime.now(UTC),
-                "kind": kind,
-                "frame": safe_frame(exchange.frame) if exchange else None,
-                "note": note,
-            }
-        )
-
-    def reading(
-        self,
-        session: Session | None,
-        evse_id: int | None,
-        connector_id: int | None,
-        reading: Reading,
-        at: datetime,
-    ) -> None:
-        exchange = self.current
-        assert exchange is not None
-        self.readings.append(
-            (
-                exchange.station.key,
-                reading.stated_at or exchange.received_at,
-                reading.digest,
-                at,
-                exchange.received_at,
-                session.id if session else None,
-                evse_id,
-                connector_id,
-                reading.profile,
-                reading.samples,
-                reading.texts,
-            )
-        )
-
-    def status(self, event: StatusChanged, at: datetime) -> None:
-        exchange = self.current
-        assert exchange is not None
-        self.statuses.append(
-            {
-                "station_key": exchange.station.key,
-                "at": at,
-                "received_at": exchange.received_at,
-                "stated_at": event.stated_at,
-                "evse_id": event.evse_id,
-                "connector_id": event.connector_id,
-                "status": event.status,
-                "error_code": event.error_code,
-                "detail": event.detail,
-            }
-        )
-
-    def desk(self, reason: str, session: Session | None, transaction_id: str | None) -> None:
-        exchange = self.current
-        assert exchange is not None
-        frame = safe_frame(exchange.frame)
-        # Readings of one unknown transaction are one case, however many there are of them.
-        repeats = reason == "meter_values_unmatched" and transaction_id is not None
-        content = transaction_id if repeats and transaction_id else _payload_part(frame)
-        metrics.DESK.labels(reason).inc()
-        self.desk_rows.append(
-            {
-                "station_key": exchange.station.key,
-                "received_at": exchange.received_at,
-                "reason": reason,
-                "session_id": session.id if session else None,
-                "transaction_id": transaction_id,
-                "message_id": exchange.message_id,
-                "frame": frame,
-                "digest": digest64(exchange.action or "", content),
-            }
-        )
-
-    def deviation(self, kind: str, subject: str, sample: str) -> None:
-        exchange = self.current
-        assert exchange is not None
-        self.deviations.append(
-            (exchange.station, kind, subject[:200], sample[:200], exchange.received_at)
-        )
 
 
 class Recorder:
@@ -245,6 +78,10 @@ class Recorder:
         self.now = now
         self.rules = ClockRules(settings.clock_skew_max_s, settings.offline_age_max_days * 86_400.0)
         self.handle: Callable[[Exchange, Facts | None], Need | None] = _unset
+        self.lookups = Lookups(settings.remembered_answers)
+        self.observations = Observations(database)
+        #: gives ids to new sessions; the replay of a journal gives those of the journal
+        self.new_session_id: Callable[[], int] = self.lookups.new_session_id
         self.stations: dict[str, Station] = {}
         self.group = Group()
         self.in_flight: Group | None = None
@@ -252,7 +89,6 @@ class Recorder:
         self.refuse: Callable[[Exchange], None] = _unset
         self.loaded = False  # more stations than group_loaded_stations are connected
         self.up = asyncio.Event()  # the database takes commits
-        self.unstored_profiles: list[Profile] = []
         self.unanswered = 0
         self._queues: dict[Station, deque[Exchange]] = {}
         self._asked: dict[Station, tuple[Need, Exchange]] = {}
@@ -261,13 +97,7 @@ class Recorder:
         self._wake_lookup = asyncio.Event()
         self._full = asyncio.Event()
         self._idle = asyncio.Event()
-        self._session_ids: deque[range] = deque()
-        self._next_id: int | None = None
-        self._deviations: dict[tuple[int, str, str], dict[str, Any]] = {}
         self._opening: dict[str, set[int]] = {}
-        self._pending: dict[Station, int] = {}
-        self._quirks: list[QuirkRow] = []
-        self._skews: dict[int, float] = {}
         self._released: set[Station] = set()  # without a link, but with frames on their way
 
     # --- Frames in ------------------------------------------------------------------------------
@@ -276,7 +106,7 @@ class Recorder:
         """Take a frame: handle it now, or queue it behind what its station waits for."""
         self.unanswered += 1
         station = exchange.station
-        self._pending[station] = self._pending.get(station, 0) + 1
+        station.pending += 1
         queue = self._queues.get(station)
         if queue is not None:
             queue.append(exchange)
@@ -382,14 +212,8 @@ class Recorder:
         """Bring the event into the state of its station and into the group at hand."""
         station = exchange.station
         group = self.group
-        moment = Moment(
-            exchange.received_at,
-            self.rules,
-            self.settings.power_w_max,
-            self._new_session_id,
-            group,
-        )
         at = exchange.received_at
+        moment = Moment(at, self.rules, self.settings.power_w_max, self.new_session_id, group)
         match event:
             case Updated():
                 decision = self._decide(station, event.token_uid, facts, event, at)
@@ -406,7 +230,7 @@ class Recorder:
                 skew_s = station.clock_skew_s
                 stations.change_status(station, event, moment)
                 if station.clock_skew_s is not None and station.clock_skew_s != skew_s:
-                    self._skews[station.key] = station.clock_skew_s
+                    self.observations.note_skew(station.key, station.clock_skew_s)
                 return Outcome(at)
             case TokenShown():
                 return Outcome(at, self._decide(station, event.uid, facts, event, at))
@@ -450,7 +274,7 @@ class Recorder:
 
     def _record_boot(self, station: Station, event: Booted, group: Group, at: datetime) -> Outcome:
         station.booted_at = at
-        station.quirks = self.quirks_of(event.vendor, event.model, event.firmware)
+        station.quirks = self.lookups.quirks_of(event.vendor, event.model, event.firmware)
         group.boots[station.key] = {
             "station_key": station.key,
             "vendor": event.vendor,
@@ -491,7 +315,7 @@ class Recorder:
                 return Decision(stations.ACCEPTED)
         decision = decide(facts.token, station, at)
         if facts.token is None:
-            self._note_unknown_token(station, uid, at)
+            self.group.note_unknown_token(station, uid, at)
         return decision
 
     def _decide_start(
@@ -501,7 +325,7 @@ class Recorder:
             # 1.6 answers every start with a status; 2.0.1 may start without a badge.
             return Decision("Invalid") if event.transaction_id is None else None
         if facts.token is None:
-            self._note_unknown_token(station, event.token_uid, received_at)
+            self.group.note_unknown_token(station, event.token_uid, received_at)
         shown_at = event.stated_at if event.offline and event.stated_at else received_at
         return decide_start(
             facts.token,
@@ -513,45 +337,6 @@ class Recorder:
             opening=frozenset(self._opening.get(uid_key(event.token_uid), ())),
         )
 
-    def _note_unknown_token(self, station: Station, uid: str, at: datetime) -> None:
-        key = uid_key(uid)[:255]
-        row = self.group.unknown_tokens.get(key)
-        if row is not None:
-            row["count"] += 1
-            row["last_seen_at"] = at
-            return
-        self.group.unknown_tokens[key] = {
-            "uid_key": key,
-            "uid": uid[:255],
-            "station_key": station.key,
-            "first_seen_at": at,
-            "last_seen_at": at,
-            "count": 1,
-        }
-
-    def quirks_of(
-        self, vendor: str | None, model: str | None, firmware: str | None
-    ) -> frozenset[str]:
-        """The corrections that apply to a make, by the patterns of the quirk table."""
-        return frozenset(
-            quirk.correction
-            for quirk in self._quirks
-            if matches(quirk.vendor, vendor)
-            and matches(quirk.model, model)
-            and matches(quirk.firmware, firmware)
-        )
-
-    def _new_session_id(self) -> int:
-        if not self._session_ids:
-            raise RuntimeError("session ids ran out between two look-ups")
-        block = self._session_ids[0]
-        id = block.start
-        if len(block) > 1:
-            self._session_ids[0] = block[1:]
-        else:
-            self._session_ids.popleft()
-        return id
-
     # --- Stations -------------------------------------------------------------------------------
 
     def station_of(self, row: StationRow) -> Station:
@@ -561,12 +346,12 @@ class Recorder:
             station = self.stations[row.id] = Station(row.station_key, row.id)
             station.stale = True
         self._released.discard(station)
-        configure(station, row, self.quirks_of(row.vendor, row.model, row.firmware))
+        configure(station, row, self.lookups.quirks_of(row.vendor, row.model, row.firmware))
         return station
 
     def release(self, station: Station) -> None:
         """The station's last link is gone; it leaves the memory once its frames are committed."""
-        if station in self._pending:
+        if station.pending:
             self._released.add(station)
         elif self.stations.get(station.id) is station:
             del self.stations[station.id]
@@ -578,18 +363,18 @@ class Recorder:
         if station is not None:
             station.stale = True
 
-    def note_outbound(self, row: MessageRow) -> None:
+    def note_outbound(self, row: Outbound) -> None:
         """Put a call of ours, answered or given up, into the journal."""
         self.group.outbound.append(row)
         self._wake.set()
 
     def waiting(self, station: Station) -> int:
         """Frames of the station received and not yet committed."""
-        return self._pending.get(station, 0)
+        return station.pending
 
     def reconsider_quirks(self, quirks: list[QuirkRow]) -> None:
         """Take the quirk table as it is now."""
-        self._quirks = quirks
+        self.lookups.quirks = quirks
 
     # --- Running --------------------------------------------------------------------------------
 
@@ -599,7 +384,7 @@ class Recorder:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._write_groups())
             tasks.create_task(self._look_up())
-            tasks.create_task(self._flush_observations())
+            tasks.create_task(self.observations.run(self.up))
 
     async def drain(self) -> None:
         """Wait until every frame received so far is committed and answered."""
@@ -610,28 +395,36 @@ class Recorder:
     async def _write_groups(self) -> None:
         connection = await self._connect_writer()
         self._database_is(True)
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            await self._gather()
-            group, self.group = self.group, Group()
-            self._full.clear()
-            if not group:
-                _tell(group.done)
-                continue
-            self.in_flight = group
-            started = asyncio.get_running_loop().time()
-            try:
-                async with asyncio.timeout(self.settings.commit_timeout_s):
-                    await self._store_profiles(connection, group)
-                    await recording.write_group(connection, self._rows(group))
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                connection = await self._recover(connection, group, error)
-                self.in_flight = None
-                continue
-            metrics.GROUP_COMMIT.observe(asyncio.get_running_loop().time() - started)
+        try:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                await self._gather()
+                group, self.group = self.group, Group()
+                self._full.clear()
+                if group:
+                    connection = await self._write(connection, group)
+                else:
+                    _tell(group.done)
+        finally:
+            await connection.close()
+
+    async def _write(self, connection: AsyncConnection, group: Group) -> AsyncConnection:
+        """Commit one group and answer it; the connection to go on with."""
+        self.in_flight = group
+        started_s = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self.settings.commit_timeout_s):
+                await self._store_profiles(connection, group)
+                await recording.write_group(connection, group.rows(self.now()))
+        except (psycopg.Error, OSError, TimeoutError) as error:
+            connection = await self._recover(connection, group, error)
+        else:
+            metrics.GROUP_COMMIT.observe(asyncio.get_running_loop().time() - started_s)
             self.in_flight = None
             self._committed(group)
+        self.in_flight = None
+        return connection
 
     async def _gather(self) -> None:
         """Let a group grow for its window, or until it is full."""
@@ -644,31 +437,6 @@ class Recorder:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(window_ms / 1000):
                     await self._full.wait()
-
-    def _rows(self, group: Group) -> GroupRows:
-        """The group as rows, each session once, in the form that its change needs."""
-        opened, changed, progress = [], [], []
-        for station, session in group.sessions.values():
-            if session.is_new:
-                opened.append(session_row(station.key, session))
-            elif session.change == sessions.CHANGED:
-                changed.append(session_row(station.key, session))
-            elif session.change == sessions.PROGRESSED:
-                progress.append(_progress(session))
-        return GroupRows(
-            answered_at=self.now().isoformat(),
-            messages=[_message(exchange) for exchange in group.exchanges] + group.outbound,
-            readings=[_reading_row(row) for row in group.readings],
-            progress=progress,
-            opened=opened,
-            changed=changed,
-            evidence=group.evidence_rows,
-            statuses=group.statuses,
-            boots=list(group.boots.values()),
-            reports=group.reports,
-            desk=group.desk_rows,
-            unknown_tokens=list(group.unknown_tokens.values()),
-        )
 
     def _committed(self, group: Group) -> None:
         """Answer, and take the new revisions as known."""
@@ -690,7 +458,7 @@ class Recorder:
                 exchange.reply(exchange.answer)
             self._settle(exchange.station)
         for deviation in group.deviations:
-            self._count_deviation(*deviation)
+            self.observations.count_deviation(*deviation)
         if group.exchanges:
             metrics.GROUP_SIZE.observe(len(group.exchanges))
             oldest = group.exchanges[0].received_at
@@ -712,12 +480,8 @@ class Recorder:
         self.unanswered -= 1
         if not self.unanswered:
             self._idle.set()
-        left = self._pending[station] - 1
-        if left:
-            self._pending[station] = left
-            return
-        del self._pending[station]
-        if station in self._released:
+        station.pending -= 1
+        if not station.pending and station in self._released:
             self._released.discard(station)
             self.release(station)
 
@@ -783,11 +547,11 @@ class Recorder:
             exchange = again[0]
             exchange.station.stale = True
             try:
-                await self._load(connection, [exchange.station])
+                await self.lookups.load(connection, [exchange.station])
                 await self._handle_alone(connection, exchange)
                 group, self.group = self.group, Group()
                 await self._store_profiles(connection, group)
-                await recording.write_group(connection, self._rows(group))
+                await recording.write_group(connection, group.rows(self.now()))
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError):
                 self.group = Group()
                 raise
@@ -795,7 +559,7 @@ class Recorder:
                 log.exception("a frame of station %s cannot be recorded", exchange.station.id)
                 exchange.station.stale = True
                 group = self._set_aside(exchange)
-                await recording.write_group(connection, self._rows(group))
+                await recording.write_group(connection, group.rows(self.now()))
             again.popleft()
             self._committed(group)
 
@@ -803,8 +567,8 @@ class Recorder:
         self.group.current = exchange
         need = self.handle(exchange, None)
         if need is not None:
-            await self._top_up_session_ids(connection, 1)
-            facts = await self._fetch(connection, {exchange.station: (need, exchange)})
+            await self.lookups.top_up_session_ids(connection, 1)
+            facts = await self.lookups.fetch(connection, {exchange.station: (need, exchange)})
             again = self.handle(exchange, facts[exchange.station])
             assert again is None
         self.group.current = None
@@ -823,19 +587,21 @@ class Recorder:
 
     async def _connect_writer(self) -> AsyncConnection:
         """A connection that may write, once no backend of a former life of this node may."""
+        name = f"time2plug recorder {self.settings.node}"
         while True:
+            connection: AsyncConnection | None = None
             try:
-                connection = await db.connect(
-                    self.database, application_name=f"time2plug recorder {self.settings.node}"
-                )
                 async with asyncio.timeout(self.settings.commit_timeout_s):
+                    connection = await db.connect(self.database, application_name=name)
                     await db.hold_advisory_lock(connection, f"recorder {self.settings.node}")
-                    await self._top_up_session_ids(connection, 0)
-                    self._quirks = await recording.fetch_quirks(connection)
+                    await self.lookups.top_up_session_ids(connection, 0)
+                    self.lookups.quirks = await recording.fetch_quirks(connection)
                 return connection
             except (psycopg.Error, OSError, TimeoutError) as error:
                 log.warning("the database is away: %s", str(error).strip())
                 self._database_is(False)
+                if connection is not None:
+                    await connection.close()
                 await self._revive()
 
     async def _revive(self) -> None:
@@ -857,34 +623,34 @@ class Recorder:
 
     async def _look_up(self) -> None:
         """Answer needs in batches, each station's frames going on behind them."""
-        connection: AsyncConnection | None = None
-        while True:
-            await self._wake_lookup.wait()
-            self._wake_lookup.clear()
-            await self.up.wait()
-            asked = dict(list(self._asked.items())[:LOOKUPS_MAX])
-            if not asked:
-                continue
-            try:
-                if connection is None or connection.closed:
-                    connection = await db.connect(
-                        self.database, application_name=f"time2plug look-up {self.settings.node}"
-                    )
-                async with asyncio.timeout(self.settings.commit_timeout_s):
-                    await self._top_up_session_ids(connection, len(asked))
-                    facts = await self._fetch(connection, asked)
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                log.warning("a look-up failed: %s", str(error).strip())
-                if connection is not None:
-                    with contextlib.suppress(Exception):
-                        await connection.close()
-                connection = None
-                await self._revive()
-                self._wake_lookup.set()
-                continue
-            self._resume(asked, facts)
-            if self._asked:
-                self._wake_lookup.set()
+        name = f"time2plug look-up {self.settings.node}"
+        async with db.Line(self.database, name) as line:
+            while True:
+                await self._wake_lookup.wait()
+                self._wake_lookup.clear()
+                await self.up.wait()
+                asked = dict(list(self._asked.items())[:LOOKUPS_MAX])
+                if not asked:
+                    continue
+                try:
+                    async with asyncio.timeout(self.settings.commit_timeout_s):
+                        facts = await self._read(await line.get(), asked)
+                except (psycopg.Error, OSError, TimeoutError) as error:
+                    log.warning("a look-up failed: %s", str(error).strip())
+                    await line.drop()
+                    await self._revive()
+                    self._wake_lookup.set()
+                    continue
+                self._resume(asked, facts)
+                if self._asked:
+                    self._wake_lookup.set()
+
+    async def _read(
+        self, connection: AsyncConnection, asked: dict[Station, tuple[Need, Exchange]]
+    ) -> dict[Station, Facts]:
+        await self.lookups.top_up_session_ids(connection, len(asked))
+        await self._until_committed(s for s, (need, _) in asked.items() if need.reload)
+        return await self.lookups.fetch(connection, asked)
 
     def _resume(
         self, asked: dict[Station, tuple[Need, Exchange]], facts: dict[Station, Facts]
@@ -904,149 +670,14 @@ class Recorder:
                 queue.popleft()
                 self._advance(station)
 
-    async def _fetch(
-        self, connection: AsyncConnection, asked: dict[Station, tuple[Need, Exchange]]
-    ) -> dict[Station, Facts]:
-        loading = [station for station, (need, _) in asked.items() if need.station or need.reload]
-        if loading:
-            await self._until_committed(s for s in loading if s.stale)
-            await self._load(connection, loading)
-        wanted = [
-            (station.key, what, value)
-            for station, (need, _) in asked.items()
-            for what, value in need.sessions
-        ]
-        by_key = {station.key: station for station in asked}
-        if wanted:
-            for row in await recording.find_sessions(connection, wanted):
-                remember(by_key[row["station_key"]], session_from_row(row))
-        uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
-        tokens: dict[str, Token] = {}
-        if uids:
-            found = await recording.fetch_tokens(connection, list(uids))
-            tokens = {token.uid_key: token for token in found}
-        return {
-            station: Facts(tokens.get(uid_key(need.token_uid)) if need.token_uid else None)
-            for station, (need, _) in asked.items()
-        }
-
-    async def _load(self, connection: AsyncConnection, loading: Sequence[Station]) -> None:
-        """Bring stations up to what the database holds. Stations that are up to date only get
-        their configuration; sessions not yet committed are theirs, not the database's."""
-        by_key = {station.key: station for station in loading}
-        for row in await recording.fetch_stations(connection, [s.id for s in loading]):
-            quirks = self.quirks_of(row.vendor, row.model, row.firmware)
-            configure(by_key[row.station_key], row, quirks)
-        stale = {key: station for key, station in by_key.items() if station.stale}
-        if not stale:
-            return
-        for station in stale.values():
-            station.sessions.clear()
-            station.answers.clear()
-            station.evses.clear()
-        for key, evse_id, connector_id, status, power_w_max in await recording.fetch_places(
-            connection, list(stale)
-        ):
-            stale[key].evses[evse_id, connector_id] = status
-            if power_w_max is not None:
-                stale[key].power_max_w[evse_id] = power_w_max
-        for open_row in await recording.fetch_open_sessions(connection, list(stale)):
-            remember(stale[open_row["station_key"]], session_from_row(open_row))
-        for key, message_id, frame, answer in await recording.fetch_answers(
-            connection, list(stale), self.settings.remembered_answers
-        ):
-            stale[key].answers[message_id] = (hash(frame.encode()), answer)
-        for station in stale.values():
-            station.stale = False
-
-    async def _top_up_session_ids(self, connection: AsyncConnection, extra: int) -> None:
-        while sum(len(block) for block in self._session_ids) < SESSION_IDS_LOW + extra:
-            first = await recording.next_session_block(connection)
-            self._session_ids.append(range(first, first + 1000))
-
-    # --- Profiles, deviations -------------------------------------------------------------------
-
     async def _store_profiles(self, connection: AsyncConnection, group: Group) -> None:
         """Rows of profiles that the group's readings are the first to need."""
-        new = list(dict.fromkeys(row[8] for row in group.readings if row[8].database_id is None))
+        new = group.new_profiles()
         if not new:
             return
-        ids = await recording.store_profiles(connection, [_profile_row(p) for p in new])
+        ids = await recording.store_profiles(connection, [profile_row(p) for p in new])
         for profile, id in zip(new, ids, strict=True):
             profile.database_id = id
-
-    def _count_deviation(
-        self, station: Station, kind: str, subject: str, sample: str, at: datetime
-    ) -> None:
-        metrics.DEVIATIONS.labels(kind).inc()
-        row = self._deviations.setdefault(
-            (station.key, kind, subject),
-            {
-                "station_key": station.key,
-                "kind": kind,
-                "subject": subject,
-                "sample": sample,
-                "first_seen_at": at,
-                "last_seen_at": at,
-                "count": 0,
-            },
-        )
-        row["count"] += 1
-        row["last_seen_at"] = at
-
-    async def _flush_observations(self) -> None:
-        """Write what may be lost: counts of deviations, clock skews."""
-        connection: AsyncConnection | None = None
-        while True:
-            await asyncio.sleep(OBSERVATIONS_PERIOD_S)
-            await self.up.wait()
-            metrics.SESSIONS_OPEN.set(
-                sum(
-                    session.state is State.ACTIVE
-                    for station in self.stations.values()
-                    for session in station.sessions.values()
-                )
-            )
-            if not self._deviations and not self._skews:
-                continue
-            deviations, self._deviations = self._deviations, {}
-            skews, self._skews = self._skews, {}
-            try:
-                if connection is None or connection.closed:
-                    connection = await db.connect(self.database)
-                if deviations:
-                    await recording.upsert_deviations(connection, list(deviations.values()))
-                if skews:
-                    await recording.note_clock_skew(
-                        connection,
-                        [{"station_key": k, "clock_skew_s": s} for k, s in skews.items()],
-                    )
-            except (psycopg.Error, OSError) as error:
-                log.warning("observations were not written: %s", str(error).strip())
-                connection = None
-
-
-def configure(station: Station, row: StationRow, quirks: frozenset[str]) -> None:
-    """Give the station what people set for it."""
-    station.client_id = row.client_id
-    station.site_id = row.site_id
-    station.time_zone = row.time_zone
-    station.boot_status = row.boot_status
-    station.quirks = quirks
-    if station.stale:
-        station.clock_skew_s = row.clock_skew_s
-
-
-def remember(station: Station, session: Session) -> None:
-    """Take a session of the database into memory, beside what memory knows better."""
-    if any(known.id == session.id for known in station.sessions.values()):
-        return
-    other = station.sessions.get(session.transaction_id)
-    if other is None or other.id < session.id:
-        station.sessions[session.transaction_id] = session
-        session = other if other is not None else session
-    if station.sessions[session.transaction_id] is not session:
-        station.sessions[f"{session.transaction_id}#{session.id}"] = session
 
 
 def _unset(*arguments: object) -> Any:
@@ -1057,76 +688,3 @@ def _tell(futures: Iterable[asyncio.Future[None]]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)
-
-
-def _payload_part(frame: str) -> str:
-    """A frame without its message id: the same message sent again has the same."""
-    parts = frame.split(",", 2)
-    return parts[2] if len(parts) == 3 else frame
-
-
-def _message(exchange: Exchange) -> MessageRow:
-    return MessageRow(
-        exchange.received_at.isoformat(),
-        exchange.station.key,
-        "in",
-        exchange.protocol,
-        exchange.action,
-        exchange.message_id,
-        safe_frame(exchange.frame),
-        exchange.answer,
-    )
-
-
-def _reading_row(row: tuple[Any, ...]) -> ReadingRow:
-    key, stated_at, digest, at, received_at, session_id, evse_id, connector_id, profile, *rest = row
-    samples, texts = rest
-    stated = stated_at.isoformat()
-    return ReadingRow(
-        key,
-        stated,
-        digest,
-        stated if at is stated_at else at.isoformat(),
-        received_at.isoformat(),
-        session_id,
-        evse_id,
-        connector_id,
-        profile.database_id,
-        "{" + str(samples)[1:-1] + "}",
-        texts,
-    )
-
-
-def _progress(session: Session) -> ProgressRow:
-    return ProgressRow(
-        session.id,
-        session.revision,
-        session.last_register_wh,
-        _iso(session.last_register_at),
-        session.energy_wh,
-        session.seq_no_last,
-        _iso(session.readings_from_at),
-        _iso(session.readings_to_at),
-        session.power_w,
-        session.power_integral_wh,
-    )
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _profile_row(profile: Profile) -> dict[str, Any]:
-    columns = zip(*profile.kinds, strict=True)
-    measurands, phases, units, contexts, locations, factors = (list(c) for c in columns)
-    units = [
-        f"{unit}e{factor}" if factor else unit for unit, factor in zip(units, factors, strict=True)
-    ]
-    row: dict[str, Any] = {
-        "measurands": measurands,
-        "phases": phases,
-        "units": units,
-        "contexts": contexts,
-        "locations": locations,
-    }
-    return row | {"key": json_rows(list(row.values()))}

@@ -32,12 +32,14 @@ def run(settings: Settings, only: str | None = None) -> int:
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers' faults are on the lists
+    exit_code = 0
     try:
         uvloop.run(serve(settings, only=only, announce=_announce))
-    except SettingError as error:
-        print(f"time2plug: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except* SettingError as errors:
+        for error in errors.exceptions:
+            print(f"time2plug: {error}", file=sys.stderr)
+        exit_code = 1
+    return exit_code
 
 
 async def serve(
@@ -81,12 +83,15 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
                 gateway = Gateway(database, settings, recorder)
                 running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
                 await recorder.up.wait()
-                await gateway.start()
+                try:
+                    await gateway.start()
+                except OSError as error:
+                    raise _port_taken("OCPP", settings.ocpp_port) from error
             if "worker" in parts:
                 running.append(tasks.create_task(worker.run(pool, settings)))
             app = create_app(pool, settings, ready=_readiness(recorder))
             http = _HttpServer(settings, app)
-            running.append(tasks.create_task(http.serve()))
+            serving = tasks.create_task(http.serve())
             await http.up.wait()
             try:
                 yield gateway.ports if gateway is not None else []
@@ -94,6 +99,7 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
                 http.should_exit = True
                 if gateway is not None:
                     await gateway.stop()
+                await serving
                 for task in running:
                     task.cancel()
 
@@ -123,8 +129,15 @@ class _HttpServer(uvicorn.Server):
         try:
             await super().startup(sockets)
         except SystemExit:
-            raise OSError(f"HTTP port {self.config.port} cannot be opened") from None
+            raise _port_taken("HTTP", self.config.port) from None
         self.up.set()
+
+
+def _port_taken(what: str, port: int) -> SettingError:
+    return SettingError(
+        f"{what} port {port} cannot be opened; is another server running there? "
+        f"Set T2P_{what}_PORT to another one."
+    )
 
 
 async def _migrate(database: db.Database) -> None:

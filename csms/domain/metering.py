@@ -27,8 +27,8 @@ _MEASURAND_ALIASES: Final = {"": REGISTER, "Request.Energy": REGISTER}
 class SampleKind(NamedTuple):
     """What one number of a reading is; empty texts where the station said nothing.
 
-    `factor` is the power of ten of OCPP 2.0.1's unit multiplier; `text` tells a value that is no
-    number (signed data), kept as the text that came.
+    `factor` is the power of ten of OCPP 2.0.1's unit multiplier; `signed` tells a value that is no
+    number but signed data, kept as the text that came.
     """
 
     measurand: str
@@ -37,12 +37,13 @@ class SampleKind(NamedTuple):
     context: str = ""
     location: str = ""
     factor: int = 0
+    signed: bool = False
 
 
 class Profile:
     """A list of sample kinds with what follows from it: where the register and the power stand."""
 
-    __slots__ = ("context", "database_id", "kinds", "power_at", "register_at")
+    __slots__ = ("context", "database_id", "kinds", "power_at", "register_at", "signed")
 
     def __init__(self, kinds: tuple[SampleKind, ...]) -> None:
         self.kinds = kinds
@@ -53,6 +54,8 @@ class Profile:
         contexts = {kind.context for kind in kinds} - {""}
         #: the context of the whole reading; Transaction.Begin and .End win over periodic ones
         self.context = next((c for c in (BEGIN, END) if c in contexts), PERIODIC)
+        #: some value is signed data, no number
+        self.signed = any(kind.signed for kind in kinds)
         #: id of its row, None until the recorder has stored it
         self.database_id: int | None = None
 

@@ -410,6 +410,7 @@ def _widen(session: Session, stated_at: datetime) -> None:
     """Keep the span of stated times, by which the readings are found again."""
     if session.readings_from_at is None or stated_at < session.readings_from_at:
         session.readings_from_at = stated_at
+        session.change = CHANGED
     if session.readings_to_at is None or stated_at > session.readings_to_at:
         session.readings_to_at = stated_at
 

@@ -81,6 +81,7 @@ class Station:
         "id",
         "key",
         "naive_is_local",
+        "pending",
         "power_max_w",
         "quirks",
         "sessions",
@@ -107,6 +108,8 @@ class Station:
         self.sessions: dict[str, Session] = {}
         #: remembered answers: message id -> (hash of the frame, answer)
         self.answers: dict[str, tuple[int, str]] = {}
+        #: frames received and not yet committed
+        self.pending = 0
         #: the database knows better: load again before the next event
         self.stale = False
 

@@ -35,16 +35,13 @@ def energy_between_wh(start_wh: float, stop_wh: float) -> int:
     return math.floor(stop_wh - start_wh + 0.0005)
 
 
-def digest64(*parts: str | bytes) -> int:
+def digest64(*parts: str) -> int:
     """64 bits of BLAKE2b over the parts as a signed integer (PostgreSQL's bigint).
 
     Used as a key of content within one station, never against an adversary.
     """
-    digest = blake2b(digest_size=8)
-    for part in parts:
-        digest.update(part.encode() if isinstance(part, str) else part)
-        digest.update(b"\x00")
-    return int.from_bytes(digest.digest(), "big", signed=True)
+    digest = blake2b("\x00".join(parts).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
 
 
 def seconds(span: timedelta) -> float:

@@ -8,7 +8,7 @@ the same transaction.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -17,58 +17,20 @@ from csms.domain.events import Token
 from csms.store.columns import json_rows, numbers, safe, texts
 
 
-class MessageRow(NamedTuple):
-    """A row of the journal; times as ISO texts."""
-
-    at: str
-    station_key: int
-    direction: str
-    protocol: str
-    action: str | None
-    message_id: str | None
-    frame: str
-    answer: str | None
-
-
-class ReadingRow(NamedTuple):
-    """A row of meter_reading; `samples` as an array literal."""
-
-    station_key: int
-    stated_at: str
-    digest: int
-    at: str
-    received_at: str
-    session_id: int | None
-    evse_id: int | None
-    connector_id: int | None
-    profile_id: int
-    samples: str
-    texts: str | None
-
-
-class ProgressRow(NamedTuple):
-    """What a reading changes of a session; `revision` is the one it was read at."""
-
-    id: int
-    revision: int
-    last_register_wh: float | None
-    last_register_at: str | None
-    energy_wh: int | None
-    seq_no_last: int | None
-    readings_from_at: str | None
-    readings_to_at: str | None
-    power_w: float | None
-    power_integral_wh: float
-
-
 @dataclass(slots=True)
 class GroupRows:
-    """All that one commit writes. Dictionaries are rows whose keys are the column names."""
+    """All that one commit writes, times as ISO texts.
+
+    The three that come in hundreds are columns, in the order that `_write_hot` names them:
+    messages (at, station_key, direction, protocol, action, message_id, frame, answer), readings
+    (the table's columns, samples as array literals) and progress (what a reading changes of a
+    session, with the revision it was read at). The others are rows by column name.
+    """
 
     answered_at: str
-    messages: Sequence[MessageRow]
-    readings: Sequence[ReadingRow]
-    progress: Sequence[ProgressRow]
+    messages: tuple[list[Any], ...]
+    readings: tuple[list[Any], ...]
+    progress: tuple[list[Any], ...]
     opened: Sequence[dict[str, Any]]
     changed: Sequence[dict[str, Any]]
     evidence: Sequence[dict[str, Any]]
@@ -125,9 +87,7 @@ async def write_group(connection: AsyncConnection, rows: GroupRows) -> None:
 
 async def _write_hot(connection: AsyncConnection, rows: GroupRows) -> None:
     """Journal, readings and progress in one statement."""
-    m = list(zip(*rows.messages, strict=True)) or [()] * len(MessageRow._fields)
-    r = list(zip(*rows.readings, strict=True)) or [()] * len(ReadingRow._fields)
-    p = list(zip(*rows.progress, strict=True)) or [()] * len(ProgressRow._fields)
+    m, r, p = rows.messages, rows.readings, rows.progress
     await connection.execute(
         r"""
         WITH given AS (SELECT %s::timestamptz AS answered_at),
@@ -172,7 +132,6 @@ async def _write_hot(connection: AsyncConnection, rows: GroupRows) -> None:
                    last_register_at = p.last_register_at,
                    energy_wh = p.energy_wh,
                    seq_no_last = p.seq_no_last,
-                   readings_from_at = p.readings_from_at,
                    readings_to_at = p.readings_to_at,
                    power_w = p.power_w,
                    power_integral_wh = p.power_integral_wh
@@ -181,10 +140,9 @@ async def _write_hot(connection: AsyncConnection, rows: GroupRows) -> None:
                        string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
                        %s::bigint[], %s::integer[],
                        string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
-                       string_to_array(%s, E'\x1e', E'\x1d')::timestamptz[],
                        %s::double precision[], %s::double precision[]
                    ) AS p (id, revision, last_register_wh, last_register_at, energy_wh, seq_no_last,
-                           readings_from_at, readings_to_at, power_w, power_integral_wh)
+                           readings_to_at, power_w, power_integral_wh)
              WHERE s.id = p.id AND s.revision = p.revision
             RETURNING 1
         )
@@ -218,10 +176,9 @@ async def _write_hot(connection: AsyncConnection, rows: GroupRows) -> None:
             numbers(p[4]),
             numbers(p[5]),
             texts(p[6]),
-            texts(p[7]),
+            numbers(p[7]),
             numbers(p[8]),
-            numbers(p[9]),
-            len(rows.progress),
+            len(p[0]),
         ),
         prepare=True,
     )
@@ -244,7 +201,8 @@ async def _insert_sessions(connection: AsyncConnection, rows: Sequence[dict[str,
                r.state, r.charging_state, r.remote_start_id, r.reservation_id, r.started_at,
                r.ended_at, r.stated_started_at, r.stated_ended_at, r.received_start_at,
                r.received_end_at, r.meter_start_wh, r.meter_stop_wh, r.energy_wh,
-               r.last_register_wh, r.last_register_at, r.segment_start_wh, r.register_base_wh, r.suspect_wh, r.power_w,
+               r.last_register_wh, r.last_register_at, r.segment_start_wh, r.register_base_wh,
+               r.suspect_wh, r.power_w,
                r.power_integral_wh, r.seq_no_last, r.seq_no_missing, r.readings_from_at,
                r.readings_to_at, r.stop_reason, r.stop_token_uid, r.flags
           FROM json_populate_recordset(NULL::session, %s::json) r

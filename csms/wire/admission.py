@@ -230,29 +230,24 @@ class Admission:
 
     async def run(self) -> None:
         """Look stations up in batches until cancelled."""
-        connection: AsyncConnection | None = None
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            identities = list(self._waiting)[:BATCH_MAX]
-            if not identities:
-                continue
-            batch = {identity: self._waiting.pop(identity) for identity in identities}
-            try:
-                async with asyncio.timeout(LOOKUP_TIMEOUT_S):
-                    if connection is None or connection.closed:
-                        connection = await db.connect(self.database)
-                    rows = await self._rows(connection, identities)
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                _fail(batch, error)
-                if connection is not None:
-                    with contextlib.suppress(Exception):
-                        await connection.close()
-                connection = None
-            else:
-                _give(batch, rows)
-            if self._waiting:
-                self._wake.set()
+        async with db.Line(self.database) as line:
+            while True:
+                await self._wake.wait()
+                self._wake.clear()
+                identities = list(self._waiting)[:BATCH_MAX]
+                if not identities:
+                    continue
+                batch = {identity: self._waiting.pop(identity) for identity in identities}
+                try:
+                    async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+                        rows = await self._rows(await line.get(), identities)
+                except (psycopg.Error, OSError, TimeoutError) as error:
+                    _fail(batch, error)
+                    await line.drop()
+                else:
+                    _give(batch, rows)
+                if self._waiting:
+                    self._wake.set()
 
     async def _rows(
         self, connection: AsyncConnection, identities: list[str]
@@ -266,6 +261,11 @@ class Admission:
                 created = await recording.fetch_stations(connection, missing)
                 rows |= {row.id: row for row in created}
         return rows
+
+    @property
+    def has_refused(self) -> bool:
+        """Whether there are refusals to write."""
+        return bool(self._refused)
 
     async def flush(self, connection: AsyncConnection) -> None:
         """Write the list of refused connections."""

@@ -33,22 +33,18 @@ class Profiles:
 
     def __init__(self) -> None:
         self._by_key: dict[Any, Profile] = {}
-        #: profiles without a row yet; the recorder stores them before the readings that need them
-        self.unstored: list[Profile] = []
         self._by_kinds: dict[tuple[SampleKind, ...], Profile] = {}
 
-    def get(self, key: Any, kinds: Callable[[], tuple[SampleKind, ...]]) -> Profile:
-        """The profile of the key; `kinds` is asked once for a key that is new."""
+    def get(self, key: Any, kinds: Callable[[Any], tuple[SampleKind, ...]]) -> Profile:
+        """The profile of the key; `kinds(key)` is asked once for a key that is new."""
         profile = self._by_key.get(key)
         if profile is None:
             if len(self._by_key) >= PROFILES_MAX:  # a station that varies at random
                 self._by_key.clear()
                 self._by_kinds.clear()
-            worked_out = kinds()
+            worked_out = kinds(key)
             profile = self._by_kinds.setdefault(worked_out, Profile(worked_out))
             self._by_key[key] = profile
-            if profile.database_id is None and profile not in self.unstored:
-                self.unstored.append(profile)
         return profile
 
 
@@ -87,12 +83,12 @@ class Context(NamedTuple):
 
 def reading_digest(place: str, values: str, texts: str | None, profile: Profile) -> int:
     """The key of a reading's content within its station and moment."""
-    return digest64(place, values, texts or "", str(profile.context))
+    return digest64(place, values, texts or "", profile.context)
 
 
-def texts_json(texts: dict[str, str]) -> str | None:
-    """Values that are no numbers as the JSON text that is stored; None when there are none."""
-    return msgspec.json.encode(texts).decode().replace("\\u0000", "") if texts else None
+def texts_json(texts: dict[str, str]) -> str:
+    """Values that are no numbers, by position, as the JSON text that is stored."""
+    return msgspec.json.encode(texts).decode()
 
 
 def time_text(moment: datetime) -> str:

@@ -14,7 +14,8 @@ import msgspec
 
 from csms import metrics
 from csms.domain.station import Station
-from csms.recorder import NO_FACTS, Exchange, Facts, Need, Recorder, Reply
+from csms.exchange import NO_FACTS, Exchange, Facts, Need, Reply
+from csms.recorder import Recorder
 from csms.wire import frames, ocpp16, ocpp201, schema
 from csms.wire.context import Context, Profiles, Request
 from csms.wire.frames import CALL, Frame, FrameError
@@ -109,7 +110,7 @@ class Dispatcher:
         exchange.message_id = frame.message_id if frame.message_id.isprintable() else None
         if frame.kind != CALL:
             self._note(exchange, "answer_without_call", "", data)
-            metrics.MESSAGES.labels("in", "", "unmatched").inc()
+            metrics.count_message("in", "", "unmatched")
             return None
         if self._repeated(exchange, frame):
             return None
@@ -160,7 +161,7 @@ class Dispatcher:
         for deviation in deviations:
             recorder.group.deviation(*deviation)
         self._answer(exchange, frame, request.answer(event, outcome))
-        metrics.MESSAGES.labels("in", frame.action, "answered").inc()
+        metrics.count_message("in", frame.action, "answered")
         return None
 
     # --- Answers --------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ class Dispatcher:
             return False
         exchange.action = frame.action
         exchange.answer = remembered[1]
-        metrics.MESSAGES.labels("in", frame.action, "repeated").inc()
+        metrics.count_message("in", frame.action, "repeated")
         return True
 
     def _error(
@@ -194,7 +195,7 @@ class Dispatcher:
         wire_code = version.error_codes.get(code, code)
         answer = frames.error_text(frame.message_id, wire_code, description)
         self._remember(exchange, frame, answer)
-        metrics.MESSAGES.labels("in", exchange.action or "", "refused").inc()
+        metrics.count_message("in", exchange.action or "", "refused")
 
     def _unknown_action(self, exchange: Exchange, version: Version, frame: Frame) -> None:
         action = frame.action or ""
@@ -227,7 +228,7 @@ class Dispatcher:
         """A broken frame: answered when it is a CALL whose id can be seen, kept in any case."""
         text = data.decode("utf-8", "replace")
         self._note(exchange, "unreadable_frame", "", text)
-        metrics.MESSAGES.labels("in", "", "unreadable").inc()
+        metrics.count_message("in", "", "unreadable")
         action = frames.fish_action(text)
         known = version.requests.get(action or "")
         if action is None or (known is not None and known[0].transaction):

@@ -207,6 +207,6 @@ def call_text(message_id: str, action: str, payload: str) -> str:
 
 def quote(text: str) -> str:
     """The text as JSON; ids are nearly always plain, and then need no encoder."""
-    if text.isalnum() and text.isascii():
+    if text.isprintable() and text.isascii() and '"' not in text and "\\" not in text:
         return f'"{text}"'
     return msgspec.json.encode(text).decode()

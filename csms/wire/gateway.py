@@ -32,9 +32,10 @@ from csms import db, metrics
 from csms.config import Settings
 from csms.domain.station import Station
 from csms.domain.values import UTC
+from csms.exchange import Outbound
 from csms.recorder import Recorder
 from csms.store import recording
-from csms.store.recording import MessageRow, StationRow
+from csms.store.recording import StationRow
 from csms.wire import frames, schema
 from csms.wire.admission import Admission, Knock, Refusal, Welcome
 from csms.wire.dispatch import Dispatcher
@@ -280,16 +281,15 @@ class Link:
             is_error = answer.kind == frames.CALL_ERROR
             rest = payload[1:-1] if is_error else payload
             answered = f"[{answer.kind},{frames.quote(message_id)}{',' if rest else ''}{rest}]"
-        metrics.MESSAGES.labels("out", action, "answered" if answer else "unanswered").inc()
+        metrics.count_message("out", action, "answered" if answer else "unanswered")
         self.gateway.recorder.note_outbound(
-            MessageRow(
-                sent_at.isoformat(),
-                self.station.key,
-                "out",
+            Outbound(
+                self.station,
                 self.protocol or "",
                 action,
                 message_id,
                 frame_text,
+                sent_at,
                 answered,
             )
         )
@@ -398,10 +398,11 @@ class Gateway:
                 async with asyncio.timeout(5):
                     await server.wait_closed()
         with contextlib.suppress(psycopg.Error, OSError):
-            connection = await db.connect(self.database)
-            await self._flush(connection)
-            await recording.close_connections_of(connection, self.settings.node, datetime.now(UTC))
-            await connection.close()
+            async with await db.connect(self.database) as connection:
+                await self._flush(connection)
+                await recording.close_connections_of(
+                    connection, self.settings.node, datetime.now(UTC)
+                )
 
     # --- Handshake ------------------------------------------------------------------------------
 
@@ -505,24 +506,23 @@ class Gateway:
 
     async def _keep_connections(self) -> None:
         """Write who is connected and when each was last heard of, and who was refused."""
-        connection: AsyncConnection | None = None
         touched_s = self.loop.time()
-        while True:
-            await asyncio.sleep(FLUSH_PERIOD_S)
-            due = self.loop.time() - touched_s >= TOUCH_PERIOD_S
-            if not (self._opened or self._closed or due or self.admission._refused):
-                continue
-            try:
-                if connection is None or connection.closed:
-                    connection = await db.connect(self.database)
-                await self._flush(connection)
-                if due:
-                    await self._touch(connection)
-                    touched_s = self.loop.time()
-            except (psycopg.Error, OSError) as error:
-                log.warning("who is connected was not written: %s", str(error).strip())
-                connection = None
-                await asyncio.sleep(1.0)
+        async with db.Line(self.database) as line:
+            while True:
+                await asyncio.sleep(FLUSH_PERIOD_S)
+                due = self.loop.time() - touched_s >= TOUCH_PERIOD_S
+                if not (self._opened or self._closed or due or self.admission.has_refused):
+                    continue
+                try:
+                    connection = await line.get()
+                    await self._flush(connection)
+                    if due:
+                        await self._touch(connection)
+                        touched_s = self.loop.time()
+                except (psycopg.Error, OSError) as error:
+                    log.warning("who is connected was not written: %s", str(error).strip())
+                    await line.drop()
+                    await asyncio.sleep(1.0)
 
     async def _flush(self, connection: AsyncConnection) -> None:
         opened, self._opened = self._opened, {}

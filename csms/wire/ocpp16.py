@@ -78,16 +78,16 @@ def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Read
         key = tuple(
             [(s.measurand, s.phase, s.unit, s.context, s.location, s.format) for s in samples]
         )
-        profile = context.profiles.get(key, lambda key=key: _kinds(key))  # type: ignore[misc]
+        profile = context.profiles.get(key, _kinds)
         texts: dict[str, str] = {}
         values = [s.value or "" for s in samples]
         try:
             numbers = [float(value) for value in values]
         except ValueError:
             numbers = [_number(value, at, texts) for at, value in enumerate(values)]
-        if any(s.format == "SignedData" for s in samples):
+        if profile.signed:
             texts |= {str(at): s.value for at, s in enumerate(samples) if s.format == "SignedData"}
-        stored = texts_json(texts)
+        stored = texts_json(texts) if texts else None
         digest = reading_digest(place, ",".join(values), stored, profile)
         readings.append(Reading(meter_value.timestamp, profile, numbers, stored, digest))
     return tuple(readings)
@@ -101,8 +101,9 @@ def _kinds(key: tuple[tuple[str | None, ...], ...]) -> tuple[SampleKind, ...]:
             unit=unit or "",
             context=context or "",
             location=location or "",
+            signed=format == "SignedData",
         )
-        for measurand, phase, unit, context, location, _ in key
+        for measurand, phase, unit, context, location, format in key
     )
 
 

@@ -61,14 +61,14 @@ def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Read
                 for s in samples
             ]
         )
-        profile = context.profiles.get(key, lambda key=key: _kinds(key))  # type: ignore[misc]
+        profile = context.profiles.get(key, _kinds)
         numbers = [NAN if s.value is None else s.value for s in samples]
         texts = {
             str(at): _signed_text(s.signedMeterValue)
             for at, s in enumerate(samples)
             if s.signedMeterValue is not None
         }
-        stored = texts_json(texts)
+        stored = texts_json(texts) if texts else None
         digest = reading_digest(place, repr(numbers), stored, profile)
         readings.append(Reading(meter_value.timestamp, profile, numbers, stored, digest))
     return tuple(readings)

@@ -1,0 +1,139 @@
+"""What the recorder reads: stations, their open sessions, badges, and ids for new sessions."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from psycopg import AsyncConnection
+
+from csms.domain.events import Token
+from csms.domain.quirks import matches
+from csms.domain.session import Session
+from csms.domain.station import Station
+from csms.domain.values import uid_key
+from csms.exchange import Exchange, Facts, Need
+from csms.store import recording
+from csms.store.recording import QuirkRow, StationRow
+from csms.store.session_rows import session_from_row
+
+SESSION_IDS_LOW: Final = 1_000  # fewer left: fetch another block of 1,000
+
+
+class Lookups:
+    """Reads for the recorder. Every function takes the connection and may raise psycopg.Error."""
+
+    def __init__(self, remembered_answers: int) -> None:
+        self.quirks: list[QuirkRow] = []
+        self._remembered_answers = remembered_answers
+        self._session_ids: deque[range] = deque()
+
+    def quirks_of(
+        self, vendor: str | None, model: str | None, firmware: str | None
+    ) -> frozenset[str]:
+        """The corrections that apply to a make, by the patterns of the quirk table."""
+        return frozenset(
+            quirk.correction
+            for quirk in self.quirks
+            if matches(quirk.vendor, vendor)
+            and matches(quirk.model, model)
+            and matches(quirk.firmware, firmware)
+        )
+
+    def new_session_id(self) -> int:
+        """An id that no other session has or will have.
+
+        Raises: IndexError when they ran out; every look-up tops them up.
+        """
+        block = self._session_ids[0]
+        if len(block) > 1:
+            self._session_ids[0] = block[1:]
+        else:
+            self._session_ids.popleft()
+        return block.start
+
+    async def fetch(
+        self, connection: AsyncConnection, asked: Mapping[Station, tuple[Need, Exchange]]
+    ) -> dict[Station, Facts]:
+        """What the needs ask for. Sessions and stations go straight into the stations.
+
+        Nothing of a stale station may be on its way to the database when this is called.
+        """
+        loading = [station for station, (need, _) in asked.items() if need.station or need.reload]
+        if loading:
+            await self.load(connection, loading)
+        wanted = [
+            (station.key, what, value)
+            for station, (need, _) in asked.items()
+            for what, value in need.sessions
+        ]
+        by_key = {station.key: station for station in asked}
+        if wanted:
+            for row in await recording.find_sessions(connection, wanted):
+                remember(by_key[row["station_key"]], session_from_row(row))
+        uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
+        tokens: dict[str, Token] = {}
+        if uids:
+            found = await recording.fetch_tokens(connection, list(uids))
+            tokens = {token.uid_key: token for token in found}
+        return {
+            station: Facts(tokens.get(uid_key(need.token_uid)) if need.token_uid else None)
+            for station, (need, _) in asked.items()
+        }
+
+    async def load(self, connection: AsyncConnection, loading: Sequence[Station]) -> None:
+        """Bring stations up to what the database holds. Stations that are up to date only get
+        their configuration; sessions not yet committed are theirs, not the database's."""
+        by_key = {station.key: station for station in loading}
+        for row in await recording.fetch_stations(connection, [s.id for s in loading]):
+            quirks = self.quirks_of(row.vendor, row.model, row.firmware)
+            configure(by_key[row.station_key], row, quirks)
+        stale = {key: station for key, station in by_key.items() if station.stale}
+        if not stale:
+            return
+        for station in stale.values():
+            station.sessions.clear()
+            station.answers.clear()
+            station.evses.clear()
+        for key, evse_id, connector_id, status, power_w_max in await recording.fetch_places(
+            connection, list(stale)
+        ):
+            stale[key].evses[evse_id, connector_id] = status
+            if power_w_max is not None:
+                stale[key].power_max_w[evse_id] = power_w_max
+        for open_row in await recording.fetch_open_sessions(connection, list(stale)):
+            remember(stale[open_row["station_key"]], session_from_row(open_row))
+        for key, message_id, frame, answer in await recording.fetch_answers(
+            connection, list(stale), self._remembered_answers
+        ):
+            stale[key].answers[message_id] = (hash(frame.encode()), answer)
+        for station in stale.values():
+            station.stale = False
+
+    async def top_up_session_ids(self, connection: AsyncConnection, extra: int) -> None:
+        """Have at least a block's worth of session ids and `extra` in stock."""
+        while sum(len(block) for block in self._session_ids) < SESSION_IDS_LOW + extra:
+            first = await recording.next_session_block(connection)
+            self._session_ids.append(range(first, first + 1000))
+
+
+def configure(station: Station, row: StationRow, quirks: frozenset[str]) -> None:
+    """Give the station what people set for it."""
+    station.client_id = row.client_id
+    station.site_id = row.site_id
+    station.time_zone = row.time_zone
+    station.boot_status = row.boot_status
+    station.quirks = quirks
+    if station.stale:
+        station.clock_skew_s = row.clock_skew_s
+
+
+def remember(station: Station, session: Session) -> None:
+    """Take a session of the database into memory, beside what memory knows better."""
+    if any(known.id == session.id for known in station.sessions.values()):
+        return
+    other = station.sessions.get(session.transaction_id)
+    if other is None or other.id < session.id:
+        station.sessions[session.transaction_id] = session
+        session = other if other is not None else session
+    if station.sessions[session.transaction_id] is not session:
+        station.sessions[f"{session.transaction_id}#{session.id}"] = session

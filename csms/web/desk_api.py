@@ -12,8 +12,11 @@ from csms.web import settling
 from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf
 from csms.web.guard import Operator, Pool
 from csms.web.listing import read_rows, shaped
-from csms.web.models import EntryOut, SettleIn
 from csms.web.problems import documented
+from csms.web.record_models import (
+    EntryOut,
+    SettleIn,
+)
 
 router = APIRouter(tags=["Reconciliation"])
 

@@ -14,8 +14,14 @@ from csms.store import observations, quirks
 from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf
 from csms.web.guard import Operator, Pool
 from csms.web.listing import read_rows, shaped
-from csms.web.models import DeviationOut, QuirkChange, QuirkIn, QuirkOut, RefusedConnectionOut
 from csms.web.problems import documented
+from csms.web.record_models import (
+    DeviationOut,
+    QuirkChange,
+    QuirkIn,
+    QuirkOut,
+    RefusedConnectionOut,
+)
 
 router = APIRouter(tags=["Deviations and quirks"])
 

@@ -12,8 +12,13 @@ from csms.store import sessions as store
 from csms.web.fields import CursorText, Direction, From, Identifier, Limit, Name, PageOf, State, To
 from csms.web.guard import Operator, Pool
 from csms.web.listing import read_rows, shaped
-from csms.web.models import CallErrorOut, MessageOut, MeterValueOut, SessionOut
 from csms.web.problems import documented
+from csms.web.record_models import (
+    CallErrorOut,
+    MessageOut,
+    MeterValueOut,
+    SessionOut,
+)
 
 router = APIRouter()
 

@@ -20,8 +20,10 @@ from csms.registry import NotThere, Refusal
 from csms.store import desk as store
 from csms.store.desk import Entry, SessionToSettle
 from csms.store.stations import notify_station
-from csms.web.models import SettleIn
 from csms.web.problems import Problem
+from csms.web.record_models import (
+    SettleIn,
+)
 
 _TAKES = {
     "dismissed": set[str](),

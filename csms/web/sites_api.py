@@ -12,7 +12,13 @@ from csms.store import sites as store
 from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf
 from csms.web.guard import Operator, Pool
 from csms.web.listing import read_rows, shaped
-from csms.web.models import ClientIn, ClientOut, SiteChange, SiteIn, SiteOut
+from csms.web.models import (
+    ClientIn,
+    ClientOut,
+    SiteChange,
+    SiteIn,
+    SiteOut,
+)
 from csms.web.problems import documented
 
 router = APIRouter(tags=["Clients and sites"])

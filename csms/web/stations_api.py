@@ -16,12 +16,14 @@ from csms.web.guard import Operator, Pool
 from csms.web.listing import read_rows, shaped
 from csms.web.models import (
     StationChange,
-    StationEventOut,
     StationIn,
     StationOut,
     StationReplacement,
 )
 from csms.web.problems import documented
+from csms.web.record_models import (
+    StationEventOut,
+)
 
 router = APIRouter(tags=["Stations"])
 

@@ -13,7 +13,13 @@ from csms.store import tokens as store
 from csms.web.fields import CursorText, Limit, Name, PageOf, TokenStatus
 from csms.web.guard import Operator, Pool
 from csms.web.listing import read_rows, shaped
-from csms.web.models import TokenChange, TokenIn, TokenOut, TokenReplacement, UnknownTokenOut
+from csms.web.models import (
+    TokenChange,
+    TokenIn,
+    TokenOut,
+    TokenReplacement,
+    UnknownTokenOut,
+)
 from csms.web.problems import documented
 
 router = APIRouter(tags=["Badges"])

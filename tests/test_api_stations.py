@@ -188,11 +188,15 @@ async def test_gateways_are_told_of_a_change_at_its_commit(
     assert notices == ["CP-1"]
 
 
-async def test_identity_with_odd_characters_has_an_address(api: httpx.AsyncClient) -> None:
-    created = await api.post("/api/v1/stations", json={"id": "Nord/CP é+1"})
+@pytest.mark.parametrize("identity", ["Nord/CP é+1", "站?#1", "100%2F", "a..b"])
+async def test_identity_with_odd_characters_has_an_address(
+    api: httpx.AsyncClient, identity: str
+) -> None:
+    created = await api.post("/api/v1/stations", json={"id": identity})
     assert created.status_code == 201
-    assert (await api.get("/api/v1/stations/Nord%2FCP%20%C3%A9%2B1")).json()["id"] == "Nord/CP é+1"
-    assert (await api.get("/api/v1/stations/Nord%2FCP%20%C3%A9%2B1/events")).json()["items"] == []
+    address = created.headers["location"]
+    assert (await api.get(address)).json()["id"] == identity
+    assert (await api.get(address + "/events")).json()["items"] == []
 
 
 async def test_list_is_filtered_and_walked_by_its_cursor(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
+from urllib.parse import quote
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import AsyncConnection
@@ -69,7 +70,7 @@ async def create_station(
             connection, body.id, body.named(), length_min=_length_min(request)
         )
         created = await _shown(connection, body.id)
-    response.headers["Location"] = str(request.url_for("get_station", station_id=body.id))
+    response.headers["Location"] = f"{request.url.path}/{quote(body.id, safe='')}"
     return created
 
 

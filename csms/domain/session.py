@@ -92,6 +92,7 @@ class Flag(StrEnum):
     METER_GLITCH = "meter_glitch"  # one reading out of line, not believed
     ENERGY_IMPLAUSIBLE = "energy_implausible"  # more than the power allows in the time
     UNIT_SUSPECT = "unit_suspect"  # register and power differ about a thousandfold
+    NO_DURATION = "no_duration"  # energy within no time: clocks that know minutes only
     END_BEFORE_START = "end_before_start"  # clock; the end was set to the start
     CLOCK_MISSING = "clock_missing"
     CLOCK_IMPLAUSIBLE = "clock_implausible"
@@ -338,6 +339,8 @@ def close(
     session.stop_token_uid = stop_token_uid
     session.meter_stop_wh = register_wh
     settle_energy(session, power_max_w)
+    if session.ended_at == session.started_at and session.energy_wh:
+        session.flag(Flag.NO_DURATION)
     judge_authorization(session)
     return act
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from psycopg_pool import AsyncConnectionPool
 
-from csms.provisioning import irve_csv, own_csv, reading, writing
+from csms.provisioning import irve_csv, own_csv, reading
 from csms.provisioning.plan import ImportReport, Plan
+from csms.provisioning.writing import write
 
 __all__ = ["ImportReport", "import_file"]
 
@@ -33,7 +34,7 @@ async def import_file(
     plan = await asyncio.to_thread(read_plan, data, password_length_min)
     if plan.problems:
         return ImportReport(problems=plan.sorted_problems(), warnings=plan.warnings)
-    return await writing.write(pool, plan, dry_run=dry_run)
+    return await write(pool, plan, dry_run=dry_run)
 
 
 def read_plan(data: bytes, password_length_min: int) -> Plan:

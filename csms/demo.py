@@ -1,0 +1,306 @@
+"""The main job, shown: a month of charging sessions of 24 garages, from the car to the collection.
+
+Starts the whole service, provisions the garages from a CSV as an operator would, replays the month
+through real websockets (half of the stations on OCPP 1.6J, half on 2.0.1), writes the monthly
+collection and its one-page summary, and compares the total with the simulators' own count, to the
+watt-hour. With `--once` it ends there; otherwise it stays up until Ctrl-C.
+"""
+
+import asyncio
+import contextlib
+import csv
+import io
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import uvloop
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from csms import db, keys, registry, worker
+from csms.config import SettingError, Settings
+from csms.domain.values import UTC
+from csms.provisioning import import_file
+from csms.serve import open_service, tune_collector
+from reporting import collection
+from reporting.summary import summary_text
+from simulators.driver import DriverConfig
+from simulators.replay import Replay, StationPlan, plan_stations, replay
+from simulators.sessions import ChargingRecord, anomalies, read_csv
+from simulators.shifting import Shifted, last_full_month, shift_to_month
+from simulators.synthetic import generate
+
+CLIENT: Final = "Copropriété de démonstration"
+CONNECTOR_POWER_W: Final = 7_400
+READING_INTERVAL_S: Final = 900
+SEED: Final = 1
+
+COLUMNS: Final = (
+    "client",
+    "site_id",
+    "site_name",
+    "time_zone",
+    "station_id",
+    "protocol",
+    "vendor",
+    "model",
+    "evse_id",
+    "connector_id",
+    "connector_type",
+    "power_w_max",
+    "public",
+)
+
+console = Console()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What is replayed."""
+
+    source: str
+    records: list[ChargingRecord]
+    month: Shifted
+    plans: list[StationPlan]
+    month_name: str
+
+
+def run(settings: Settings, *, once: bool, sessions: Path | None) -> int:
+    """Run the demonstration; 0 when every session and every watt-hour arrived."""
+    logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    try:
+        job = _prepare(sessions, datetime.now(UTC))
+    except (OSError, ValueError) as error:
+        print(f"time2plug: {error}", file=sys.stderr)
+        return 2
+    settings = _with_free_ports(settings)
+    exit_code = 1
+    try:
+        exit_code = uvloop.run(_run(settings, job, once))
+    except* SettingError as errors:
+        for problem in errors.exceptions:
+            print(f"time2plug: {problem}", file=sys.stderr)
+    return exit_code
+
+
+def _prepare(sessions: Path | None, now: datetime) -> Job:
+    """Read or make the sessions, and choose those of the last full month."""
+    records = read_csv(sessions) if sessions is not None else generate(SEED)
+    month_name = last_full_month(now)
+    return Job(
+        source=str(sessions) if sessions is not None else f"generated, seed {SEED}",
+        records=records,
+        month=shift_to_month(records, month_name),
+        plans=plan_stations(records),
+        month_name=month_name,
+    )
+
+
+async def _run(settings: Settings, job: Job, once: bool) -> int:
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        with contextlib.suppress(ValueError, NotImplementedError):
+            loop.add_signal_handler(name, stopping.set)
+    console.rule("[bold]Time2Plug supervision")
+    console.print("Starting database, gateway, web and worker ...")
+    async with (
+        open_service(settings),
+        db.open_database(settings) as database,
+        db.open_pool(database, settings) as pool,
+    ):
+        tune_collector(settings)
+        work = asyncio.ensure_future(_work(settings, job, pool))
+        stop = asyncio.ensure_future(stopping.wait())
+        await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if not work.done():
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            console.print("Interrupted; running it again goes on where this stopped.")
+            return 130
+        exit_code = work.result()
+        await _tell_where(settings, pool, once)
+        if not once:
+            console.print("Running until Ctrl-C.")
+            await stop
+        stop.cancel()
+    return exit_code
+
+
+async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
+    folder = settings.data_dir / "demo"
+    folder.mkdir(parents=True, exist_ok=True)
+    await _provision(settings, job, pool, folder)
+    result = await _replay(settings, job)
+    async with pool.connection() as connection:
+        await _give_up_lost(connection, settings)
+    month = collection.Month.parse(job.month_name)
+    paths = [folder / f"collecte-{month}.{kind}" for kind in ("csv", "json")]
+    for path in paths:
+        written = await collection.write(pool, month, path, kind=path.suffix[1:], client=CLIENT)
+    summary = summary_text(written)
+    summary_path = folder / f"collecte-{month}-resume.txt"
+    collection.write_text(summary_path, summary)
+    console.print()
+    console.print(summary, markup=False, highlight=False)
+    console.print("Written: " + ", ".join(str(path) for path in [*paths, summary_path]))
+    return _compare(job, result, written)
+
+
+async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:
+    """Garages and stations through the import, badges one by one."""
+    path = folder / "garages.csv"
+    path.write_text(stations_csv(job.plans), encoding="utf-8")
+    report = await import_file(pool, path, password_length_min=settings.password_length_min)
+    if report.problems:
+        raise SettingError(f"{path}: {report.problems[0]}")
+    badges = sorted({record.badge for record in job.records})
+    async with db.transaction(pool) as connection:
+        for badge in badges:
+            await registry.create_token(connection, badge, {}, replacing=True)
+    sites = len({plan.site_id for plan in job.plans})
+    console.print(
+        f"Sessions: {job.source}, {len(job.records):,} in all. Provisioned {sites} garages, "
+        f"{len(job.plans)} stations, {len(badges)} badges from {path}."
+    )
+    found = anomalies(job.month.records)
+    console.print(
+        f"{len(job.month.records)} of them end in {job.month_name} when moved by "
+        f"{job.month.weeks} weeks; {job.month.left_out:,} are left out. Anomalies among them: "
+        f"{found.no_plug_out} without plug-out, {found.no_length} without length, "
+        f"{found.overlaps} overlapping, {found.shared_starts} sharing a start."
+    )
+
+
+def stations_csv(plans: Sequence[StationPlan]) -> str:
+    """The stations in the import's own format, one row per connector."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS)
+    writer.writeheader()
+    for plan in plans:
+        for evse_id in plan.evse_ids:
+            writer.writerow(
+                {
+                    "client": CLIENT,
+                    "site_id": plan.site_id,
+                    "site_name": f"Garage {plan.site_id}",
+                    "time_zone": "Europe/Paris",
+                    "station_id": plan.station_id,
+                    "protocol": plan.protocol,
+                    "vendor": "Simulateur",
+                    "model": "Replay",
+                    "evse_id": evse_id,
+                    "connector_id": 1,
+                    "connector_type": "type2",
+                    "power_w_max": CONNECTOR_POWER_W,
+                    "public": "false",
+                }
+            )
+    return text.getvalue()
+
+
+async def _replay(settings: Settings, job: Job) -> Replay:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("messages"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as progress:
+        task = progress.add_task("Charging through OCPP", total=None)
+        return await replay(
+            job.month.records,
+            job.plans,
+            DriverConfig(
+                url=f"ws://{settings.host}:{settings.ocpp_port}/ocpp",
+                plain=True,
+                heartbeats=False,
+            ),
+            interval_s=READING_INTERVAL_S,
+            progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+
+
+async def _give_up_lost(connection: AsyncConnection, settings: Settings) -> None:
+    """End what has no stop now, where the worker would wait for its period."""
+    impatient = replace(settings, lost_stop_after_s=0.0)
+    while await worker.give_up_lost_sessions(connection, impatient, datetime.now(UTC)):
+        pass
+
+
+def _compare(job: Job, result: Replay, written: collection.Collection) -> int:
+    """Simulators' count against the collection."""
+    table = Table(title=f"Compared: {job.month_name}")
+    for heading in ("", "simulators", "collection", "difference"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    counts = [
+        ("sessions", len(result.told), written.sessions),
+        ("energy, Wh", result.energy_wh, written.energy_wh),
+        ("sessions of unknown energy", 0, written.unknown_energy),
+    ]
+    for name, told, kept in counts:
+        table.add_row(name, f"{told:,}", f"{kept:,}", f"{kept - told:,}")
+    console.print(table)
+    console.print(
+        f"{result.answered:,} of {result.messages:,} messages acknowledged by {result.stations} "
+        f"stations in {result.seconds:.1f} s; {result.resent} sent again."
+    )
+    for station, reason in result.failures.items():
+        console.print(f"{station}: {reason}", markup=False)
+    same = all(told == kept for _, told, kept in counts) and not result.unacknowledged
+    if same:
+        console.print("[bold green]Every session and every watt-hour arrived.")
+    else:
+        console.print("[bold red]The collection differs from what the simulators told.")
+    return 0 if same else 1
+
+
+async def _tell_where(settings: Settings, pool: AsyncConnectionPool, once: bool) -> None:
+    base = f"http://{settings.host}:{settings.http_port}"
+    if once:
+        console.print("Look on with: time2plug serve; time2plug key create --role operator")
+        return
+    async with db.transaction(pool) as connection:
+        key, _ = await keys.create(
+            connection,
+            name="demo",
+            role="operator",
+            expires_at=datetime.now(UTC) + timedelta(days=1),
+        )
+    console.print(f"Pages        {base}/")
+    console.print(f"API          {base}/docs")
+    console.print(f"Metrics      {base}/metrics")
+    console.print(f"Stations     ws://{settings.host}:{settings.ocpp_port}/ocpp/{{station_id}}")
+    console.print(f"API key      {key}  (operator, for one day)", soft_wrap=True)
+
+
+def _with_free_ports(settings: Settings) -> Settings:
+    """The settings, with other ports where theirs are taken."""
+    ocpp_port = _free_port(settings.host, settings.ocpp_port)
+    http_port = _free_port(settings.host, settings.http_port)
+    for taken, free in ((settings.ocpp_port, ocpp_port), (settings.http_port, http_port)):
+        if taken != free:
+            console.print(f"Port {taken} is taken; using {free}.")
+    return replace(settings, ocpp_port=ocpp_port, http_port=http_port)
+
+
+def _free_port(host: str, port: int) -> int:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -73,7 +73,7 @@ class Settings:
 
     # What is believed of a station.
     clock_skew_max_s: float = 600.0  # beyond it the time of receipt is used, and flagged
-    offline_age_max_days: int = 92  # a queued event older than that has a wrong clock
+    offline_age_max_days: int = 730  # a queued event older than that has a wrong clock
     power_w_max: int = 400_000  # bound of plausibility where the connector states none
     lost_stop_after_s: float = 1_800.0  # EVSE free for so long and no stop: the session is lost
     lost_station_after_s: float = 30 * 86_400.0  # station silent for so long: its sessions are lost

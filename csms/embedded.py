@@ -264,7 +264,9 @@ class EmbeddedServer:
         self._prepare_socket_dir()
         # Nothing of the last server lives (we hold the lock), so the file is stale; left there, it
         # would stop the start if its process id has been given to some other process.
+        # So is the socket's, which a killed server holds as long as nobody has reaped it.
         (self.directory / "data" / "postmaster.pid").unlink(missing_ok=True)
+        (self.socket_dir / ".s.PGSQL.5432.lock").unlink(missing_ok=True)
         options = {**self._options, "unix_socket_directories": str(self.socket_dir)}
         command = [str(tool("postgres")), "-D", str(self.directory / "data")]
         for name, value in options.items():

@@ -211,7 +211,11 @@ class Group:
         return list(dict.fromkeys(row[8] for row in self.readings if row[8].database_id is None))
 
     def rows(self, answered_at: datetime) -> GroupRows:
-        """The group as rows, each session once, in the form that its change needs."""
+        """The group as rows, each session once, in the form that its change needs.
+
+        Sessions count as written from here on: what is told of them while this group is on its
+        way belongs to the next one. If this one fails, all state is loaded anew.
+        """
         iso = _Iso()
         opened, changed, progressed = [], [], []
         for station, session in self.sessions.values():
@@ -221,7 +225,7 @@ class Group:
                 changed.append(session_row(station.key, session))
             elif session.change == sessions.PROGRESSED:
                 progressed.append(session)
-        return GroupRows(
+        rows = GroupRows(
             answered_at=answered_at.isoformat(),
             messages=self._message_columns(iso),
             readings=self._reading_columns(iso),
@@ -235,6 +239,12 @@ class Group:
             desk=self.desk_rows,
             unknown_tokens=list(self.unknown_tokens.values()),
         )
+        for _, session in self.sessions.values():
+            if not session.is_new and session.change:
+                session.revision += 1
+            session.is_new = False
+            session.change = sessions.UNCHANGED
+        return rows
 
     def _message_columns(self, iso: "_Iso") -> tuple[list[Any], ...]:
         inbound, outbound = self.exchanges, self.outbound

@@ -82,6 +82,8 @@ class Recorder:
         self.observations = Observations(database)
         #: gives ids to new sessions; the replay of a journal gives those of the journal
         self.new_session_id: Callable[[], int] = self.lookups.new_session_id
+        #: has the last word on badges; the replay says what was said then
+        self.judge: Callable[[Exchange, Decision | None], Decision | None] = _as_decided
         self.stations: dict[str, Station] = {}
         self.group = Group()
         self.in_flight: Group | None = None
@@ -216,16 +218,16 @@ class Recorder:
         moment = Moment(at, self.rules, self.settings.power_w_max, self.new_session_id, group)
         match event:
             case Updated():
-                decision = self._decide(station, event.token_uid, facts, event, at)
+                decision = self._decide(exchange, event.token_uid, facts, event)
                 stations.update_session(station, event, decision, moment)
                 return Outcome(at, decision)
             case Metered():
                 stations.take_meter_values(station, event, moment)
                 return Outcome(at)
             case Started():
-                return self._record_start(station, event, facts, moment)
+                return self._record_start(exchange, event, facts, moment)
             case Ended():
-                return self._record_end(station, exchange, event, facts, moment)
+                return self._record_end(exchange, event, facts, moment)
             case StatusChanged():
                 skew_s = station.clock_skew_s
                 stations.change_status(station, event, moment)
@@ -233,7 +235,7 @@ class Recorder:
                     self.observations.note_skew(station.key, station.clock_skew_s)
                 return Outcome(at)
             case TokenShown():
-                return Outcome(at, self._decide(station, event.uid, facts, event, at))
+                return Outcome(at, self._decide(exchange, event.uid, facts, event))
             case Booted():
                 return self._record_boot(station, event, group, at)
             case Reported():
@@ -251,9 +253,11 @@ class Recorder:
                 return Outcome(self.now())
 
     def _record_start(
-        self, station: Station, event: Started, facts: Facts, moment: Moment
+        self, exchange: Exchange, event: Started, facts: Facts, moment: Moment
     ) -> Outcome:
+        station = exchange.station
         decision = self._decide_start(station, event, facts, moment.received_at)
+        decision = self.judge(exchange, decision)
         session = stations.start_session(station, event, decision, moment)
         if session.is_new and session.token_uid is not None:
             self._opening.setdefault(uid_key(session.token_uid), set()).add(session.id)
@@ -263,9 +267,10 @@ class Recorder:
         return Outcome(moment.received_at, decision, session.transaction_id)
 
     def _record_end(
-        self, station: Station, exchange: Exchange, event: Ended, facts: Facts, moment: Moment
+        self, exchange: Exchange, event: Ended, facts: Facts, moment: Moment
     ) -> Outcome:
-        decision = self._decide(station, event.token_uid, facts, event, moment.received_at)
+        station = exchange.station
+        decision = self._decide(exchange, event.token_uid, facts, event)
         if exchange.protocol == "ocpp1.6":
             stations.stop_transaction(station, event, moment)
         else:
@@ -304,19 +309,19 @@ class Recorder:
         )
 
     def _decide(
-        self, station: Station, uid: str | None, facts: Facts, event: Event, at: datetime
+        self, exchange: Exchange, uid: str | None, facts: Facts, event: Event
     ) -> Decision | None:
-        """The decision about a badge shown within or outside a session."""
+        """The decision about a badge shown within or outside a session; None: none was shown."""
         if uid is None:
             return None
-        if isinstance(event, Updated | Ended):
+        station, at = exchange.station, exchange.received_at
+        if isinstance(event, Updated):
             session = station.sessions.get(event.transaction_id)
-            if isinstance(event, Updated) and self._token_is_settled(session, uid):
+            if self._token_is_settled(session, uid):
                 return Decision(stations.ACCEPTED)
-        decision = decide(facts.token, station, at)
         if facts.token is None:
             self.group.note_unknown_token(station, uid, at)
-        return decision
+        return self.judge(exchange, decide(facts.token, station, at))
 
     def _decide_start(
         self, station: Station, event: Started, facts: Facts, received_at: datetime
@@ -441,11 +446,6 @@ class Recorder:
     def _committed(self, group: Group) -> None:
         """Answer, and take the new revisions as known."""
         for station, session in group.sessions.values():
-            if session.is_new:
-                session.is_new = False
-            elif session.change:
-                session.revision += 1
-            session.change = sessions.UNCHANGED
             if session.token_uid is not None:
                 opening = self._opening.get(uid_key(session.token_uid))
                 if opening is not None:
@@ -678,6 +678,10 @@ class Recorder:
         ids = await recording.store_profiles(connection, [profile_row(p) for p in new])
         for profile, id in zip(new, ids, strict=True):
             profile.database_id = id
+
+
+def _as_decided(exchange: Exchange, decision: Decision | None) -> Decision | None:
+    return decision
 
 
 def _unset(*arguments: object) -> Any:

@@ -9,7 +9,7 @@ and the power in W that the session needs are derived beside them.
 from datetime import datetime
 from typing import Final, NamedTuple
 
-from csms.domain.values import ENERGY_UNIT_WH, POWER_UNIT_W, register_wh
+from csms.domain.values import ENERGY_UNIT_WH, POWER_UNIT_W, digest64, register_wh
 
 REGISTER: Final = "Energy.Active.Import.Register"
 POWER: Final = "Power.Active.Import"
@@ -43,7 +43,7 @@ class SampleKind(NamedTuple):
 class Profile:
     """A list of sample kinds with what follows from it: where the register and the power stand."""
 
-    __slots__ = ("context", "database_id", "kinds", "power_at", "register_at", "signed")
+    __slots__ = ("context", "database_id", "kinds", "mark", "power_at", "register_at", "signed")
 
     def __init__(self, kinds: tuple[SampleKind, ...]) -> None:
         self.kinds = kinds
@@ -56,6 +56,8 @@ class Profile:
         self.context = next((c for c in (BEGIN, END) if c in contexts), PERIODIC)
         #: some value is signed data, no number
         self.signed = any(kind.signed for kind in kinds)
+        #: what tells it from others in the digest of a reading: equal numbers of another phase, say
+        self.mark = f"{digest64(*(str(part) for kind in kinds for part in kind)):x}"
         #: id of its row, None until the recorder has stored it
         self.database_id: int | None = None
 
@@ -103,7 +105,7 @@ def _positions(
     for position, kind in enumerate(kinds):
         if _MEASURAND_ALIASES.get(kind.measurand, kind.measurand) != measurand:
             continue
-        if kind.location not in ("", "Outlet"):
+        if kind.signed or kind.location not in ("", "Outlet"):
             continue
         factor = units.get((kind.unit or default_unit).lower())
         if factor is None:

@@ -83,7 +83,7 @@ class Context(NamedTuple):
 
 def reading_digest(place: str, values: str, texts: str | None, profile: Profile) -> int:
     """The key of a reading's content within its station and moment."""
-    return digest64(place, values, texts or "", profile.context)
+    return digest64(place, values, texts or "", profile.mark)
 
 
 def texts_json(texts: dict[str, str]) -> str:

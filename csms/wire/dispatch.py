@@ -4,6 +4,7 @@ This is the path of every frame, with a socket behind it or not: the gateway, th
 journal and the tests all come through `Dispatcher.receive`.
 """
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from csms.exchange import NO_FACTS, Exchange, Facts, Need, Reply
 from csms.recorder import Recorder
 from csms.wire import frames, ocpp16, ocpp201, schema
 from csms.wire.context import Context, Profiles, Request
-from csms.wire.frames import CALL, Frame, FrameError
+from csms.wire.frames import CALL, CALL_ERROR, CALL_RESULT, Frame, FrameError
 from csms.wire.schema import PayloadError, Shape
 
 log = logging.getLogger(__name__)
@@ -225,10 +226,13 @@ class Dispatcher:
     def _unreadable(
         self, exchange: Exchange, version: Version, error: FrameError, data: bytes
     ) -> None:
-        """A broken frame: answered when it is a CALL whose id can be seen, kept in any case."""
+        """A broken frame, kept in any case. A CALL is answered where its id can be seen, in 2.0.1
+        without one and for other kinds of message too; a broken answer never is."""
         text = data.decode("utf-8", "replace")
         self._note(exchange, "unreadable_frame", "", text)
         metrics.count_message("in", "", "unreadable")
+        if error.kind in (CALL_RESULT, CALL_ERROR):
+            return
         action = frames.fish_action(text)
         known = version.requests.get(action or "")
         if action is None or (known is not None and known[0].transaction):
@@ -238,8 +242,13 @@ class Dispatcher:
             code = "RpcFrameworkError" if error.rpc else "FormatViolation"
             wire_code = version.error_codes.get(code, code)
             exchange.answer = frames.error_text(error.message_id, wire_code, error.description)
-        elif error.kind in (CALL, None) and version.protocol != ocpp16.PROTOCOL:
-            exchange.answer = frames.error_text("-1", "RpcFrameworkError", error.description)
+        elif version.protocol != ocpp16.PROTOCOL:
+            is_call = error.kind in (CALL, None)
+            exchange.answer = frames.error_text(
+                "-1" if is_call else error.message_id or "-1",
+                "RpcFrameworkError" if is_call else "MessageTypeNotSupported",
+                error.description,
+            )
 
     def _note(self, exchange: Exchange, kind: str, subject: str, sample: str | bytes) -> None:
         text = sample.decode("utf-8", "replace") if isinstance(sample, bytes) else sample
@@ -261,10 +270,10 @@ def _without_control(data: bytes) -> bytes:
     What is no JSON comes back as it is.
     """
     try:
-        plain = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+        plain = json.loads(data)  # reads lone surrogates, which msgspec refuses
+        return msgspec.json.encode(_cleaned(plain, 0))
+    except (ValueError, OverflowError, RecursionError):
         return data
-    return msgspec.json.encode(_cleaned(plain, 0))
 
 
 def _cleaned(value: Any, depth: int) -> Any:

@@ -1,0 +1,36 @@
+"""Each request of OCPP 1.6 that a station may send, as a conversation with a real gateway."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from csms.embedded import EmbeddedServer
+from csms.wire import ocpp16
+from tests.conversation import TRANSCRIPTS, Service, play, running_on
+
+REQUESTS = sorted((TRANSCRIPTS / "requests_16").glob("*.ocpp"))
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(
+    server: EmbeddedServer,
+    administrator: psycopg.Connection,
+    template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Service]:
+    """One gateway for all transcripts."""
+    async with running_on(server, administrator, template, tmp_path_factory) as service:
+        yield service
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("path", REQUESTS, ids=lambda path: path.stem)
+async def test_request(path: Path, service: Service) -> None:
+    await play(path, service)
+
+
+def test_every_request_has_its_transcript() -> None:
+    assert {path.stem for path in REQUESTS} == set(ocpp16.REQUESTS)

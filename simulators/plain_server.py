@@ -8,16 +8,20 @@ import argparse
 import asyncio
 import itertools
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from importlib import import_module
+from typing import Any, TypeVar
 
-import ocpp.v16
-import ocpp.v201
 import uvloop
-from ocpp.routing import on
-from ocpp.v16 import call_result as result16
-from ocpp.v201 import call_result as result201
 from websockets.asyncio.server import ServerConnection, serve
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# The package has no types of its own.
+_v16: Any = import_module("ocpp.v16")
+_v201: Any = import_module("ocpp.v201")
+on: Callable[[str], Callable[[F], F]] = import_module("ocpp.routing").on
 
 _transaction_ids = itertools.count(1)
 
@@ -26,52 +30,52 @@ def _now() -> str:
     return datetime.now(UTC).isoformat()
 
 
-class Station16(ocpp.v16.ChargePoint):
+class Station16(_v16.ChargePoint):  # type: ignore[misc]
     """Answers what the load generator asks, and keeps nothing."""
 
     @on("BootNotification")
-    def boot(self, **_: Any) -> result16.BootNotification:
-        return result16.BootNotification(_now(), 300, "Accepted")  # type: ignore[arg-type]
+    def boot(self, **_: Any) -> Any:
+        return _v16.call_result.BootNotification(_now(), 300, "Accepted")
 
     @on("StatusNotification")
-    def status(self, **_: Any) -> result16.StatusNotification:
-        return result16.StatusNotification()
+    def status(self, **_: Any) -> Any:
+        return _v16.call_result.StatusNotification()
 
     @on("StartTransaction")
-    def start_transaction(self, **_: Any) -> result16.StartTransaction:
-        return result16.StartTransaction(next(_transaction_ids), {"status": "Accepted"})  # type: ignore[arg-type]
+    def start_transaction(self, **_: Any) -> Any:
+        return _v16.call_result.StartTransaction(next(_transaction_ids), {"status": "Accepted"})
 
     @on("MeterValues")
-    def meter_values(self, **_: Any) -> result16.MeterValues:
-        return result16.MeterValues()
+    def meter_values(self, **_: Any) -> Any:
+        return _v16.call_result.MeterValues()
 
     @on("StopTransaction")
-    def stop_transaction(self, **_: Any) -> result16.StopTransaction:
-        return result16.StopTransaction()
+    def stop_transaction(self, **_: Any) -> Any:
+        return _v16.call_result.StopTransaction()
 
     @on("Heartbeat")
-    def heartbeat(self, **_: Any) -> result16.Heartbeat:
-        return result16.Heartbeat(_now())
+    def heartbeat(self, **_: Any) -> Any:
+        return _v16.call_result.Heartbeat(_now())
 
 
-class Station201(ocpp.v201.ChargePoint):
+class Station201(_v201.ChargePoint):  # type: ignore[misc]
     """The same for OCPP 2.0.1."""
 
     @on("BootNotification")
-    def boot(self, **_: Any) -> result201.BootNotification:
-        return result201.BootNotification(_now(), 300, "Accepted")
+    def boot(self, **_: Any) -> Any:
+        return _v201.call_result.BootNotification(_now(), 300, "Accepted")
 
     @on("StatusNotification")
-    def status(self, **_: Any) -> result201.StatusNotification:
-        return result201.StatusNotification()
+    def status(self, **_: Any) -> Any:
+        return _v201.call_result.StatusNotification()
 
     @on("TransactionEvent")
-    def transaction_event(self, **_: Any) -> result201.TransactionEvent:
-        return result201.TransactionEvent()
+    def transaction_event(self, **_: Any) -> Any:
+        return _v201.call_result.TransactionEvent()
 
     @on("Heartbeat")
-    def heartbeat(self, **_: Any) -> result201.Heartbeat:
-        return result201.Heartbeat(_now())
+    def heartbeat(self, **_: Any) -> Any:
+        return _v201.call_result.Heartbeat(_now())
 
 
 async def _answer(connection: ServerConnection) -> None:
@@ -86,7 +90,8 @@ async def _echo(connection: ServerConnection) -> None:
 
 
 async def _serve(port: int, echo: bool) -> None:
-    subprotocols: Any = ["ocpp1.6", "ocpp2.0.1"]
+    # A server that has subprotocols refuses clients that ask for none, as those of an echo do.
+    subprotocols: Any = None if echo else ["ocpp1.6", "ocpp2.0.1"]
     handler = _echo if echo else _answer
     async with serve(handler, "127.0.0.1", port, subprotocols=subprotocols, compression=None):
         print("listening", flush=True)

@@ -1,0 +1,20 @@
+"""What the product does per second of CPU, and how late: `make bench`, `time2plug bench`.
+
+    machine      what /proc says: CPU of process trees, memory, what else the machine was doing
+    processes    the product, the two servers it is compared with, the load generator: each a
+                 process of its own
+    provision    the stations of a run, and the count of what the database holds after it
+    messages     durable messages per CPU second, beside the plain way and a bare echo
+    open_loop    how late answers are at half of the maximum rate
+    storm        thousands of stations at once; memory of each
+    boot         from nothing to ready, and back after a kill -9
+    report       the tables
+    command      the command line
+
+The product runs as it would for anybody: `python -m csms serve --only gateway` with its embedded
+database in a directory that is removed afterwards, all settings at their defaults.
+"""
+
+from simulators.bench.command import main
+
+__all__ = ["main"]

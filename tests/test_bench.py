@@ -1,0 +1,113 @@
+"""The benchmarks: each part runs at a tiny size, loses nothing and prints what it is for.
+
+No time is asserted: figures belong to a machine, not to a test.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from simulators.bench import main
+from simulators.bench.processes import BenchError, check_clean, load, plain_server
+from simulators.bench.provision import Kept, check_kept
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def run(tmp_path: Path, *arguments: str) -> dict[str, Any]:
+    """The figures of one run."""
+    path = tmp_path / "figures.json"
+    assert main([*arguments, "--output", str(path)]) == 0
+    figures = json.loads(path.read_text())
+    assert figures["machine"]["cores"] >= 1
+    assert isinstance(figures, dict)
+    return figures
+
+
+def test_messages_of_three_servers_are_compared_and_every_value_is_held(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--stations", "4", "--seconds", "0.3", "--rounds", "1")
+    figures = run(tmp_path, "messages", *arguments)
+    printed = capsys.readouterr().out
+    assert printed.count("ratio to plain") == 2
+    for one in figures["messages"]:
+        assert {name: len(runs) for name, runs in one["rounds"].items()} == {
+            "ours": 1,
+            "plain": 1,
+            "echo": 1,
+        }
+        assert one["ratio_to_plain"] > 0 and one["ratio_to_echo"] > 0
+        counted = sum(run["answered"] for run in one["rounds"]["ours"])
+        assert one["kept"]["values"] == 8 * one["kept"]["messages"] >= 8 * counted > 0
+        assert one["kept"]["accepted"] == one["kept"]["sessions"] == 4 * 2  # the warm-up too
+
+
+def test_the_open_loop_runs_at_half_of_the_maximum_under_both_settings_of_the_collector(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run(tmp_path, "open", "--stations", "5", "--seconds", "1")["open"]
+    assert "p99.9 ms" in capsys.readouterr().out
+    as_set, usual = figures["paced"]
+    assert as_set["rate_per_s"] == usual["rate_per_s"] == figures["maximum"]["rate_per_s"] / 2
+    for one in (as_set, usual):
+        assert 0 < one["p50_ms"] <= one["p99_ms"] <= one["p999_ms"] <= one["max_ms"]
+
+
+def test_in_a_storm_all_are_accepted_with_and_without_passwords(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run(tmp_path, "storm", "--stations", "30")["storm"]
+    assert "memory per station" in capsys.readouterr().out
+    assert [one["security_profile"] for one in figures["storms"]] == [0, 1]
+    assert [one["accepted"] for one in figures["storms"]] == [30, 30]
+    assert all(one["gateway_cpu_s"] > 0 for one in figures["storms"])
+
+
+def test_the_server_comes_back_after_every_kind_of_kill(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run(tmp_path, "boot", "--rounds", "1", "--seconds", "0.5")["boot"]
+    assert "both killed" in capsys.readouterr().out
+    assert set(figures["median_s"]) == {"cold", "warm", "gateway", "database", "both"}
+
+
+async def test_the_echo_sends_back_what_it_gets() -> None:
+    async with plain_server(echo=True) as server:
+        options = ("--messages", "40")
+        async with load(server.url, "Echo", 2, *options) as generator:
+            figures = await generator.go()
+    check_clean(figures)
+    assert figures["answered"] == 40
+
+
+def test_a_run_that_lost_something_is_no_measurement() -> None:
+    check_kept(Kept(800, 100, 5, 5, 5), answered=100, sessions=5)
+    for kept in (
+        Kept(799, 100, 5, 5, 5),  # a value
+        Kept(800, 101, 5, 5, 5),  # a message twice
+        Kept(800, 100, 5, 4, 5),  # a badge that was refused
+        Kept(800, 100, 5, 5, 4),  # a stop
+    ):
+        with pytest.raises(BenchError):
+            check_kept(kept, answered=100, sessions=5)
+
+
+def test_an_unclean_run_is_no_measurement() -> None:
+    clean = {"stations": 2, "connected": 2, "action": "Heartbeat", "reasons": {}}
+    clean |= dict.fromkeys(("errors", "unanswered", "closed", "refused"), 0)
+    check_clean(clean)
+    for wrong in ({"connected": 1}, {"closed": 1}, {"unanswered": 3}, {"reasons": {"late": 1}}):
+        with pytest.raises(BenchError):
+            check_clean(clean | wrong)
+
+
+def test_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for part in ("messages", "open", "storm", "boot"):
+        assert part in printed

@@ -123,6 +123,7 @@ async def replay(
             for table in replaying.COPIED_TABLES:
                 await replaying.copy_table(reading, writing, table)
             await replaying.forget_results(writing)
+            await replaying.continue_session_ids(reading, writing)
         player = _Player(settings, target)
         async with player.running(), await db.connect(source) as journal:
             with Progress(

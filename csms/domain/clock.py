@@ -42,7 +42,10 @@ def believed_time(
         return BelievedTime(received, "clock_implausible")
     ahead_s = seconds(stated - received)
     if skew_s is not None and abs(skew_s) > rules.skew_max_s:
-        corrected = stated - timedelta(seconds=skew_s)
+        try:
+            corrected = stated - timedelta(seconds=skew_s)
+        except OverflowError:  # a clock that has told of the year 9999
+            return BelievedTime(received, "clock_implausible")
         at = corrected if corrected <= received else received
         return BelievedTime(at, "clock_corrected")
     if ahead_s > rules.skew_max_s:

@@ -69,6 +69,14 @@ async def _columns(connection: AsyncConnection, table: str) -> list[str]:
     return [row[0] for row in await cursor.fetchall()]
 
 
+async def continue_session_ids(source: AsyncConnection, target: AsyncConnection) -> None:
+    """Give new sessions of the target ids that none of the source has."""
+    cursor = await source.execute("SELECT coalesce(max(id), 0) / 1000 + 1 FROM session")
+    row = await cursor.fetchone()
+    assert row is not None
+    await target.execute("SELECT setval('session_block_seq', %s)", (row[0],))
+
+
 async def forget_results(connection: AsyncConnection) -> None:
     """Take back what the copied stations and EVSEs hold of the frames to come."""
     await connection.execute("UPDATE station SET clock_skew_s = NULL, booted_at = NULL")

@@ -107,7 +107,9 @@ def _read_envelope(parts: list[msgspec.Raw], repaired: str | None) -> Frame:
         return Frame(
             CALL_ERROR, raw_id, None, msgspec.Raw(msgspec.json.encode(parts[2:])), repaired
         )
-    raise FrameError("the message type is none of 2, 3 and 4", kind, raw_id, rpc=True)
+    # Without a type nobody knows whether what follows is an id.
+    known_id = None if kind is None else raw_id
+    raise FrameError("the message type is none of 2, 3 and 4", kind, known_id, rpc=True)
 
 
 def _plain(raw: msgspec.Raw) -> Any:

@@ -103,7 +103,9 @@ class Link:
 
     __slots__ = (
         "_call_lock",
+        "_expected",
         "_fragments",
+        "_listened",
         "_paused",
         "_rate_at",
         "_rate_left",
@@ -135,6 +137,8 @@ class Link:
         self.connection = connection
         self.station = station
         self.protocol = protocol  # None until the first frame shows it
+        self._expected = row.protocol is not None
+        self._listened = False
         self.remote_address = remote_address
         self.opened_at = datetime.now(UTC)
         self.heard_at = self.touched_at = self.pinged_at = gateway.loop.time()
@@ -158,9 +162,11 @@ class Link:
         if not data.isascii() and not _is_utf8(data):
             self._fail(CloseCode.INVALID_DATA, "not UTF-8")
             return
+        if not self._listened:
+            self._listened = True
+            self._sniff(data)
         protocol = self.protocol
-        if protocol is None:
-            protocol = self.protocol = sniff_protocol(data)
+        assert protocol is not None
         gateway.dispatcher.receive(
             self.station, protocol, data, datetime.now(UTC), self.reply, self._take_answer
         )
@@ -181,6 +187,17 @@ class Link:
         ):
             self._pause()
             gateway.paused.add(self)
+
+    def _sniff(self, data: bytes) -> None:
+        """See from the first frame what the station speaks, if nobody has said so (case 26)."""
+        spoken = sniff_protocol(data)
+        if self.protocol is None:
+            self.protocol = spoken or "ocpp1.6"
+        elif spoken not in (None, self.protocol) and not self._expected:
+            self.gateway.recorder.observations.count_deviation(
+                self.station, "other_protocol", "handshake", self.protocol, datetime.now(UTC)
+            )
+            self.protocol = spoken
 
     def take_fragment(self, frame: Frame) -> None:
         """Take a part of a message, or a binary one (OCPP has none: read as text)."""
@@ -600,10 +617,13 @@ class Gateway:
                 link.close(CloseCode.POLICY_VIOLATION, "the station was retired")
 
 
-def sniff_protocol(data: bytes) -> str:
-    """The version that a first frame speaks, for a station that named none (field case 26)."""
-    is_201 = b'"chargingStation"' in data or b'"TransactionEvent"' in data or b'"evseId"' in data
-    return "ocpp2.0.1" if is_201 else "ocpp1.6"
+def sniff_protocol(data: bytes) -> str | None:
+    """The version that a first frame can only belong to; None when either may be."""
+    if b'"chargePointVendor"' in data or b'"StartTransaction"' in data or b'"idTag"' in data:
+        return "ocpp1.6"
+    if b'"chargingStation"' in data or b'"TransactionEvent"' in data or b'"evseId"' in data:
+        return "ocpp2.0.1"
+    return None
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

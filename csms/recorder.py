@@ -45,7 +45,7 @@ from csms.domain.events import (
     TokenShown,
     Updated,
 )
-from csms.domain.session import Session
+from csms.domain.session import Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import UTC, digest64, uid_key
 from csms.exchange import Exchange, Facts, Group, Need, Outbound, profile_row
@@ -367,6 +367,14 @@ class Recorder:
         station = self.stations.get(station_id)
         if station is not None:
             station.stale = True
+
+    def count_open_sessions(self) -> int:
+        """Open sessions of the stations in memory."""
+        return sum(
+            session.state is State.ACTIVE
+            for station in self.stations.values()
+            for session in station.sessions.values()
+        )
 
     def note_outbound(self, row: Outbound) -> None:
         """Put a call of ours, answered or given up, into the journal."""

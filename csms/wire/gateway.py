@@ -361,6 +361,7 @@ class Gateway:
         self._link_count: dict[Station, int] = {}
         self._opened: dict[int, Link] = {}
         self._closed: dict[int, datetime] = {}
+        metrics.SESSIONS_OPEN.set_function(recorder.count_open_sessions)
 
     async def start(self) -> None:
         """Open the ports: plain, and TLS beside it when a certificate is set."""

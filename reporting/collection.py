@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO
+from typing import Final, IO
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
@@ -54,6 +54,10 @@ COLUMNS = (
     "stop_reason",
     "flags",
 )
+
+
+# Flags that tell how a session came to us and put nothing about it in doubt.
+HARMLESS: Final = frozenset({"offline", "settled", "confirmed"})
 
 
 class UnknownClient(ValueError):
@@ -109,7 +113,7 @@ class SiteTotal:
     site_id: str | None
     site_name: str | None
     sessions: int = 0
-    flagged: int = 0
+    flagged: int = 0  # with a flag that a person should look at
     unknown_energy: int = 0
     energy_wh: int = 0
 
@@ -145,7 +149,7 @@ class Collection:
         if total is None:
             total = self.sites[key] = SiteTotal(row.client, row.site_id, row.site_name)
         total.sessions += 1
-        total.flagged += bool(row.flags)
+        total.flagged += any(flag not in HARMLESS for flag in row.flags)
         total.unknown_energy += row.energy_wh is None
         total.energy_wh += row.energy_wh or 0
         for flag in row.flags:

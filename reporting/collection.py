@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, IO
+from typing import IO, Final
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection

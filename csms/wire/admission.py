@@ -34,6 +34,10 @@ log = logging.getLogger(__name__)
 BATCH_MAX: Final = 500
 LOOKUP_TIMEOUT_S: Final = 5.0
 PASSWORD_BYTES_MAX: Final = 255
+VERIFICATIONS_MAX: Final = (
+    200  # waiting for argon2, about 10 s of work: more are told to come later
+)
+ACCEPTED_MAX: Final = 100_000
 
 
 class Knock(NamedTuple):
@@ -99,11 +103,13 @@ def password_forms(password: bytes) -> list[bytes]:
     """The forms in which a station may send the password that was set: text, or decoded hex.
 
     The white paper sets it as hex and leaves open which of the two goes over the wire (case 35).
+    A text that is no hex has one form only: every further one costs an argon2.
     """
-    forms = [password, password.hex().upper().encode(), password.hex().encode()]
+    if not (password.isascii() and password.decode().isprintable()):
+        return [password, password.hex().upper().encode(), password.hex().encode()]
     with contextlib.suppress(ValueError):
-        forms.append(bytes.fromhex(password.decode("ascii", "replace")))
-    return forms
+        return [password, bytes.fromhex(password.decode())]
+    return [password]
 
 
 def choose_protocol(
@@ -135,6 +141,7 @@ class Admission:
         self._pool = ThreadPoolExecutor(settings.argon2_workers, "password")
         #: passwords that argon2 has accepted, by keyed digest, so that a storm costs it once
         self._accepted: dict[str, bytes] = {}
+        self._verifying = 0
         self._pepper = secrets.token_bytes(32)
         self._refused: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -188,6 +195,8 @@ class Admission:
         user, password = given
         if not hmac.compare_digest(user, row.id.encode()):
             return Refusal(401, "wrong_user", "The user must be the station's identity.\n")
+        if self._verifying >= VERIFICATIONS_MAX:
+            return BUSY
         if not await self._verify(row.id, row.password_hash, password):
             return Refusal(401, "wrong_password", "Wrong password.\n")
         return None
@@ -202,12 +211,16 @@ class Admission:
         if hmac.compare_digest(self._accepted.get(identity, b""), digest):
             return True
         loop = asyncio.get_running_loop()
-        for form in forms:
-            if await loop.run_in_executor(self._pool, passwords.verify, password_hash, form):
-                if len(self._accepted) >= 100_000:
-                    self._accepted.clear()
-                self._accepted[identity] = digest
-                return True
+        self._verifying += 1
+        try:
+            for form in forms:
+                if await loop.run_in_executor(self._pool, passwords.verify, password_hash, form):
+                    if len(self._accepted) >= ACCEPTED_MAX:
+                        self._accepted.clear()
+                    self._accepted[identity] = digest
+                    return True
+        finally:
+            self._verifying -= 1
         return False
 
     def _refuse(self, identity: str, refusal: Refusal, knock: Knock, now: datetime) -> Refusal:

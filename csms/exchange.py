@@ -7,6 +7,7 @@ group      what handled frames leave behind, collected until it is committed; th
 """
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -310,7 +311,8 @@ def profile_row(profile: Profile) -> dict[str, Any]:
         "contexts": contexts,
         "locations": locations,
     }
-    return row | {"key": json_rows(list(row.values()))}
+    # A digest: the words come from stations, and an index takes no text of any length.
+    return row | {"key": hashlib.sha256(json_rows(list(row.values())).encode()).hexdigest()}
 
 
 def _payload_part(frame: str) -> str:

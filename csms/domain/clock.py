@@ -71,8 +71,8 @@ def parse_time(text: str, naive_zone: tzinfo | None = None) -> tuple[datetime | 
     """
     raw = text.strip()
     if raw.lstrip("-").isdigit() and len(raw) >= 9:
-        number = int(raw)
         try:
+            number = int(raw)
             number_s = number / 1000 if abs(number) > 100_000_000_000 else number
             return datetime.fromtimestamp(number_s, UTC), "time_as_number"
         except (ValueError, OverflowError, OSError):

@@ -64,15 +64,13 @@ class Profile:
     def register_wh(self, samples: list[float], factor: float = 1.0) -> float | None:
         """The import register in Wh, summed over phases where only those are given.
 
-        None when the reading has none or it is not a number. `factor` is a known fault of the
-        make (kWh labelled Wh: 1000).
+        None when the reading has none or it is no number that a meter can show. `factor` is a
+        known fault of the make (kWh labelled Wh: 1000).
         """
         total = 0.0
         for position, unit_factor in self.register_at:
             total += samples[position] * unit_factor
-        if not self.register_at or not -1e12 < total < 1e12:  # NaN fails both
-            return None
-        return register_wh(total * factor)
+        return register_wh(total * factor) if self.register_at else None
 
     def power_w(self, samples: list[float]) -> float | None:
         """The active power drawn in W, None as above."""

@@ -19,9 +19,12 @@ def uid_key(uid: str) -> str:
     return uid.lower()
 
 
-def register_wh(value: float) -> float:
-    """A register in Wh to the thousandth: below the resolution of any meter, above float noise."""
-    return round(value, 3)
+def register_wh(value: float) -> float | None:
+    """A register in Wh to the thousandth: below the resolution of any meter, above float noise.
+
+    None for what no meter can show: NaN, infinite, a petawatt-hour.
+    """
+    return round(value, 3) if -1e12 < value < 1e12 else None  # NaN fails both
 
 
 def energy_between_wh(start_wh: float, stop_wh: float) -> int:

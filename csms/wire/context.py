@@ -1,5 +1,6 @@
 """What a version's readers share: profiles of sampled values, the station's way with time."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -12,9 +13,13 @@ from csms.domain.events import Event, Outcome
 from csms.domain.metering import Profile, SampleKind
 from csms.domain.station import Station
 from csms.domain.values import UTC, digest64, seconds
+from csms.wire.schema import PayloadError
 
 PROFILES_MAX: Final = 10_000
 NAN: Final = float("nan")
+PLACE_ID_MAX: Final = 10_000  # of EVSEs and connectors: no station has more
+ID_LENGTH_MAX: Final = 255  # of badges and transactions, seven times what the schemas allow
+INTEGER_MAX: Final = 2**31 - 1
 
 
 class Request(NamedTuple):
@@ -79,6 +84,38 @@ class Context(NamedTuple):
 
     def _is_now(self, moment: datetime) -> bool:
         return abs(seconds(moment - self.received_at)) <= self.rules.skew_max_s
+
+
+def place_id(value: float) -> int:
+    """The number of an EVSE or connector.
+
+    Raises: PayloadError for one that no station has.
+    """
+    if not 0 <= value <= PLACE_ID_MAX:
+        raise PayloadError("PropertyConstraintViolation", f"there is no connector or EVSE {value}")
+    return int(value)
+
+
+def optional_place_id(value: float | None) -> int | None:
+    """The same from 1 on where it may be left out, and what makes no sense is."""
+    return int(value) if value is not None and 1 <= value <= PLACE_ID_MAX else None
+
+
+def whole(value: float | None) -> int | None:
+    """A number that counts or names something; None for what is beyond 32 bits."""
+    return int(value) if value is not None and abs(value) <= INTEGER_MAX else None
+
+
+def bounded_id(text: str) -> str:
+    """A name given by a station; by its digest, always the same, where it is far too long."""
+    if len(text) <= ID_LENGTH_MAX:
+        return text
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def stated(moment: datetime | None) -> datetime | None:
+    """A time as stated; at the ends of the calendar, where UTC may fall out of it, none."""
+    return moment if moment is None or 1 < moment.year < 9999 else None
 
 
 def reading_digest(place: str, values: str, texts: str | None, profile: Profile) -> int:

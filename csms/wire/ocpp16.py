@@ -25,12 +25,17 @@ from csms.wire.context import (
     NAN,
     Context,
     Request,
+    bounded_id,
     encode,
+    place_id,
     plain,
     reading_digest,
+    stated,
     texts_json,
     time_text,
+    whole,
 )
+from csms.wire.schema import PayloadError
 
 PROTOCOL: Final = "ocpp1.6"
 TOKEN_TYPE: Final = "ISO14443"  # noqa: S105 - the kind of badge; 1.6 does not say it
@@ -89,7 +94,7 @@ def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Read
             texts |= {str(at): s.value for at, s in enumerate(samples) if s.format == "SignedData"}
         stored = texts_json(texts) if texts else None
         digest = reading_digest(place, ",".join(values), stored, profile)
-        readings.append(Reading(meter_value.timestamp, profile, numbers, stored, digest))
+        readings.append(Reading(stated(meter_value.timestamp), profile, numbers, stored, digest))
     return tuple(readings)
 
 
@@ -122,11 +127,17 @@ def _register(value: float | None) -> float | None:
 
 def _id(value: float | None) -> str | None:
     """A transaction id as text; -1 and 0 stay what they are."""
+    if value is not None and abs(value) >= 2**63:
+        raise PayloadError("PropertyConstraintViolation", "transactionId is out of range")
     return None if value is None else str(int(value))
 
 
+def _token(id_tag: str | None) -> str | None:
+    return None if id_tag is None else bounded_id(id_tag)
+
+
 def _authorize(message: Any, context: Context) -> Event:
-    return TokenShown(message.idTag, TOKEN_TYPE)
+    return TokenShown(bounded_id(message.idTag), TOKEN_TYPE)
 
 
 def _boot(message: Any, context: Context) -> Event:
@@ -142,30 +153,30 @@ def _boot(message: Any, context: Context) -> Event:
 def _status(message: Any, context: Context) -> Event:
     details = (message.info, message.vendorId, message.vendorErrorCode)
     error_code = message.errorCode
-    connector_id = int(message.connectorId)
+    connector_id = place_id(message.connectorId)
     return StatusChanged(
         evse_id=connector_id,
         connector_id=1 if connector_id > 0 else None,
         status=status_word(message.status),
         error_code=None if error_code in (None, "NoError") else error_code,
         detail=" / ".join(text for text in details if text) or None,
-        stated_at=message.timestamp,
+        stated_at=stated(message.timestamp),
     )
 
 
 def _start(message: Any, context: Context) -> Event:
-    connector_id = int(message.connectorId)
+    connector_id = place_id(message.connectorId)
     return Started(
         evse_id=connector_id,
         connector_id=connector_id,
         transaction_id=None,
-        token_uid=message.idTag,
+        token_uid=_token(message.idTag),
         token_type=TOKEN_TYPE,
-        stated_at=message.timestamp,
+        stated_at=stated(message.timestamp),
         register_wh=_register(message.meterStart),
-        reservation_id=None if message.reservationId is None else int(message.reservationId),
+        reservation_id=whole(message.reservationId),
         stated_register=str(message.meterStart),
-        offline=_is_old(message.timestamp, context),
+        offline=_is_old(stated(message.timestamp), context),
     )
 
 
@@ -174,13 +185,13 @@ def _stop(message: Any, context: Context) -> Event:
     assert transaction_id is not None
     return Ended(
         transaction_id=transaction_id,
-        stated_at=message.timestamp,
+        stated_at=stated(message.timestamp),
         register_wh=_register(message.meterStop),
         readings=read_readings(message.transactionData, transaction_id, context),
         reason=message.reason or "Local",
-        token_uid=message.idTag,
+        token_uid=_token(message.idTag),
         token_type=TOKEN_TYPE if message.idTag is not None else None,
-        offline=_is_old(message.timestamp, context),
+        offline=_is_old(stated(message.timestamp), context),
     )
 
 
@@ -193,7 +204,7 @@ def _is_old(stated: Any, context: Context) -> bool:
 
 
 def _meter_values(message: Any, context: Context) -> Event:
-    evse_id = 0 if message.connectorId is None else int(message.connectorId)
+    evse_id = place_id(message.connectorId or 0)
     transaction_id = _id(message.transactionId)
     return Metered(
         evse_id=evse_id,
@@ -209,7 +220,7 @@ def _heartbeat(message: Any, context: Context) -> Event:
 
 def _reported(kind: str) -> Any:
     def read(message: Any, context: Context) -> Event:
-        return Reported(kind, plain(message), getattr(message, "timestamp", None))
+        return Reported(kind, plain(message), stated(getattr(message, "timestamp", None)))
 
     return read
 

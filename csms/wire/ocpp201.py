@@ -1,6 +1,5 @@
 """OCPP 2.0.1: what stations ask. The station gives the transaction id, events are numbered."""
 
-import hashlib
 from typing import Any, Final
 
 import msgspec
@@ -25,11 +24,16 @@ from csms.wire.context import (
     NAN,
     Context,
     Request,
+    bounded_id,
     encode,
+    optional_place_id,
+    place_id,
     plain,
     reading_digest,
+    stated,
     texts_json,
     time_text,
+    whole,
 )
 from csms.wire.schema import PayloadError
 
@@ -70,7 +74,7 @@ def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Read
         }
         stored = texts_json(texts) if texts else None
         digest = reading_digest(place, repr(numbers), stored, profile)
-        readings.append(Reading(meter_value.timestamp, profile, numbers, stored, digest))
+        readings.append(Reading(stated(meter_value.timestamp), profile, numbers, stored, digest))
     return tuple(readings)
 
 
@@ -97,11 +101,7 @@ def _token(id_token: Any) -> tuple[str | None, str | None]:
     """(uid, type) of an idToken; NoAuthorization is nobody's."""
     if id_token is None or id_token.type == "NoAuthorization":
         return None, None
-    return id_token.idToken, id_token.type
-
-
-def _whole(value: float | None) -> int | None:
-    return None if value is None else int(value)
+    return bounded_id(id_token.idToken or ""), id_token.type
 
 
 def _authorize(message: Any, context: Context) -> Event:
@@ -122,24 +122,24 @@ def _boot(message: Any, context: Context) -> Event:
 
 def _status(message: Any, context: Context) -> Event:
     word = message.connectorStatus.lower()
-    evse_id = int(message.evseId)
+    evse_id = place_id(message.evseId)
     return StatusChanged(
         evse_id=evse_id,
-        connector_id=None if evse_id == 0 else (_whole(message.connectorId) or 1),
+        connector_id=None if evse_id == 0 else (optional_place_id(message.connectorId) or 1),
         status=word if word in STATUSES else "unknown",
         error_code=None,
         detail=None,
-        stated_at=message.timestamp,
+        stated_at=stated(message.timestamp),
     )
 
 
 def _transaction_id(raw: str | None) -> str:
-    """The station's id; one that is far too long is kept by its digest, the same each time."""
+    """The station's id, bounded."""
     if not raw:
         raise PayloadError(
             "OccurrenceConstraintViolation", "transactionInfo.transactionId is missing"
         )
-    return raw if len(raw) <= 255 else "sha256:" + hashlib.sha256(raw.encode()).hexdigest()
+    return bounded_id(raw)
 
 
 def _transaction_event(message: Any, context: Context) -> Event:
@@ -147,8 +147,8 @@ def _transaction_event(message: Any, context: Context) -> Event:
     transaction_id = _transaction_id(info.transactionId)
     uid, token_type = _token(message.idToken)
     evse = message.evse
-    evse_id = None if evse is None else _whole(evse.id)
-    connector_id = None if evse is None else _whole(evse.connectorId)
+    evse_id = None if evse is None else optional_place_id(evse.id)
+    connector_id = None if evse is None else optional_place_id(evse.connectorId)
     readings = (
         read_readings(message.meterValue, transaction_id, context) if message.meterValue else ()
     )
@@ -157,9 +157,9 @@ def _transaction_event(message: Any, context: Context) -> Event:
         case "Updated":
             return Updated(
                 transaction_id=transaction_id,
-                stated_at=message.timestamp,
+                stated_at=stated(message.timestamp),
                 readings=readings,
-                seq_no=_whole(message.seqNo),
+                seq_no=whole(message.seqNo),
                 offline=offline,
                 charging_state=info.chargingState,
                 evse_id=evse_id,
@@ -175,23 +175,23 @@ def _transaction_event(message: Any, context: Context) -> Event:
                 transaction_id=transaction_id,
                 token_uid=uid,
                 token_type=token_type,
-                stated_at=message.timestamp,
+                stated_at=stated(message.timestamp),
                 register_wh=None,
                 readings=readings,
-                seq_no=_whole(message.seqNo),
+                seq_no=whole(message.seqNo),
                 offline=offline,
                 charging_state=info.chargingState,
-                remote_start_id=_whole(info.remoteStartId),
-                reservation_id=_whole(message.reservationId),
+                remote_start_id=whole(info.remoteStartId),
+                reservation_id=whole(message.reservationId),
             )
         case "Ended":
             return Ended(
                 transaction_id=transaction_id,
-                stated_at=message.timestamp,
+                stated_at=stated(message.timestamp),
                 register_wh=None,
                 readings=readings,
                 reason=info.stoppedReason or "Local",
-                seq_no=_whole(message.seqNo),
+                seq_no=whole(message.seqNo),
                 offline=offline,
                 evse_id=evse_id,
                 connector_id=connector_id,
@@ -204,7 +204,7 @@ def _transaction_event(message: Any, context: Context) -> Event:
 
 
 def _meter_values(message: Any, context: Context) -> Event:
-    evse_id = int(message.evseId)
+    evse_id = place_id(message.evseId)
     return Metered(
         evse_id=evse_id,
         connector_id=None,
@@ -219,7 +219,7 @@ def _heartbeat(message: Any, context: Context) -> Event:
 
 def _reported(kind: str, time_field: str = "timestamp") -> Any:
     def read(message: Any, context: Context) -> Event:
-        return Reported(kind, plain(message), getattr(message, time_field, None))
+        return Reported(kind, plain(message), stated(getattr(message, time_field, None)))
 
     return read
 

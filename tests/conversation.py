@@ -8,7 +8,8 @@ A transcript is read line by line; an indented line goes on with the one above i
     token BADGE1 status=blocked       a row of the token table
     station CP1 ocpp1.6 serial=S1     creates the station and connects it; columns of the station,
                                       and power_w_max (of EVSE 1), password, path (of the URL);
-                                      several protocols with commas, - for none
+                                      several protocols with commas, - for none; speaks=ocpp1.6
+                                      if its first frame shows that
     > [2,"1","Heartbeat",{}]          the first station sends this text;  CP2 > ...  another one
     < [3,"1",{"currentTime":*}]       the next frame that it gets: * is any value, ... any further
                                       members, $tx is remembered at first and must be the same later
@@ -164,9 +165,10 @@ class _Peer:
 
     @property
     def protocol(self) -> str:
-        """What is spoken: negotiated, else the station's expected one."""
+        """What is spoken: as the transcript says, negotiated, or expected of the station."""
         assert self.connection is not None
-        return str(self.connection.subprotocol or self.options.get("protocol") or "ocpp1.6")
+        agreed = self.connection.subprotocol or self.options.get("protocol") or "ocpp1.6"
+        return self.options.get("speaks", str(agreed))
 
 
 class Player:
@@ -273,7 +275,11 @@ class Player:
     async def _station(self, plain: list[str], options: dict[str, str]) -> None:
         name, offered = plain
         peer = _Peer(f"{name}-{self.number}", options | {"offered": offered})
-        row = {k: v for k, v in options.items() if k not in ("password", "path", "power_w_max")}
+        row = {
+            k: v
+            for k, v in options.items()
+            if k not in ("password", "path", "power_w_max", "speaks")
+        }
         if "password" in options:
             row["password_hash"] = passwords.hash_generated(options["password"])
         await self._insert("station", row | {"id": peer.id})

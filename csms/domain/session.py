@@ -114,6 +114,7 @@ NOBODY: Final = "none"  # authorization_status of a session for which no badge w
 SEQ_MISSING_MAX: Final = 100  # remembered gaps of one session
 SLACK_S: Final = 60.0  # stations state minutes; a leap is judged with that much more time
 SLACK_WH: Final = 100.0
+ROUNDING_WH: Final = 10.0  # a stop register may be stated more coarsely than the readings
 INTEGRAL_GAP_S: Final = 7200.0  # power is not carried over longer silence
 UNCHANGED, PROGRESSED, CHANGED = 0, 1, 2  # how much of the row is to be written
 
@@ -311,6 +312,17 @@ def note_seq_no(session: Session, seq_no: int | None) -> bool:
     return True
 
 
+def note_first_seq_no(session: Session, seq_no: int | None) -> None:
+    """Count the start in: whatever number it has, none of the session was before it."""
+    note_seq_no(session, seq_no)
+    if seq_no is None or not session.seq_no_missing:
+        return
+    session.seq_no_missing = tuple(n for n in session.seq_no_missing if n > seq_no)
+    session.change = CHANGED
+    if not session.seq_no_missing:
+        session.unflag(Flag.SEQ_GAP)
+
+
 def close(
     session: Session,
     at: datetime,
@@ -385,16 +397,19 @@ def settle_energy(session: Session, power_max_w: float | None) -> None:
             session.flag(Flag.END_REGISTER_MISSING)
         return
     broken = Flag.METER_DISCONTINUITY in session.flags
+    ended_at = session.ended_at or session.started_at
     possible = power_max_w is None or _within_power(
-        stop - start, session.started_at, session.ended_at or session.started_at, power_max_w
+        stop - start, session.started_at, ended_at, power_max_w
     )
+    runs_on = power_max_w is None or _runs_on(session, stop, ended_at, power_max_w)
     if stop >= start and (possible or not broken):
         session.energy_wh = energy_between_wh(start, stop)
     else:
-        session.energy_wh = _energy_with_stop(session, stop)
-    if stop < start:
+        session.energy_wh = _energy_with_stop(session, stop, runs_on)
+    last = session.last_register_wh
+    if stop < start or (last is not None and stop < last - ROUNDING_WH and not broken):
         session.flag(Flag.METER_BACKWARDS)
-    elif not possible:
+    elif not possible or not (runs_on or broken):
         session.flag(Flag.ENERGY_IMPLAUSIBLE)
     if _unit_suspect(session):
         session.flag(Flag.UNIT_SUSPECT)
@@ -463,6 +478,14 @@ def _within_power(energy_wh: float, since: datetime, until: datetime, power_max_
     return energy_wh <= power_max_w * span_s / 3600 + SLACK_WH
 
 
+def _runs_on(session: Session, stop_wh: float, ended_at: datetime, power_max_w: float) -> bool:
+    """Whether the power can deliver what the stop register adds to the last believed reading."""
+    last, last_at = session.last_register_wh, session.last_register_at
+    if last is None or last_at is None:
+        return True
+    return _within_power(stop_wh - last, min(last_at, ended_at), ended_at, power_max_w)
+
+
 def _energy_of_segments(session: Session) -> int | None:
     """Energy so far; None while the begin register is unknown."""
     if session.meter_start_wh is None or session.last_register_wh is None:
@@ -473,10 +496,11 @@ def _energy_of_segments(session: Session) -> int | None:
     return energy_between_wh(0.0, session.register_base_wh + in_segment)
 
 
-def _energy_with_stop(session: Session, stop_wh: float) -> int | None:
+def _energy_with_stop(session: Session, stop_wh: float, runs_on: bool) -> int | None:
     """Energy of the segments, the last one run on to the stop register where that continues it."""
     start = session.segment_start_wh
-    if start is not None and stop_wh >= start and Flag.METER_DISCONTINUITY in session.flags:
+    broken = Flag.METER_DISCONTINUITY in session.flags
+    if broken and runs_on and start is not None and stop_wh >= start:
         return energy_between_wh(0.0, session.register_base_wh + (stop_wh - start))
     if session.last_register_wh == session.meter_start_wh and not session.register_base_wh:
         return None  # nothing was measured between the two registers that contradict each other

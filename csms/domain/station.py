@@ -18,6 +18,7 @@ from csms.domain.values import register_wh, seconds, uid_key
 
 RECENT_SESSIONS_MAX: Final = 2  # ended sessions kept in memory; older ones are looked up
 LIVE_AFTER_BOOT_S: Final = 120.0
+NOW_S: Final = 60.0  # so close to the receipt is the present
 
 # Words for the status of an EVSE; the first nine are those of OCPP 1.6, `occupied` is all that
 # 2.0.1 tells. A transition that the table does not know is believed and put on record.
@@ -193,7 +194,7 @@ def start_session(
         session.flag(Flag.TRANSACTION_ID_REUSED if reused else Flag.DOUBTFUL_REPEAT)
     _take_start(station, session, event, believed, moment)
     _take_readings(station, session, event.readings, moment)
-    sessions.note_seq_no(session, event.seq_no)
+    sessions.note_first_seq_no(session, event.seq_no)
     moment.sink.evidence(session, "started")
     return session
 
@@ -207,6 +208,7 @@ def update_session(
         believed = _believe_time(station, event.stated_at, moment)
         key = start_key_of(event)
         assert key is not None
+        _supersede(station, event.evse_id, believed.at, moment)
         session = _open(station, event, State.ACTIVE, key, believed, decision, moment)
         session.flag(Flag.STARTED_MISSING, Flag.BEGIN_REGISTER_MISSING)
         moment.sink.evidence(session, "started", "first told of by an update")
@@ -327,6 +329,12 @@ def change_status(station: Station, event: StatusChanged, moment: Moment) -> Non
 
 
 def _believe_time(station: Station, stated: datetime | None, moment: Moment) -> BelievedTime:
+    if stated is not None and station.clock_skew_s is not None:
+        skew_s = seconds(stated - moment.received_at)
+        if abs(skew_s) <= NOW_S < moment.rules.skew_max_s < abs(station.clock_skew_s):
+            station.clock_skew_s = (
+                skew_s  # a wrong clock does not hit the present: it was set right
+            )
     believed = believed_time(stated, moment.received_at, station.clock_skew_s, moment.rules)
     if believed.doubt == "clock_ahead" and stated is not None:
         # Nothing queued comes from the future: the station's clock is ahead by at least this.
@@ -423,7 +431,7 @@ def _complete_start(
 ) -> Session:
     """A start that came after other news of its session."""
     sessions.advance(session, Kind.STARTED)
-    sessions.note_seq_no(session, event.seq_no)
+    sessions.note_first_seq_no(session, event.seq_no)
     _take_place(station, session, event.evse_id, event.connector_id, event.stated_at, moment)
     _take_token(session, event.token_uid, event.token_type, decision)
     _take_start(station, session, event, believed, moment)
@@ -472,10 +480,10 @@ def _take_place(
 def _take_token(
     session: Session, uid: str | None, type: str | None, decision: Decision | None
 ) -> None:
-    """A badge shown for the session: the first one is whose session it is."""
-    if uid is None or decision is None:
+    """A badge shown for the session: the first accepted one is whose session it is."""
+    if uid is None or decision is None or session.authorization_status == ACCEPTED:
         return
-    if session.token_uid is None or session.authorization_status == NOBODY:
+    if session.token_uid is None or decision.status == ACCEPTED:
         session.token_uid, session.token_type = uid, type
         session.authorization_status = decision.status
         session.change = sessions.CHANGED

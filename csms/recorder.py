@@ -26,29 +26,12 @@ import psycopg
 from psycopg import AsyncConnection
 
 from csms import db, metrics
-from csms.authorization import decide, decide_start
 from csms.config import Settings
-from csms.domain import session as sessions
-from csms.domain import station as stations
-from csms.domain.clock import ClockRules
-from csms.domain.events import (
-    Alive,
-    Booted,
-    Decision,
-    Ended,
-    Event,
-    Metered,
-    Outcome,
-    Reported,
-    Started,
-    StatusChanged,
-    TokenShown,
-    Updated,
-)
-from csms.domain.session import Session, State
-from csms.domain.station import Moment, Station
-from csms.domain.values import UTC, digest64, uid_key
+from csms.domain.session import State
+from csms.domain.station import Station
+from csms.domain.values import UTC
 from csms.exchange import Exchange, Facts, Group, Need, Outbound, profile_row
+from csms.intake import Intake
 from csms.lookups import Lookups, configure
 from csms.observations import Observations
 from csms.store import recording
@@ -62,8 +45,8 @@ LOOKUPS_MAX: Final = 500  # stations per look-up
 class Recorder:
     """Keeps the stations of this node and writes what they tell.
 
-    `handle(exchange, facts)` is given by the wire: it reads the frame and either calls `record`
-    or returns the `Need` that must be looked up first. `run` must be running.
+    `handle(exchange, facts)` is given by the wire: it reads the frame and either gives its event
+    to `intake.record` or returns the `Need` that must be looked up first. `run` must be running.
     """
 
     def __init__(
@@ -76,14 +59,10 @@ class Recorder:
         self.database = database
         self.settings = settings
         self.now = now
-        self.rules = ClockRules(settings.clock_skew_max_s, settings.offline_age_max_days * 86_400.0)
         self.handle: Callable[[Exchange, Facts | None], Need | None] = _unset
         self.lookups = Lookups(settings.remembered_answers)
         self.observations = Observations(database)
-        #: gives ids to new sessions; the replay of a journal gives those of the journal
-        self.new_session_id: Callable[[], int] = self.lookups.new_session_id
-        #: has the last word on badges; the replay says what was said then
-        self.judge: Callable[[Exchange, Decision | None], Decision | None] = _as_decided
+        self.intake = Intake(settings, self.lookups, self.observations, now)
         self.stations: dict[str, Station] = {}
         self.group = Group()
         self.in_flight: Group | None = None
@@ -94,12 +73,10 @@ class Recorder:
         self.unanswered = 0
         self._queues: dict[Station, deque[Exchange]] = {}
         self._asked: dict[Station, tuple[Need, Exchange]] = {}
-        self._looking_up: dict[Station, Exchange] = {}
         self._wake = asyncio.Event()
         self._wake_lookup = asyncio.Event()
         self._full = asyncio.Event()
         self._idle = asyncio.Event()
-        self._opening: dict[str, set[int]] = {}
         self._released: set[Station] = set()  # without a link, but with frames on their way
 
     # --- Frames in ------------------------------------------------------------------------------
@@ -163,184 +140,6 @@ class Recorder:
     def _ask(self, need: Need, exchange: Exchange) -> None:
         self._asked[exchange.station] = (need, exchange)
         self._wake_lookup.set()
-
-    # --- Events ---------------------------------------------------------------------------------
-
-    def need_of(self, station: Station, event: Event) -> Need | None:
-        """What must be looked up before the event can be recorded, None: nothing."""
-        match event:
-            case Updated(transaction_id=id, token_uid=uid):
-                session = station.sessions.get(id)
-                known = session is not None
-                if known and (uid is None or self._token_is_settled(session, uid)):
-                    return None
-                return Need(uid, () if known else (("transaction_id", id),))
-            case Metered(transaction_id=None):
-                return None
-            case Metered(transaction_id=str() as id):
-                known = id in station.sessions or not id.isdigit() or id == "0"
-                return None if known else Need(None, (("transaction_id", id),))
-            case Started(transaction_id=None, token_uid=uid):
-                key = stations.start_key_16(event)
-                known = station.find_by_start(key) is not None
-                return Need(uid, () if known else (("start_key", key),))
-            case Started(transaction_id=str() as id, token_uid=uid):
-                known = id in station.sessions
-                return Need(uid, () if known else (("transaction_id", id),))
-            case Ended(transaction_id=id, token_uid=uid):
-                if id in station.sessions:
-                    return Need(uid) if uid is not None else None
-                wanted: tuple[tuple[str, str], ...] = (("transaction_id", id),)
-                if event.stated_at is not None:
-                    wanted += (("ended_at", event.stated_at.isoformat()),)
-                return Need(uid, wanted)
-            case TokenShown(uid=uid):
-                return Need(uid)
-            case Booted():
-                return Need(station=True)
-        return None
-
-    @staticmethod
-    def _token_is_settled(session: Session | None, uid: str) -> bool:
-        """Whether the badge was judged for the session before: no second look-up for it."""
-        return (
-            session is not None
-            and session.token_uid is not None
-            and uid_key(session.token_uid) == uid_key(uid)
-            and session.authorization_status == stations.ACCEPTED
-        )
-
-    def record(self, exchange: Exchange, event: Event, facts: Facts) -> Outcome:
-        """Bring the event into the state of its station and into the group at hand."""
-        station = exchange.station
-        group = self.group
-        at = exchange.received_at
-        moment = Moment(at, self.rules, self.settings.power_w_max, self.new_session_id, group)
-        match event:
-            case Updated():
-                decision = self._decide(exchange, event.token_uid, facts, event)
-                stations.update_session(station, event, decision, moment)
-                return Outcome(at, decision)
-            case Metered():
-                stations.take_meter_values(station, event, moment)
-                return Outcome(at)
-            case Started():
-                return self._record_start(exchange, event, facts, moment)
-            case Ended():
-                return self._record_end(exchange, event, facts, moment)
-            case StatusChanged():
-                skew_s = station.clock_skew_s
-                stations.change_status(station, event, moment)
-                if station.clock_skew_s is not None and station.clock_skew_s != skew_s:
-                    self.observations.note_skew(station.key, station.clock_skew_s)
-                return Outcome(at)
-            case TokenShown():
-                return Outcome(at, self._decide(exchange, event.uid, facts, event))
-            case Booted():
-                return self._record_boot(station, event, group, at)
-            case Reported():
-                group.reports.append(
-                    {
-                        "station_key": station.key,
-                        "received_at": at,
-                        "stated_at": event.stated_at,
-                        "kind": event.kind,
-                        "content": event.content,
-                    }
-                )
-                return Outcome(at)
-            case Alive():
-                return Outcome(self.now())
-
-    def _record_start(
-        self, exchange: Exchange, event: Started, facts: Facts, moment: Moment
-    ) -> Outcome:
-        station = exchange.station
-        decision = self._decide_start(station, event, facts, moment.received_at)
-        decision = self.judge(exchange, decision)
-        session = stations.start_session(station, event, decision, moment)
-        if session.is_new and session.token_uid is not None:
-            self._opening.setdefault(uid_key(session.token_uid), set()).add(session.id)
-        if decision is not None and session.authorization_status != sessions.NOBODY:
-            # A repeated start gets the answer that it got before.
-            decision = decision._replace(status=session.authorization_status)
-        return Outcome(moment.received_at, decision, session.transaction_id)
-
-    def _record_end(
-        self, exchange: Exchange, event: Ended, facts: Facts, moment: Moment
-    ) -> Outcome:
-        station = exchange.station
-        decision = self._decide(exchange, event.token_uid, facts, event)
-        if exchange.protocol == "ocpp1.6":
-            stations.stop_transaction(station, event, moment)
-        else:
-            stations.end_session(station, event, decision, moment)
-        return Outcome(moment.received_at, decision)
-
-    def _record_boot(self, station: Station, event: Booted, group: Group, at: datetime) -> Outcome:
-        station.booted_at = at
-        station.quirks = self.lookups.quirks_of(event.vendor, event.model, event.firmware)
-        group.boots[station.key] = {
-            "station_key": station.key,
-            "vendor": event.vendor,
-            "model": event.model,
-            "serial": event.serial,
-            "firmware": event.firmware,
-            "booted_at": at,
-        }
-        group.reports.append(
-            {
-                "station_key": station.key,
-                "received_at": at,
-                "stated_at": None,
-                "kind": "boot",
-                "content": event._asdict(),
-            }
-        )
-        accepted = station.boot_status == "accepted"
-        interval_s = self.settings.heartbeat_interval_s
-        if accepted and interval_s >= 60:
-            # Stations that boot together would else beat together for ever.
-            interval_s += digest64(station.id) % (interval_s // 10)
-        return Outcome(
-            self.now(),
-            boot_status=station.boot_status,
-            interval_s=interval_s if accepted else self.settings.pending_interval_s,
-        )
-
-    def _decide(
-        self, exchange: Exchange, uid: str | None, facts: Facts, event: Event
-    ) -> Decision | None:
-        """The decision about a badge shown within or outside a session; None: none was shown."""
-        if uid is None:
-            return None
-        station, at = exchange.station, exchange.received_at
-        if isinstance(event, Updated):
-            session = station.sessions.get(event.transaction_id)
-            if self._token_is_settled(session, uid):
-                return Decision(stations.ACCEPTED)
-        if facts.token is None:
-            self.group.note_unknown_token(station, uid, at)
-        return self.judge(exchange, decide(facts.token, station, at))
-
-    def _decide_start(
-        self, station: Station, event: Started, facts: Facts, received_at: datetime
-    ) -> Decision | None:
-        if event.token_uid is None:
-            # 1.6 answers every start with a status; 2.0.1 may start without a badge.
-            return Decision("Invalid") if event.transaction_id is None else None
-        if facts.token is None:
-            self.group.note_unknown_token(station, event.token_uid, received_at)
-        shown_at = event.stated_at if event.offline and event.stated_at else received_at
-        return decide_start(
-            facts.token,
-            station,
-            event.evse_id,
-            shown_at,
-            offline=event.offline,
-            concurrent_max=self.settings.token_concurrent_max,
-            opening=frozenset(self._opening.get(uid_key(event.token_uid), ())),
-        )
 
     # --- Stations -------------------------------------------------------------------------------
 
@@ -454,12 +253,7 @@ class Recorder:
     def _committed(self, group: Group) -> None:
         """Answer, and take the new revisions as known."""
         for station, session in group.sessions.values():
-            if session.token_uid is not None:
-                opening = self._opening.get(uid_key(session.token_uid))
-                if opening is not None:
-                    opening.discard(session.id)
-                    if not opening:
-                        del self._opening[uid_key(session.token_uid)]
+            self.intake.committed(session)
             station.forget_old_sessions()
         for exchange in group.exchanges:
             if exchange.answer is not None:
@@ -536,7 +330,7 @@ class Recorder:
         _tell(group.done + self.group.done)
         self.group = Group()
         self.group.outbound = outbound
-        self._opening.clear()
+        self.intake.forget()
         self._asked.clear()
         for station in list(self.stations.values()):
             station.stale = True
@@ -566,6 +360,7 @@ class Recorder:
             except Exception:
                 log.exception("a frame of station %s cannot be recorded", exchange.station.id)
                 exchange.station.stale = True
+                self.intake.forget()
                 group = self._set_aside(exchange)
                 await recording.write_group(connection, group.rows(self.now()))
             again.popleft()
@@ -686,10 +481,6 @@ class Recorder:
         ids = await recording.store_profiles(connection, [profile_row(p) for p in new])
         for profile, id in zip(new, ids, strict=True):
             profile.database_id = id
-
-
-def _as_decided(exchange: Exchange, decision: Decision | None) -> Decision | None:
-    return decision
 
 
 def _unset(*arguments: object) -> Any:

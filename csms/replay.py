@@ -146,8 +146,8 @@ class _Player:
     def __init__(self, settings: Settings, target: db.Database) -> None:
         self.recorder = Recorder(target, settings)
         self.dispatcher = Dispatcher(self.recorder)
-        self.recorder.new_session_id = self._session_id
-        self.recorder.judge = self._judge
+        self.recorder.intake.new_session_id = self._session_id
+        self.recorder.intake.judge = self._judge
         self.target = target
         self.frames = 0
         self._answers: dict[tuple[str, datetime], Any] = {}

@@ -94,7 +94,8 @@ async def _write_hot(connection: AsyncConnection, rows: GroupRows) -> None:
         journal AS (
             INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id,
                                       frame, answer, answered_at, latency_ms)
-            SELECT m.at, m.station_key, m.direction, m.protocol, m.action, m.message_id, m.frame,
+            SELECT m.at, m.station_key, m.direction, m.protocol, m.action, m.message_id,
+                   coalesce(m.frame, ''),  -- an empty text alone leaves no element in its column
                    m.answer, CASE WHEN m.answer IS NOT NULL THEN g.answered_at END,
                    CASE WHEN m.answer IS NOT NULL
                         THEN greatest(0, extract(epoch FROM g.answered_at - m.at) * 1000) END

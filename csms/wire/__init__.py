@@ -1,6 +1,8 @@
 """The only place that knows frames.
 
-    gateway    websocket server: handshake, links, pings, limits, two directions
+    gateway    websocket server: who is connected, pings, limits
+    admission  the handshake's decision
+    link       one connection of one station, both directions
     frames     the envelope [2, id, action, payload]: reading, repairing, answering
     schema     payloads: msgspec structs made from the JSON schemas of OCPP, lenient second reading
     ocpp16     requests of OCPP 1.6 (and its security extension) to events, outcomes to answers

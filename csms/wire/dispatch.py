@@ -145,7 +145,7 @@ class Dispatcher:
         request, shape = known
         recorder = self.recorder
         station = exchange.station
-        context = Context(station, exchange.received_at, self.profiles, recorder.rules)
+        context = Context(station, exchange.received_at, self.profiles, recorder.intake.rules)
         try:
             message, deviations = schema.read(shape, frame.payload, context.read_time)
             for path in request.essential if deviations else ():
@@ -155,10 +155,10 @@ class Dispatcher:
             self._refuse_payload(exchange, version, frame, request, error)
             return None
         if facts is None:
-            need = recorder.need_of(station, event)
+            need = recorder.intake.need_of(station, event)
             if need is not None:
                 return need
-        outcome = recorder.record(exchange, event, facts or NO_FACTS)
+        outcome = recorder.intake.record(exchange, event, facts or NO_FACTS, recorder.group)
         for deviation in deviations:
             recorder.group.deviation(*deviation)
         self._answer(exchange, frame, request.answer(event, outcome))

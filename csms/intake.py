@@ -1,0 +1,251 @@
+"""Events into the state of their stations, and what is to be answered.
+
+Here the pure domain meets what must be known for it: badges and their decisions, ids for new
+sessions, the settings. Nothing here waits; what has to be read first is told as a `Need`.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from csms.authorization import decide, decide_start
+from csms.config import Settings
+from csms.domain import session as sessions
+from csms.domain import station as stations
+from csms.domain.clock import ClockRules
+from csms.domain.events import (
+    Alive,
+    Booted,
+    Decision,
+    Ended,
+    Event,
+    Metered,
+    Outcome,
+    Reported,
+    Started,
+    StatusChanged,
+    TokenShown,
+    Updated,
+)
+from csms.domain.session import Session
+from csms.domain.station import Moment, Station
+from csms.domain.values import digest64, uid_key
+from csms.exchange import Exchange, Facts, Group, Need
+from csms.lookups import Lookups
+from csms.observations import Observations
+
+
+class Intake:
+    """Takes events in, into the group it is given."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        lookups: Lookups,
+        observations: Observations,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.rules = ClockRules(settings.clock_skew_max_s, settings.offline_age_max_days * 86_400.0)
+        #: gives ids to new sessions; the replay of a journal gives those of the journal
+        self.new_session_id: Callable[[], int] = lookups.new_session_id
+        #: has the last word on badges; the replay says what was said then
+        self.judge: Callable[[Exchange, Decision | None], Decision | None] = _as_decided
+        self._settings = settings
+        self._lookups = lookups
+        self._observations = observations
+        self._now = now
+        #: sessions not yet committed, by badge
+        self._opening: dict[str, set[int]] = {}
+
+    def need_of(self, station: Station, event: Event) -> Need | None:
+        """What must be looked up before the event can be recorded, None: nothing."""
+        match event:
+            case Updated(transaction_id=id, token_uid=uid):
+                session = station.sessions.get(id)
+                known = session is not None
+                if known and (uid is None or self._token_is_settled(session, uid)):
+                    return None
+                return Need(uid, () if known else (("transaction_id", id),))
+            case Metered(transaction_id=None):
+                return None
+            case Metered(transaction_id=str() as id):
+                known = id in station.sessions or not id.isdigit() or id == "0"
+                return None if known else Need(None, (("transaction_id", id),))
+            case Started(transaction_id=None, token_uid=uid):
+                key = stations.start_key_16(event)
+                known = station.find_by_start(key) is not None
+                return Need(uid, () if known else (("start_key", key),))
+            case Started(transaction_id=str() as id, token_uid=uid):
+                known = id in station.sessions
+                return Need(uid, () if known else (("transaction_id", id),))
+            case Ended(transaction_id=id, token_uid=uid):
+                if id in station.sessions:
+                    return Need(uid) if uid is not None else None
+                wanted: tuple[tuple[str, str], ...] = (("transaction_id", id),)
+                if event.stated_at is not None:
+                    wanted += (("ended_at", event.stated_at.isoformat()),)
+                return Need(uid, wanted)
+            case TokenShown(uid=uid):
+                return Need(uid)
+            case Booted():
+                return Need(station=True)
+        return None
+
+    @staticmethod
+    def _token_is_settled(session: Session | None, uid: str) -> bool:
+        """Whether the badge was judged for the session before: no second look-up for it."""
+        return (
+            session is not None
+            and session.token_uid is not None
+            and uid_key(session.token_uid) == uid_key(uid)
+            and session.authorization_status == stations.ACCEPTED
+        )
+
+    def record(self, exchange: Exchange, event: Event, facts: Facts, group: Group) -> Outcome:
+        """Bring the event into the state of its station and into the group."""
+        station = exchange.station
+        at = exchange.received_at
+        moment = Moment(at, self.rules, self._settings.power_w_max, self.new_session_id, group)
+        match event:
+            case Updated():
+                decision = self._decide(exchange, event.token_uid, facts, event, group)
+                stations.update_session(station, event, decision, moment)
+                return Outcome(at, decision)
+            case Metered():
+                stations.take_meter_values(station, event, moment)
+                return Outcome(at)
+            case Started():
+                return self._record_start(exchange, event, facts, moment, group)
+            case Ended():
+                return self._record_end(exchange, event, facts, moment, group)
+            case StatusChanged():
+                skew_s = station.clock_skew_s
+                stations.change_status(station, event, moment)
+                if station.clock_skew_s is not None and station.clock_skew_s != skew_s:
+                    self._observations.note_skew(station.key, station.clock_skew_s)
+                return Outcome(at)
+            case TokenShown():
+                return Outcome(at, self._decide(exchange, event.uid, facts, event, group))
+            case Booted():
+                return self._record_boot(station, event, group, at)
+            case Reported():
+                group.reports.append(
+                    {
+                        "station_key": station.key,
+                        "received_at": at,
+                        "stated_at": event.stated_at,
+                        "kind": event.kind,
+                        "content": event.content,
+                    }
+                )
+                return Outcome(at)
+            case Alive():
+                return Outcome(self._now())
+
+    def _record_start(
+        self, exchange: Exchange, event: Started, facts: Facts, moment: Moment, group: Group
+    ) -> Outcome:
+        station = exchange.station
+        decision = self._decide_start(station, event, facts, moment.received_at, group)
+        decision = self.judge(exchange, decision)
+        session = stations.start_session(station, event, decision, moment)
+        if session.is_new and session.token_uid is not None:
+            self._opening.setdefault(uid_key(session.token_uid), set()).add(session.id)
+        if decision is not None and session.authorization_status != sessions.NOBODY:
+            # A repeated start gets the answer that it got before.
+            decision = decision._replace(status=session.authorization_status)
+        return Outcome(moment.received_at, decision, session.transaction_id)
+
+    def _record_end(
+        self, exchange: Exchange, event: Ended, facts: Facts, moment: Moment, group: Group
+    ) -> Outcome:
+        station = exchange.station
+        decision = self._decide(exchange, event.token_uid, facts, event, group)
+        if exchange.protocol == "ocpp1.6":
+            stations.stop_transaction(station, event, moment)
+        else:
+            stations.end_session(station, event, decision, moment)
+        return Outcome(moment.received_at, decision)
+
+    def _record_boot(self, station: Station, event: Booted, group: Group, at: datetime) -> Outcome:
+        station.booted_at = at
+        station.quirks = self._lookups.quirks_of(event.vendor, event.model, event.firmware)
+        group.boots[station.key] = {
+            "station_key": station.key,
+            "vendor": event.vendor,
+            "model": event.model,
+            "serial": event.serial,
+            "firmware": event.firmware,
+            "booted_at": at,
+        }
+        group.reports.append(
+            {
+                "station_key": station.key,
+                "received_at": at,
+                "stated_at": None,
+                "kind": "boot",
+                "content": event._asdict(),
+            }
+        )
+        accepted = station.boot_status == "accepted"
+        interval_s = self._settings.heartbeat_interval_s
+        if accepted and interval_s >= 60:
+            # Stations that boot together would else beat together for ever.
+            interval_s += digest64(station.id) % (interval_s // 10)
+        return Outcome(
+            self._now(),
+            boot_status=station.boot_status,
+            interval_s=interval_s if accepted else self._settings.pending_interval_s,
+        )
+
+    def _decide(
+        self, exchange: Exchange, uid: str | None, facts: Facts, event: Event, group: Group
+    ) -> Decision | None:
+        """The decision about a badge shown within or outside a session; None: none was shown."""
+        if uid is None:
+            return None
+        station, at = exchange.station, exchange.received_at
+        if isinstance(event, Updated):
+            session = station.sessions.get(event.transaction_id)
+            if self._token_is_settled(session, uid):
+                return Decision(stations.ACCEPTED)
+        if facts.token is None:
+            group.note_unknown_token(station, uid, at)
+        return self.judge(exchange, decide(facts.token, station, at))
+
+    def _decide_start(
+        self, station: Station, event: Started, facts: Facts, received_at: datetime, group: Group
+    ) -> Decision | None:
+        if event.token_uid is None:
+            # 1.6 answers every start with a status; 2.0.1 may start without a badge.
+            return Decision("Invalid") if event.transaction_id is None else None
+        if facts.token is None:
+            group.note_unknown_token(station, event.token_uid, received_at)
+        shown_at = event.stated_at if event.offline and event.stated_at else received_at
+        return decide_start(
+            facts.token,
+            station,
+            event.evse_id,
+            shown_at,
+            offline=event.offline,
+            concurrent_max=self._settings.token_concurrent_max,
+            opening=frozenset(self._opening.get(uid_key(event.token_uid), ())),
+        )
+
+    def committed(self, session: Session) -> None:
+        """The session's start is in the database, where look-ups see it."""
+        if session.token_uid is None:
+            return
+        key = uid_key(session.token_uid)
+        opening = self._opening.get(key)
+        if opening is not None:
+            opening.discard(session.id)
+            if not opening:
+                del self._opening[key]
+
+    def forget(self) -> None:
+        """What was not committed never was."""
+        self._opening.clear()
+
+
+def _as_decided(exchange: Exchange, decision: Decision | None) -> Decision | None:
+    return decision

@@ -1,0 +1,367 @@
+"""One connection of one station: frames in, answers out, and our own calls.
+
+A frame is taken in the protocol's own callback and handed to the dispatcher; what the station has
+unanswered is bounded by pausing the reading of its socket. A call of ours waits for its answer
+beside all that: the two directions never wait for each other.
+"""
+
+import asyncio
+import contextlib
+import uuid
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import WebSocketException
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.protocol import OPEN
+
+from csms import metrics
+from csms.config import Settings
+from csms.domain.station import Station
+from csms.domain.values import UTC
+from csms.exchange import Outbound
+from csms.recorder import Recorder
+from csms.store.recording import StationRow
+from csms.wire import frames, schema
+from csms.wire.dispatch import Dispatcher
+
+_DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
+
+
+class Home(Protocol):
+    """What a link needs of the gateway that it belongs to."""
+
+    settings: Settings
+    recorder: Recorder
+    dispatcher: Dispatcher
+    loop: asyncio.AbstractEventLoop
+    paused: "set[Link]"
+
+    def link_lost(self, link: "Link") -> None:
+        """The link's socket is gone."""
+
+    def resume_if_room(self, link: "Link") -> None:
+        """Read on from the link if it and the gateway have room."""
+
+
+class CallError(Exception):
+    """The station answered a call of ours with CALLERROR; `code` and `description` are its own."""
+
+    def __init__(self, code: str, description: str, details: Any = None) -> None:
+        super().__init__(f"{code}: {description}")
+        self.code = code
+        self.description = description
+        self.details = details
+
+
+class CallTimeout(Exception):
+    """The station gave no answer in time, or its link closed first."""
+
+
+class _Waiting(NamedTuple):
+    """The one call of ours that is outstanding on a link."""
+
+    message_id: str
+    answer: "asyncio.Future[frames.Frame]"
+
+
+class StationConnection(ServerConnection):
+    """A websocket whose data frames go straight to its link."""
+
+    link: "Link | None" = None
+
+    def process_event(self, event: Any) -> None:
+        """Take one event of the protocol: handshake request or frame."""
+        link = self.link
+        if link is None or self.request is None:
+            super().process_event(event)
+            return
+        opcode = event.opcode
+        if opcode is Opcode.TEXT and event.fin:
+            link.take(bytes(event.data))
+        elif opcode in _DATA:
+            link.take_fragment(event)
+        else:
+            link.heard_at = link.gateway.loop.time()
+            super().process_event(event)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        super().connection_lost(exc)
+        if self.link is not None:
+            self.link.lost()
+
+
+class Link:
+    """One connection of one station."""
+
+    __slots__ = (
+        "_call_lock",
+        "_expected",
+        "_fragments",
+        "_listened",
+        "_paused",
+        "_rate_at",
+        "_rate_left",
+        "_waiting",
+        "booted",
+        "connection",
+        "gateway",
+        "heard_at",
+        "opened_at",
+        "ping_interval_s",
+        "pinged_at",
+        "protocol",
+        "remote_address",
+        "station",
+        "touched_at",
+    )
+
+    def __init__(
+        self,
+        gateway: Home,
+        connection: StationConnection,
+        station: Station,
+        row: StationRow,
+        protocol: str | None,
+        remote_address: str,
+    ) -> None:
+        settings = gateway.settings
+        self.gateway = gateway
+        self.connection = connection
+        self.station = station
+        self.protocol = protocol  # None until the first frame shows it
+        self._expected = row.protocol is not None
+        self._listened = False
+        self.remote_address = remote_address
+        self.opened_at = datetime.now(UTC)
+        self.heard_at = self.touched_at = self.pinged_at = gateway.loop.time()
+        stated = row.ping_interval_s
+        self.ping_interval_s = settings.ping_interval_s if stated is None else stated
+        #: set by its BootNotification; orders to the station wait for it, with patience
+        self.booted = False
+        self._rate_left = float(settings.frames_burst_max)
+        self._rate_at = self.heard_at
+        self._paused = False
+        self._fragments: list[bytes] | None = None
+        self._waiting: _Waiting | None = None
+        self._call_lock: asyncio.Lock | None = None
+
+    # --- In -------------------------------------------------------------------------------------
+
+    def take(self, data: bytes) -> None:
+        """Take one text frame."""
+        gateway = self.gateway
+        now_s = self.heard_at = gateway.loop.time()
+        if not data.isascii() and not _is_utf8(data):
+            self._fail(CloseCode.INVALID_DATA, "not UTF-8")
+            return
+        if not self._listened:
+            self._listened = True
+            self._sniff(data)
+        protocol = self.protocol
+        assert protocol is not None
+        gateway.dispatcher.receive(
+            self.station, protocol, data, datetime.now(UTC), self.reply, self._take_answer
+        )
+        self._rate_left = min(
+            float(gateway.settings.frames_burst_max),
+            self._rate_left + (now_s - self._rate_at) * gateway.settings.frames_per_s_max,
+        )
+        self._rate_at = now_s
+        self._rate_left -= 1
+        if self._rate_left < 0:
+            self.pause()
+            gateway.loop.call_later(
+                -self._rate_left / gateway.settings.frames_per_s_max, self.resume
+            )
+        recorder = gateway.recorder
+        if recorder.waiting(self.station) >= gateway.settings.unanswered_frames_max or (
+            recorder.unanswered >= gateway.settings.unanswered_frames_total_max
+        ):
+            self.pause()
+            gateway.paused.add(self)
+
+    def _sniff(self, data: bytes) -> None:
+        """See from the first frame what the station speaks, if nobody has said so (case 26)."""
+        spoken = sniff_protocol(data)
+        if self.protocol is None:
+            self.protocol = spoken or "ocpp1.6"
+        elif spoken not in (None, self.protocol) and not self._expected:
+            self.gateway.recorder.observations.count_deviation(
+                self.station, "other_protocol", "handshake", self.protocol, datetime.now(UTC)
+            )
+            self.protocol = spoken
+
+    def take_fragment(self, frame: Frame) -> None:
+        """Take a part of a message, or a binary one (OCPP has none: read as text)."""
+        if frame.opcode is not Opcode.CONT:
+            self._fragments = []
+        if self._fragments is None:
+            return
+        self._fragments.append(bytes(frame.data))
+        if frame.fin:
+            data = b"".join(self._fragments)
+            self._fragments = None
+            self.take(data)
+
+    def _take_answer(self, frame: frames.Frame) -> bool:
+        waiting = self._waiting
+        if waiting is None or waiting.message_id != frame.message_id or waiting.answer.done():
+            return False
+        waiting.answer.set_result(frame)
+        return True
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._paused:
+            self._paused = True
+            with contextlib.suppress(RuntimeError):
+                self.connection.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            with contextlib.suppress(RuntimeError):
+                self.connection.transport.resume_reading()
+
+    # --- Out ------------------------------------------------------------------------------------
+
+    def reply(self, text: str) -> None:
+        """Send a frame; what cannot be sent is dropped with its connection."""
+        connection = self.connection
+        if connection.protocol.state is OPEN:
+            try:
+                connection.protocol.send_text(text.encode())
+                connection.send_data()
+            except (WebSocketException, OSError, RuntimeError):
+                connection.transport.abort()
+            if connection.paused:
+                connection.transport.abort()
+        if self._paused and self in self.gateway.paused:
+            self.gateway.resume_if_room(self)
+
+    async def call(self, action: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+        """Ask the station; its answer's payload. One call at a time, whatever the station asks us.
+
+        Raises: schema.PayloadError when the request is not valid by its schema, CallError,
+            CallTimeout.
+        """
+        assert self.protocol is not None, "the station's protocol is not known yet"
+        text = msgspec.json.encode(payload).decode()
+        _, deviations = schema.read(schema.shape(self.protocol, action), text.encode())
+        if deviations:
+            raise schema.PayloadError("FormatViolation", f"{action}: {deviations[0]}")
+        if self._call_lock is None:
+            self._call_lock = asyncio.Lock()
+        async with self._call_lock:
+            return await self._call(action, text, timeout_s)
+
+    async def _call(self, action: str, payload: str, timeout_s: float) -> dict[str, Any]:
+        message_id = uuid.uuid4().hex
+        waiting = self._waiting = _Waiting(message_id, self.gateway.loop.create_future())
+        frame_text = frames.call_text(message_id, action, payload)
+        sent_at = datetime.now(UTC)
+        answer: frames.Frame | None = None
+        try:
+            self.reply(frame_text)
+            async with asyncio.timeout(timeout_s):
+                answer = await waiting.answer
+        except (TimeoutError, asyncio.CancelledError) as error:
+            if self._waiting is None or isinstance(error, TimeoutError):
+                raise CallTimeout(f"{self.station.id} did not answer {action}") from None
+            raise
+        finally:
+            self._waiting = None
+            self._note_call(action, message_id, frame_text, sent_at, answer)
+        if answer.kind == frames.CALL_ERROR:
+            raise CallError(*_error_parts(answer.payload))
+        result = msgspec.json.decode(answer.payload)
+        return result if isinstance(result, dict) else {}
+
+    def _note_call(
+        self,
+        action: str,
+        message_id: str,
+        frame_text: str,
+        sent_at: datetime,
+        answer: frames.Frame | None,
+    ) -> None:
+        answered = None
+        if answer is not None:
+            payload = bytes(answer.payload).decode("utf-8", "replace")
+            is_error = answer.kind == frames.CALL_ERROR
+            rest = payload[1:-1] if is_error else payload
+            answered = f"[{answer.kind},{frames.quote(message_id)}{',' if rest else ''}{rest}]"
+        metrics.count_message("out", action, "answered" if answer else "unanswered")
+        self.gateway.recorder.note_outbound(
+            Outbound(
+                self.station,
+                self.protocol or "",
+                action,
+                message_id,
+                frame_text,
+                sent_at,
+                answered,
+            )
+        )
+
+    def ping(self) -> None:
+        """Send a ping; its pong is one more sign of life."""
+        self.pinged_at = self.gateway.loop.time()
+        if self.connection.protocol.state is OPEN:
+            with contextlib.suppress(WebSocketException, OSError, RuntimeError):
+                self.connection.protocol.send_ping(b"")
+                self.connection.send_data()
+
+    # --- End ------------------------------------------------------------------------------------
+
+    def close(self, code: int = CloseCode.GOING_AWAY, reason: str = "") -> None:
+        """Say goodbye and cut soon after: a half-open peer would never answer."""
+        if self.connection.protocol.state is OPEN:
+            with contextlib.suppress(WebSocketException, OSError, RuntimeError):
+                self.connection.protocol.send_close(code, reason)
+                self.connection.send_data()
+        self.gateway.loop.call_later(1.0, self.connection.transport.abort)
+
+    def _fail(self, code: int, reason: str) -> None:
+        with contextlib.suppress(WebSocketException, OSError, RuntimeError):
+            self.connection.protocol.fail(code, reason)
+            self.connection.send_data()
+        self.gateway.loop.call_later(1.0, self.connection.transport.abort)
+
+    def lost(self) -> None:
+        """The socket is gone: clean up after this link, and after no other."""
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.answer.cancel()
+        self.gateway.paused.discard(self)
+        self.gateway.link_lost(self)
+
+
+def sniff_protocol(data: bytes) -> str | None:
+    """The version that a first frame can only belong to; None when either may be."""
+    if b'"chargePointVendor"' in data or b'"StartTransaction"' in data or b'"idTag"' in data:
+        return "ocpp1.6"
+    if b'"chargingStation"' in data or b'"TransactionEvent"' in data or b'"evseId"' in data:
+        return "ocpp2.0.1"
+    return None
+
+
+def _is_utf8(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _error_parts(payload: msgspec.Raw) -> tuple[str, str, Any]:
+    """Code, description and details of a CALLERROR, whatever of them is there."""
+    parts = msgspec.json.decode(payload)
+    code = str(parts[0]) if len(parts) > 0 else "GenericError"
+    description = str(parts[1]) if len(parts) > 1 else ""
+    return code, description, parts[2] if len(parts) > 2 else None

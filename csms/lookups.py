@@ -102,10 +102,10 @@ class Lookups:
                 stale[key].power_max_w[evse_id] = power_w_max
         for open_row in await recording.fetch_open_sessions(connection, list(stale)):
             remember(stale[open_row["station_key"]], session_from_row(open_row))
-        for key, message_id, frame, answer in await recording.fetch_answers(
+        for key, message_id, frame, answer, at in await recording.fetch_answers(
             connection, list(stale), self._remembered_answers
         ):
-            stale[key].answers[message_id] = (hash(frame.encode()), answer)
+            stale[key].answers[message_id] = (hash(frame.encode()), answer, at)
         for station in stale.values():
             station.stale = False
 

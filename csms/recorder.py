@@ -39,6 +39,11 @@ from csms.store.recording import QuirkRow, StationRow
 
 log = logging.getLogger(__name__)
 
+AWAY, CHANGED, REFUSED = "away", "changed", "refused"  # why a group was not committed
+# SQLSTATE classes that are nobody's frame's fault: connection, resources, state of the server or
+# of its objects, rights, system, damage.
+_AWAY_CLASSES: Final = frozenset({"08", "25", "28", "3D", "42", "53", "55", "57", "58", "F0", "XX"})
+
 LOOKUPS_MAX: Final = 500  # stations per look-up
 
 
@@ -229,7 +234,7 @@ class Recorder:
             async with asyncio.timeout(self.settings.commit_timeout_s):
                 await self._store_profiles(connection, group)
                 await recording.write_group(connection, group.rows(self.now()))
-        except (psycopg.Error, OSError, TimeoutError) as error:
+        except Exception as error:  # the database's, or our own on the way to it
             connection = await self._recover(connection, group, error)
         else:
             metrics.GROUP_COMMIT.observe(asyncio.get_running_loop().time() - started_s)
@@ -294,28 +299,27 @@ class Recorder:
     ) -> AsyncConnection:
         """Forget what was handled, come back to the database, and handle the same frames again.
 
-        A refusal by the data itself (not a lost connection, not a change by somebody else) would
-        come again: then each frame is written alone, until the guilty one is found.
+        What is refused for itself would be refused again: then each frame is written alone, until
+        the guilty one is found.
         """
-        concurrent = isinstance(error, psycopg.errors.SerializationFailure)
-        refused = isinstance(error, psycopg.Error) and not isinstance(
-            error, psycopg.OperationalError | psycopg.InterfaceError
-        )
-        metrics.COMMIT_FAILURES.labels("refused" if refused or concurrent else "unreachable").inc()
+        why = _why(error)
+        metrics.COMMIT_FAILURES.labels(why).inc()
         log.warning("a group of %d frames was not committed: %s", len(group.exchanges), error)
         self._database_is(False)
         again = self._forget(group)
         while True:
             try:
-                if connection.closed or not (refused or concurrent):
-                    with contextlib.suppress(Exception):
-                        await connection.close()
+                if why == AWAY or connection.closed:
+                    await connection.close()
+                    await self._revive()
                     connection = await self._connect_writer()
-                if refused:
+                if why == REFUSED:
                     await self._write_one_by_one(connection, again)
                 break
-            except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError):
-                refused = concurrent = False
+            except Exception as failure:
+                if _why(failure) != AWAY:
+                    raise
+                why = AWAY
         for exchange in reversed(again):
             self._queues.setdefault(exchange.station, deque()).appendleft(exchange)
         self._database_is(True)
@@ -343,7 +347,7 @@ class Recorder:
         """Find the frame that the database refuses: it alone is set aside, raw, on the desk.
 
         Takes frames off `again` as they are through.
-        Raises: psycopg.OperationalError and the like when the database goes away meanwhile.
+        Raises: what says that the database is away meanwhile.
         """
         while again:
             exchange = again[0]
@@ -354,15 +358,14 @@ class Recorder:
                 group, self.group = self.group, Group()
                 await self._store_profiles(connection, group)
                 await recording.write_group(connection, group.rows(self.now()))
-            except (psycopg.OperationalError, psycopg.InterfaceError, OSError, TimeoutError):
+            except Exception as error:
                 self.group = Group()
-                raise
-            except Exception:
+                self.intake.forget()
+                if _why(error) == AWAY:
+                    raise
                 log.exception("a frame of station %s cannot be recorded", exchange.station.id)
                 exchange.station.stale = True
-                self.intake.forget()
-                group = self._set_aside(exchange)
-                await recording.write_group(connection, group.rows(self.now()))
+                group = await self._set_aside(connection, exchange)
             again.popleft()
             self._committed(group)
 
@@ -377,15 +380,24 @@ class Recorder:
         self.group.current = None
         self.group.exchanges.append(exchange)
 
-    def _set_aside(self, exchange: Exchange) -> Group:
-        """A group with nothing but the raw frame: journal and desk."""
-        self.group = Group()
+    async def _set_aside(self, connection: AsyncConnection, exchange: Exchange) -> Group:
+        """Write nothing of the frame but itself: journal and desk.
+
+        The last resort, when not even that can be written, is the log; nobody is answered then.
+        """
         group = Group()
         group.current = exchange
         self.refuse(exchange)
         group.desk("not_recordable", None, None)
         group.current = None
         group.exchanges.append(exchange)
+        try:
+            await recording.write_group(connection, group.rows(self.now()))
+        except Exception as error:
+            if _why(error) == AWAY:
+                raise
+            log.exception("a frame cannot even be set aside: %r", exchange.frame[:2000])
+            exchange.answer = None
         return group
 
     async def _connect_writer(self) -> AsyncConnection:
@@ -481,6 +493,22 @@ class Recorder:
         ids = await recording.store_profiles(connection, [profile_row(p) for p in new])
         for profile, id in zip(new, ids, strict=True):
             profile.database_id = id
+
+
+def _why(error: Exception) -> str:
+    """Why a commit failed: AWAY (try again later), CHANGED by somebody else (again, from what the
+    database holds now), or REFUSED for what was to be written."""
+    if isinstance(error, OSError | TimeoutError):
+        return AWAY
+    if not isinstance(error, psycopg.Error):
+        return REFUSED
+    state = error.sqlstate
+    if state is None:
+        lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return AWAY if lost else REFUSED
+    if state[:2] == "40":
+        return CHANGED
+    return AWAY if state[:2] in _AWAY_CLASSES else REFUSED
 
 
 def _unset(*arguments: object) -> Any:

@@ -107,8 +107,8 @@ class Station:
         self.evses: dict[tuple[int, int | None], str] = {}
         #: open sessions and the newest ended ones, by transaction id
         self.sessions: dict[str, Session] = {}
-        #: remembered answers: message id -> (hash of the frame, answer)
-        self.answers: dict[str, tuple[int, str]] = {}
+        #: remembered answers: message id -> (hash of the frame, answer, when the frame came)
+        self.answers: dict[str, tuple[int, str, datetime]] = {}
         #: frames received and not yet committed
         self.pending = 0
         #: the database knows better: load again before the next event

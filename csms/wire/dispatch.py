@@ -24,6 +24,10 @@ from csms.wire.schema import PayloadError, Shape
 
 log = logging.getLogger(__name__)
 
+# Answers that tell the time are told again only so long: a station that restarts may use the same
+# message id for the same words, and would set its clock by them.
+TIMELY: Final = frozenset({"BootNotification", "Heartbeat"})
+TIMELY_FOR: Final = timedelta(minutes=2)
 ANSWER_BYTES_MAX: Final = 4096  # larger answers are not remembered; none of ours is
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ESCAPED_CONTROL: Final = re.compile(rb"\\u(?:00[01][0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -178,13 +182,17 @@ class Dispatcher:
         if len(answers) >= self.recorder.settings.remembered_answers:
             del answers[next(iter(answers))]
         if len(answer) <= ANSWER_BYTES_MAX:
-            answers[frame.message_id] = (hash(exchange.frame), answer)
+            answers[frame.message_id] = (hash(exchange.frame), answer, exchange.received_at)
 
     def _repeated(self, exchange: Exchange, frame: Frame) -> bool:
         """Whether the frame was here before: it gets the answer it got (promise 2)."""
         remembered = exchange.station.answers.get(frame.message_id)
         if remembered is None or remembered[0] != hash(exchange.frame):
             return False
+        if frame.action in TIMELY:
+            age = exchange.received_at - remembered[2]
+            if age > TIMELY_FOR:
+                return False  # a counter that began anew, not a repetition
         exchange.action = frame.action
         exchange.answer = remembered[1]
         metrics.count_message("in", frame.action, "repeated")

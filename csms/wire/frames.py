@@ -60,7 +60,7 @@ def read_frame(text: bytes) -> Frame:
     """
     try:
         kind, message_id, action, payload = _CALL_DECODER.decode(text)
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return _read_other(text)
     if kind == CALL and 0 < len(message_id) <= MESSAGE_ID_LENGTH_MAX:
         return Frame(CALL, message_id, action, payload)

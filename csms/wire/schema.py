@@ -20,6 +20,7 @@ import msgspec
 from csms.domain.clock import parse_time
 
 DEPTH_MAX: Final = 32  # of nested JSON in a payload read leniently
+INTEGER_MAX: Final = 2**63 - 1
 SAMPLE_LENGTH_MAX: Final = 100  # characters of a deviation's sample
 
 JsonSchema = dict[str, Any]
@@ -98,7 +99,7 @@ def read(
     """
     try:
         return shape.strict.decode(payload), []
-    except (msgspec.MsgspecError, ValueError):
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         pass
     try:
         plain = msgspec.json.decode(payload)
@@ -111,9 +112,11 @@ def read(
     if not isinstance(plain, dict):
         raise PayloadError("FormatViolation", "the payload is not a JSON object")
     softener = _Softener(shape.schema, read_time, deviations)
-    softened = softener.value(shape.schema, plain, shape.action, 0)
     try:
+        softened = softener.value(shape.schema, plain, shape.action, 0)
         return msgspec.convert(softened, shape.loose, strict=False), deviations
+    except RecursionError:
+        raise PayloadError("FormatViolation", "the payload is nested too deeply") from None
     except msgspec.ValidationError as error:
         raise PayloadError("TypeConstraintViolation", str(error)) from None
 
@@ -181,6 +184,9 @@ class _Maker:
 
     def _range(self, kind: Any, schema: JsonSchema) -> Any:
         low, high = schema.get("minimum"), schema.get("maximum")
+        if kind is int:  # JSON knows no limit, all that comes behind does
+            low = -INTEGER_MAX if low is None else low
+            high = INTEGER_MAX if high is None else high
         return self._bounded(
             kind,
             ge=None if low is None else kind(low),
@@ -255,6 +261,8 @@ class _Softener:
             self.note("empty_list", path, value)
         if len(value) > schema.get("maxItems", len(value)):
             self.note("long_list", path, len(value))
+        if None in value:
+            self.note("null_item", path, "null")
         items = schema["items"]
         return [self.value(items, item, path, depth + 1) for item in value if item is not None]
 

@@ -323,8 +323,6 @@ class Recorder:
         for exchange in reversed(again):
             self._queues.setdefault(exchange.station, deque()).appendleft(exchange)
         self._database_is(True)
-        for station in list(self._queues):
-            self._advance(station)
         return connection
 
     def _forget(self, group: Group) -> deque[Exchange]:
@@ -429,10 +427,12 @@ class Recorder:
 
     def _database_is(self, up: bool) -> None:
         metrics.DATABASE_UP.set(1 if up else 0)
-        if up:
-            self.up.set()
-        else:
+        if not up:
             self.up.clear()
+            return
+        self.up.set()
+        for station in list(self._queues):
+            self._advance(station)
 
     # --- Look-ups -------------------------------------------------------------------------------
 

@@ -116,6 +116,11 @@ class Service:
         if self._task is not None:
             await self._task
 
+    async def restart(self) -> None:
+        """Stop, and start with the settings as they are now."""
+        await self.stop()
+        await self.start()
+
 
 @contextlib.asynccontextmanager
 async def running_on(
@@ -203,7 +208,7 @@ class Player:
                 await self._hang_up(peer)
             if self.service.settings is not self.unchanged:
                 self.service.settings = self.unchanged
-                await self._restart_service()
+                await self.service.restart()
 
     def _filled(self, line: str) -> str:
         """The line with its times and badges."""
@@ -305,15 +310,11 @@ class Player:
     # --- Connections ----------------------------------------------------------------------------
 
     async def _restart(self, plain: list[str], options: dict[str, str]) -> None:
-        await self._restart_service()
+        await self.service.restart()
         for peer in self.peers.values():
             if peer.connection is not None:
                 await self._hang_up(peer)
                 await self._connect(peer, [], {})
-
-    async def _restart_service(self) -> None:
-        await self.service.stop()
-        await self.service.start()
 
     async def _connect(self, peer: _Peer, plain: list[str], options: dict[str, str]) -> None:
         peer.old, peer.connection = peer.connection, await self._dial(peer, peer.options | options)

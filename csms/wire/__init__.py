@@ -7,7 +7,7 @@
     schema     payloads: msgspec structs made from the JSON schemas of OCPP, lenient second reading
     ocpp16     requests of OCPP 1.6 (and its security extension) to events, outcomes to answers
     ocpp201    the same for OCPP 2.0.1
-    context    what both versions' readers share
+    context    what both versions' readers share; common: readers and answers of both
     dispatch   one inbound frame: dedupe, look-ups, event, recorder, answer
 
 A frame becomes an event of `csms.domain.events`; what comes back is an outcome, which becomes the

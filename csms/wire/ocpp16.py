@@ -7,20 +7,27 @@ gives the transaction id: the session's own id.
 from typing import Any, Final
 
 from csms.domain.events import (
-    Alive,
     Booted,
     Decision,
     Ended,
     Event,
     Metered,
     Outcome,
-    Reported,
     Started,
     StatusChanged,
     TokenShown,
 )
 from csms.domain.metering import Reading, SampleKind
 from csms.domain.station import STATUSES
+from csms.wire.common import (
+    EMPTY,
+    answer_boot,
+    answer_fixed,
+    answer_heartbeat,
+    answer_nothing,
+    read_heartbeat,
+    read_report,
+)
 from csms.wire.context import (
     NAN,
     Context,
@@ -28,7 +35,6 @@ from csms.wire.context import (
     bounded_id,
     encode,
     place_id,
-    plain,
     reading_digest,
     stated,
     texts_json,
@@ -61,7 +67,6 @@ _STATUSES: Final = {
 _DECISIONS: Final = {  # what 1.6 has no word for is Invalid: unknown, or not allowed here
     status: status for status in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")
 }
-_EMPTY: Final = "{}"
 
 
 def status_word(status: str) -> str:
@@ -214,17 +219,6 @@ def _meter_values(message: Any, context: Context) -> Event:
     )
 
 
-def _heartbeat(message: Any, context: Context) -> Event:
-    return Alive()
-
-
-def _reported(kind: str) -> Any:
-    def read(message: Any, context: Context) -> Event:
-        return Reported(kind, plain(message), stated(getattr(message, "timestamp", None)))
-
-    return read
-
-
 # --- Answers ------------------------------------------------------------------------------------
 
 
@@ -237,23 +231,9 @@ def _id_tag_info(decision: Decision) -> dict[str, Any]:
     return info
 
 
-def _answer_nothing(event: Event, outcome: Outcome) -> str:
-    return _EMPTY
-
-
 def _answer_authorize(event: Event, outcome: Outcome) -> str:
     assert outcome.decision is not None
     return encode({"idTagInfo": _id_tag_info(outcome.decision)})
-
-
-def _answer_boot(event: Event, outcome: Outcome) -> str:
-    return encode(
-        {
-            "status": outcome.boot_status.capitalize(),
-            "currentTime": time_text(outcome.at),
-            "interval": outcome.interval_s,
-        }
-    )
 
 
 def _answer_start(event: Event, outcome: Outcome) -> str:
@@ -266,42 +246,33 @@ def _answer_start(event: Event, outcome: Outcome) -> str:
 
 def _answer_stop(event: Event, outcome: Outcome) -> str:
     if outcome.decision is None:
-        return _EMPTY
+        return EMPTY
     return encode({"idTagInfo": _id_tag_info(outcome.decision)})
-
-
-def _answer_heartbeat(event: Event, outcome: Outcome) -> str:
-    return f'{{"currentTime":"{time_text(outcome.at)}"}}'
-
-
-def _answer_fixed(payload: dict[str, Any]) -> Any:
-    text = encode(payload)
-    return lambda event, outcome: text
 
 
 REQUESTS: Final[dict[str, Request]] = {
     "Authorize": Request(_authorize, _answer_authorize, ("idTag",)),
-    "BootNotification": Request(_boot, _answer_boot),
+    "BootNotification": Request(_boot, answer_boot),
     # No vendor's messages are known to us; what came is kept and the refusal says so.
     "DataTransfer": Request(
-        _reported("data_transfer"), _answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
+        read_report("data_transfer"), answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
     ),
     "DiagnosticsStatusNotification": Request(
-        _reported("diagnostics"), _answer_nothing, ("status",)
+        read_report("diagnostics"), answer_nothing, ("status",)
     ),
-    "FirmwareStatusNotification": Request(_reported("firmware"), _answer_nothing, ("status",)),
-    "Heartbeat": Request(_heartbeat, _answer_heartbeat),
-    "LogStatusNotification": Request(_reported("log"), _answer_nothing, ("status",)),
-    "MeterValues": Request(_meter_values, _answer_nothing, ("meterValue",), transaction=True),
-    "SecurityEventNotification": Request(_reported("security"), _answer_nothing, ("type",)),
+    "FirmwareStatusNotification": Request(read_report("firmware"), answer_nothing, ("status",)),
+    "Heartbeat": Request(read_heartbeat, answer_heartbeat),
+    "LogStatusNotification": Request(read_report("log"), answer_nothing, ("status",)),
+    "MeterValues": Request(_meter_values, answer_nothing, ("meterValue",), transaction=True),
+    "SecurityEventNotification": Request(read_report("security"), answer_nothing, ("type",)),
     # Certificates are not signed here yet; the station keeps the one it has.
     "SignCertificate": Request(
-        _reported("sign_certificate"), _answer_fixed({"status": "Rejected"}), ("csr",)
+        read_report("sign_certificate"), answer_fixed({"status": "Rejected"}), ("csr",)
     ),
     "SignedFirmwareStatusNotification": Request(
-        _reported("firmware"), _answer_nothing, ("status",)
+        read_report("firmware"), answer_nothing, ("status",)
     ),
     "StartTransaction": Request(_start, _answer_start, ("connectorId",), transaction=True),
-    "StatusNotification": Request(_status, _answer_nothing, ("connectorId", "status")),
+    "StatusNotification": Request(_status, answer_nothing, ("connectorId", "status")),
     "StopTransaction": Request(_stop, _answer_stop, ("transactionId",), transaction=True),
 }

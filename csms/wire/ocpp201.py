@@ -5,14 +5,12 @@ from typing import Any, Final
 import msgspec
 
 from csms.domain.events import (
-    Alive,
     Booted,
     Decision,
     Ended,
     Event,
     Metered,
     Outcome,
-    Reported,
     Started,
     StatusChanged,
     TokenShown,
@@ -20,6 +18,15 @@ from csms.domain.events import (
 )
 from csms.domain.metering import Reading, SampleKind
 from csms.domain.station import STATUSES
+from csms.wire.common import (
+    EMPTY,
+    answer_boot,
+    answer_fixed,
+    answer_heartbeat,
+    answer_nothing,
+    read_heartbeat,
+    read_report,
+)
 from csms.wire.context import (
     NAN,
     Context,
@@ -39,7 +46,6 @@ from csms.wire.schema import PayloadError
 
 PROTOCOL: Final = "ocpp2.0.1"
 ERROR_CODES: Final[dict[str, str]] = {}
-_EMPTY: Final = "{}"
 
 
 # --- Readers ------------------------------------------------------------------------------------
@@ -213,17 +219,6 @@ def _meter_values(message: Any, context: Context) -> Event:
     )
 
 
-def _heartbeat(message: Any, context: Context) -> Event:
-    return Alive()
-
-
-def _reported(kind: str, time_field: str = "timestamp") -> Any:
-    def read(message: Any, context: Context) -> Event:
-        return Reported(kind, plain(message), stated(getattr(message, time_field, None)))
-
-    return read
-
-
 # --- Answers ------------------------------------------------------------------------------------
 
 
@@ -236,73 +231,50 @@ def _id_token_info(decision: Decision) -> dict[str, Any]:
     return info
 
 
-def _answer_nothing(event: Event, outcome: Outcome) -> str:
-    return _EMPTY
-
-
 def _answer_authorize(event: Event, outcome: Outcome) -> str:
     assert outcome.decision is not None
     return encode({"idTokenInfo": _id_token_info(outcome.decision)})
 
 
-def _answer_boot(event: Event, outcome: Outcome) -> str:
-    return encode(
-        {
-            "currentTime": time_text(outcome.at),
-            "interval": outcome.interval_s,
-            "status": outcome.boot_status.capitalize(),
-        }
-    )
-
-
 def _answer_transaction(event: Event, outcome: Outcome) -> str:
     if outcome.decision is None:
-        return _EMPTY
+        return EMPTY
     return encode({"idTokenInfo": _id_token_info(outcome.decision)})
 
 
-def _answer_heartbeat(event: Event, outcome: Outcome) -> str:
-    return f'{{"currentTime":"{time_text(outcome.at)}"}}'
-
-
-def _answer_fixed(payload: dict[str, Any]) -> Any:
-    text = encode(payload)
-    return lambda event, outcome: text
-
-
 def _report(kind: str, *essential: str, time_field: str = "timestamp") -> Request:
-    return Request(_reported(kind, time_field), _answer_nothing, essential)
+    return Request(read_report(kind, time_field), answer_nothing, essential)
 
 
 REQUESTS: Final[dict[str, Request]] = {
     "Authorize": Request(_authorize, _answer_authorize, ("idToken.idToken",)),
-    "BootNotification": Request(_boot, _answer_boot),
+    "BootNotification": Request(_boot, answer_boot),
     "ClearedChargingLimit": _report("charging_limit_cleared", "chargingLimitSource"),
     "DataTransfer": Request(
-        _reported("data_transfer"), _answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
+        read_report("data_transfer"), answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
     ),
     "FirmwareStatusNotification": _report("firmware", "status"),
     # No pool of contract certificates is connected, no certificate status is known: said so.
     "Get15118EVCertificate": Request(
-        _reported("get_15118_certificate"), _answer_fixed({"status": "Failed", "exiResponse": ""})
+        read_report("get_15118_certificate"), answer_fixed({"status": "Failed", "exiResponse": ""})
     ),
     "GetCertificateStatus": Request(
-        _reported("get_certificate_status"), _answer_fixed({"status": "Failed"})
+        read_report("get_certificate_status"), answer_fixed({"status": "Failed"})
     ),
-    "Heartbeat": Request(_heartbeat, _answer_heartbeat),
+    "Heartbeat": Request(read_heartbeat, answer_heartbeat),
     "LogStatusNotification": _report("log", "status"),
     "MeterValues": Request(
-        _meter_values, _answer_nothing, ("evseId", "meterValue"), transaction=True
+        _meter_values, answer_nothing, ("evseId", "meterValue"), transaction=True
     ),
     "NotifyChargingLimit": _report("charging_limit"),
     "NotifyCustomerInformation": _report("customer_information", time_field="generatedAt"),
     "NotifyDisplayMessages": _report("display_messages"),
     # Nothing plans charging yet: no profile will come of it, and the car may know.
     "NotifyEVChargingNeeds": Request(
-        _reported("charging_needs"), _answer_fixed({"status": "Rejected"})
+        read_report("charging_needs"), answer_fixed({"status": "Rejected"})
     ),
     "NotifyEVChargingSchedule": Request(
-        _reported("charging_schedule", "timeBase"), _answer_fixed({"status": "Accepted"})
+        read_report("charging_schedule", "timeBase"), answer_fixed({"status": "Accepted"})
     ),
     "NotifyEvent": _report("event", "eventData", time_field="generatedAt"),
     "NotifyMonitoringReport": _report("monitoring_report", time_field="generatedAt"),
@@ -312,9 +284,9 @@ REQUESTS: Final[dict[str, Request]] = {
     "ReservationStatusUpdate": _report("reservation", "reservationId", "reservationUpdateStatus"),
     "SecurityEventNotification": _report("security", "type"),
     "SignCertificate": Request(
-        _reported("sign_certificate"), _answer_fixed({"status": "Rejected"}), ("csr",)
+        read_report("sign_certificate"), answer_fixed({"status": "Rejected"}), ("csr",)
     ),
-    "StatusNotification": Request(_status, _answer_nothing, ("evseId", "connectorStatus")),
+    "StatusNotification": Request(_status, answer_nothing, ("evseId", "connectorStatus")),
     "TransactionEvent": Request(
         _transaction_event,
         _answer_transaction,

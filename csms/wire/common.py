@@ -1,0 +1,49 @@
+"""Readers and answers that both versions have in common."""
+
+from typing import Any, Final
+
+from csms.domain.events import Alive, Event, Outcome, Reported
+from csms.wire.context import Context, encode, plain, stated, time_text
+
+EMPTY: Final = "{}"
+
+
+def read_heartbeat(message: Any, context: Context) -> Event:
+    """A heartbeat: nothing to keep but the moment."""
+    return Alive()
+
+
+def read_report(kind: str, time_field: str = "timestamp") -> Any:
+    """A reader for messages that are kept as they are; `time_field` is where they state a time."""
+
+    def read(message: Any, context: Context) -> Event:
+        return Reported(kind, plain(message), stated(getattr(message, time_field, None)))
+
+    return read
+
+
+def answer_nothing(event: Event, outcome: Outcome) -> str:
+    """An empty answer."""
+    return EMPTY
+
+
+def answer_boot(event: Event, outcome: Outcome) -> str:
+    """Accepted, Pending or Rejected, with our time and the interval."""
+    return encode(
+        {
+            "currentTime": time_text(outcome.at),
+            "interval": outcome.interval_s,
+            "status": outcome.boot_status.capitalize(),
+        }
+    )
+
+
+def answer_heartbeat(event: Event, outcome: Outcome) -> str:
+    """Our time."""
+    return f'{{"currentTime":"{time_text(outcome.at)}"}}'
+
+
+def answer_fixed(payload: dict[str, Any]) -> Any:
+    """An answer that is always the same."""
+    text = encode(payload)
+    return lambda event, outcome: text

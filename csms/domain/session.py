@@ -272,14 +272,16 @@ def measure(
     act = advance(session, Kind.MEASURED)
     if session.change < PROGRESSED:
         session.change = PROGRESSED
-    _widen(session, reading.stated_at or at)
+    stated_at = reading.stated_at or at
+    former_at = session.readings_to_at
+    _widen(session, stated_at)
     if register_wh is not None and reading.profile.context == BEGIN:
         begin_register(session, register_wh, at)
     if act is Act.MEASURE_LATE:
         return
+    if former_at is None or stated_at > former_at:
+        _integrate(session, power_w, 0.0 if former_at is None else seconds(stated_at - former_at))
     newest = session.last_register_at is None or at >= session.last_register_at
-    if power_w is not None and newest:
-        _integrate(session, power_w, at)
     if register_wh is None or not newest:
         return
     _believe(session, register_wh, at, power_max_w)
@@ -433,13 +435,16 @@ def _widen(session: Session, stated_at: datetime) -> None:
         session.readings_to_at = stated_at
 
 
-def _integrate(session: Session, power_w: float, at: datetime) -> None:
-    """Add the power since the last reading, by trapezium, to the integral that checks the unit."""
-    if session.power_w is not None and session.last_register_at is not None:
-        gap_s = seconds(at - session.last_register_at)
-        if 0 < gap_s <= INTEGRAL_GAP_S:
-            session.power_integral_wh += (session.power_w + power_w) / 2 * gap_s / 3600
-    session.power_w = power_w
+def _integrate(session: Session, power_w: float | None, gap_s: float) -> None:
+    """Add the power since the last reading, by trapezium, to the integral that checks the unit.
+
+    A reading without power goes on with the last one.
+    """
+    before_w = session.power_w
+    now_w = before_w if power_w is None else power_w
+    if before_w is not None and now_w is not None and gap_s <= INTEGRAL_GAP_S:
+        session.power_integral_wh += (before_w + now_w) / 2 * gap_s / 3600
+    session.power_w = now_w
 
 
 def _believe(session: Session, register_wh: float, at: datetime, power_max_w: float) -> None:

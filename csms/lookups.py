@@ -56,11 +56,20 @@ class Lookups:
     ) -> dict[Station, Facts]:
         """What the needs ask for. Sessions and stations go straight into the stations.
 
-        Nothing of a stale station may be on its way to the database when this is called.
+        Nothing of a station to be reloaded may be on its way to the database meanwhile. Sessions
+        come last: ended ones stay in memory only until the station's next commit.
         """
-        loading = [station for station, (need, _) in asked.items() if need.station or need.reload]
-        if loading:
-            await self.load(connection, loading)
+        configured = [station for station, (need, _) in asked.items() if need.station]
+        reloaded = [station for station, (need, _) in asked.items() if need.reload]
+        if configured or reloaded:
+            await self._configure(connection, configured + reloaded)
+        if reloaded:
+            await self._reload(connection, reloaded)
+        uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
+        tokens: dict[str, Token] = {}
+        if uids:
+            found = await recording.fetch_tokens(connection, list(uids))
+            tokens = {token.uid_key: token for token in found}
         wanted = [
             (station.key, what, value)
             for station, (need, _) in asked.items()
@@ -70,44 +79,43 @@ class Lookups:
         if wanted:
             for row in await recording.find_sessions(connection, wanted):
                 remember(by_key[row["station_key"]], session_from_row(row))
-        uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
-        tokens: dict[str, Token] = {}
-        if uids:
-            found = await recording.fetch_tokens(connection, list(uids))
-            tokens = {token.uid_key: token for token in found}
         return {
             station: Facts(tokens.get(uid_key(need.token_uid)) if need.token_uid else None)
             for station, (need, _) in asked.items()
         }
 
-    async def load(self, connection: AsyncConnection, loading: Sequence[Station]) -> None:
-        """Bring stations up to what the database holds. Stations that are up to date only get
-        their configuration; sessions not yet committed are theirs, not the database's."""
-        by_key = {station.key: station for station in loading}
-        for row in await recording.fetch_stations(connection, [s.id for s in loading]):
+    async def load(self, connection: AsyncConnection, stations: Sequence[Station]) -> None:
+        """Bring stations up to what the database holds, all of it."""
+        await self._configure(connection, stations)
+        await self._reload(connection, stations)
+
+    async def _configure(self, connection: AsyncConnection, stations: Sequence[Station]) -> None:
+        by_key = {station.key: station for station in stations}
+        for row in await recording.fetch_stations(connection, [s.id for s in stations]):
             quirks = self.quirks_of(row.vendor, row.model, row.firmware)
             configure(by_key[row.station_key], row, quirks)
-        stale = {key: station for key, station in by_key.items() if station.stale}
-        if not stale:
-            return
-        for station in stale.values():
+
+    async def _reload(self, connection: AsyncConnection, stations: Sequence[Station]) -> None:
+        """Replace what memory holds of the stations. Their frames wait until it is done."""
+        by_key = {station.key: station for station in stations}
+        for station in stations:
+            # At first: what changes from here on makes it stale again.
+            station.stale = False
             station.sessions.clear()
             station.answers.clear()
             station.evses.clear()
         for key, evse_id, connector_id, status, power_w_max in await recording.fetch_places(
-            connection, list(stale)
+            connection, list(by_key)
         ):
-            stale[key].evses[evse_id, connector_id] = status
+            by_key[key].evses[evse_id, connector_id] = status
             if power_w_max is not None:
-                stale[key].power_max_w[evse_id] = power_w_max
-        for open_row in await recording.fetch_open_sessions(connection, list(stale)):
-            remember(stale[open_row["station_key"]], session_from_row(open_row))
+                by_key[key].power_max_w[evse_id] = power_w_max
+        for open_row in await recording.fetch_open_sessions(connection, list(by_key)):
+            remember(by_key[open_row["station_key"]], session_from_row(open_row))
         for key, message_id, frame, answer, at in await recording.fetch_answers(
-            connection, list(stale), self._remembered_answers
+            connection, list(by_key), self._remembered_answers
         ):
-            stale[key].answers[message_id] = (hash(frame.encode()), answer, at)
-        for station in stale.values():
-            station.stale = False
+            by_key[key].answers[message_id] = (hash(frame.encode()), answer, at)
 
     async def top_up_session_ids(self, connection: AsyncConnection, extra: int) -> None:
         """Have at least a block's worth of session ids and `extra` in stock."""

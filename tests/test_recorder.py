@@ -28,6 +28,7 @@ WAITS_FOR_LOCK = """
      WHERE NOT l.granted AND a.datname = current_database()
        AND a.application_name LIKE 'time2plug recorder%'
 """
+LOOK_UP_WAITS = WAITS_FOR_LOCK.replace("recorder", "look-up")
 
 
 async def test_no_answer_leaves_before_its_commit(database: Database, settings: Settings) -> None:
@@ -401,6 +402,38 @@ async def test_an_offline_queue_is_handled_in_its_order(
         assert len(node.recorder.stations["CP1"].sessions) <= 3, "old ones are forgotten"
     rows = await query(database, "SELECT transaction_id, state, energy_wh FROM session ORDER BY id")
     assert rows == [(f"t{number}", "ended", 100) for number in range(30)]
+
+
+async def test_a_session_looked_up_is_not_forgotten_before_its_frame_is_handled(
+    database: Database, settings: Settings
+) -> None:
+    """A commit of the station in between forgets what has ended and is not needed."""
+    await provision(database, ["CP1"], ["A"])
+    async with (
+        running_node(database, settings, token_concurrent_max=0) as node,
+        await db.connect(database, owner=True) as journal_holder,
+        await db.connect(database, owner=True) as token_holder,
+    ):
+        station = await node.station("CP1")
+        old = (await station.start("A"))["transactionId"]
+        stop = {"transactionId": old, "idTag": "A", "meterStop": 1500, "timestamp": stamp()}
+        await station.call("StopTransaction", stop)
+        for evse_id in (1, 2):
+            await station.start("A", evse_id=evse_id, register_wh=1500)
+        node.recorder.refresh("CP1")
+        await station.call("Heartbeat", {})
+        assert len(node.recorder.stations["CP1"].sessions) == 2
+        async with token_holder.transaction():
+            async with journal_holder.transaction():
+                await journal_holder.execute("LOCK TABLE ocpp_message IN EXCLUSIVE MODE")
+                values = station.send("MeterValues", reading(1600))
+                await until(database, WAITS_FOR_LOCK)
+                await token_holder.execute("LOCK TABLE token IN ACCESS EXCLUSIVE MODE")
+                again = station.send("StopTransaction", stop)
+                await until(database, LOOK_UP_WAITS)
+            await asyncio.wait_for(values, TIMEOUT_S)
+        await asyncio.wait_for(again, TIMEOUT_S)
+    assert await query(database, "SELECT reason FROM reconciliation") == []
 
 
 async def test_a_station_leaves_the_memory_when_its_frames_are_through(

@@ -72,11 +72,11 @@ AWAY: Final = Refusal(503, "database", "The central system is not ready; try aga
 def identity_of(path: str) -> str | None:
     """The station's identity in the path of its URL: the last segment, percent-decoded.
 
-    Takes what the field sends: doubled slashes, a slash at the end, a whole URL within the path
-    (field case 28). None when there is none.
+    Takes what the field sends: doubled slashes, a slash at the end, a whole URL as the path or
+    within it (field case 28). None when there is none.
     """
     segments = [segment for segment in urlsplit(f"//host{path}").path.split("/") if segment]
-    if len(segments) < 2 or segments[0] != "ocpp":
+    if "ocpp" not in segments[:-1]:
         return None
     try:
         identity = unquote_to_bytes(segments[-1]).decode()

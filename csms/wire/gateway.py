@@ -152,6 +152,8 @@ class Gateway:
                 # Spread over time, so that those refused together do not come back together.
                 response.headers["Retry-After"] = str(random.randint(1, RETRY_AFTER_S_MAX))  # noqa: S311
             return response
+        if connection.transport.is_closing():
+            return connection.respond(503, "")  # gone meanwhile: a link would never hear of it
         if decision.row.compression:
             connection.protocol.available_extensions = [ServerPerMessageDeflateFactory()]
         station = self.recorder.station_of(decision.row)

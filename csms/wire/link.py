@@ -101,6 +101,7 @@ class Link:
         "_call_lock",
         "_expected",
         "_fragments",
+        "_held",
         "_listened",
         "_paused",
         "_rate_at",
@@ -145,6 +146,7 @@ class Link:
         self._rate_left = float(settings.frames_burst_max)
         self._rate_at = self.heard_at
         self._paused = False
+        self._held = False  # reading waits for the rate
         self._fragments: list[bytes] | None = None
         self._waiting: _Waiting | None = None
         self._call_lock: asyncio.Lock | None = None
@@ -172,11 +174,10 @@ class Link:
         )
         self._rate_at = now_s
         self._rate_left -= 1
-        if self._rate_left < 0:
+        if self._rate_left < 0 and not self._held:
+            self._held = True
             self.pause()
-            gateway.loop.call_later(
-                -self._rate_left / gateway.settings.frames_per_s_max, self.resume
-            )
+            self._let_go()
         recorder = gateway.recorder
         if recorder.waiting(self.station) >= gateway.settings.unanswered_frames_max or (
             recorder.unanswered >= gateway.settings.unanswered_frames_total_max
@@ -221,9 +222,21 @@ class Link:
             with contextlib.suppress(RuntimeError):
                 self.connection.transport.pause_reading()
 
+    def _let_go(self) -> None:
+        """Read on when the rate allows it: what one read had brought was taken all the same."""
+        gateway = self.gateway
+        rate = gateway.settings.frames_per_s_max
+        wait_s = -self._rate_left / rate - (gateway.loop.time() - self._rate_at)
+        if wait_s > 0:
+            gateway.loop.call_later(wait_s, self._let_go)
+            return
+        self._held = False
+        if self not in gateway.paused:
+            self.resume()
+
     def resume(self) -> None:
-        """Read on."""
-        if self._paused:
+        """Read on, unless the station has to wait for its rate."""
+        if self._paused and not self._held:
             self._paused = False
             with contextlib.suppress(RuntimeError):
                 self.connection.transport.resume_reading()

@@ -4,10 +4,16 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.domain.clock import ClockRules, believed_time, parse_time, skew_of_live_message
+from csms.domain.clock import (
+    ClockRules,
+    believed_time,
+    local_time,
+    parse_time,
+    skew_of_live_message,
+)
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 RULES = ClockRules(skew_max_s=600, offline_age_max_s=92 * 86_400)
@@ -97,10 +103,33 @@ def test_times_are_read_as_stations_write_them(text: str) -> None:
     assert parse_time(text) == (NOW, None)
 
 
-def test_a_time_without_a_zone_is_utc_unless_a_zone_is_given() -> None:
-    assert parse_time("2026-11-22T12:00:00") == (NOW, "time_without_zone")
-    assert parse_time("2026-11-22T13:00:00", PARIS) == (NOW, "time_without_zone")
-    assert parse_time("2026-11-22T12:00:00Z", PARIS) == (NOW, None)
+def test_a_time_without_a_zone_is_read_as_utc_and_marked() -> None:
+    moment, deviation = parse_time("2026-11-22T12:00:00")
+    assert (moment, deviation) == (NOW, "time_without_zone")
+    assert moment is not None
+    assert moment.fold == 1
+    marked = [parse_time(text)[0] for text in ("2026-11-22T12:00:00Z", "1795348800")]
+    assert [found is not None and found.fold for found in marked] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("wall", "utc"),
+    [
+        ("2026-11-22T13:00:00", "2026-11-22T12:00:00Z"),
+        ("2026-07-22T14:00:00", "2026-07-22T12:00:00Z"),
+        ("2026-10-25T02:30:00", "2026-10-25T00:30:00Z"),  # comes twice: the first is taken
+        ("2026-03-29T02:30:00", "2026-03-29T01:30:00Z"),  # does not exist
+    ],
+)
+def test_a_time_without_a_zone_may_be_what_the_wall_clock_shows(wall: str, utc: str) -> None:
+    moment, _ = parse_time(wall)
+    assert moment is not None
+    assert local_time(moment, PARIS) == parse_time(utc)[0]
+
+
+def test_local_time_at_the_end_of_the_calendar_stays_as_it_is() -> None:
+    first = datetime(1, 1, 1, tzinfo=UTC)
+    assert local_time(first, PARIS) == first
 
 
 @pytest.mark.parametrize("text", ["1795348800", "1795348800000"])
@@ -121,9 +150,10 @@ def test_what_is_no_time_is_unreadable(text: str) -> None:
     assert parse_time(text) == (None, "time_unreadable")
 
 
+@settings(max_examples=50)
 @given(st.text("-+0123456789TZtz:. ²٣", max_size=40) | st.text(max_size=40))
 def test_no_text_makes_the_reading_of_times_fail(text: str) -> None:
-    moment, deviation = parse_time(text, PARIS)
+    moment, deviation = parse_time(text)
     assert (moment is None) == (deviation == "time_unreadable")
     assert moment is None or moment.utcoffset() == timedelta(0)
 

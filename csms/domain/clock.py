@@ -62,12 +62,13 @@ def skew_of_live_message(stated: datetime | None, received: datetime) -> float |
     return seconds(stated - received)
 
 
-def parse_time(text: str, naive_zone: tzinfo | None = None) -> tuple[datetime | None, str | None]:
+def parse_time(text: str) -> tuple[datetime | None, str | None]:
     """A time as stations write it, leniently: (UTC time or None, deviation or None).
 
-    Takes what ISO 8601 allows and what the field sends: a blank instead of T, no zone (read in
-    `naive_zone`, UTC without one), lower-case z, more than six fractional digits, epoch seconds
-    or milliseconds.
+    Takes what ISO 8601 allows and what the field sends: a blank instead of T, lower-case z, more
+    than six fractional digits, epoch seconds or milliseconds, no zone. A time without a zone is
+    read as UTC and marked by `fold`, so that it stays what was stated, whatever is thought of the
+    station's zone later; `local_time` reads it in that zone.
     """
     raw = text.strip()
     if raw.lstrip("-").isdigit() and len(raw) >= 9:
@@ -84,10 +85,18 @@ def parse_time(text: str, naive_zone: tzinfo | None = None) -> tuple[datetime | 
         return None, "time_unreadable"
     try:
         if parsed.tzinfo is None:
-            return parsed.replace(tzinfo=naive_zone or UTC).astimezone(UTC), "time_without_zone"
+            return parsed.replace(tzinfo=UTC, fold=1), "time_without_zone"
         return parsed.astimezone(UTC), None
     except OverflowError:
         return None, "time_unreadable"
+
+
+def local_time(moment: datetime, zone: tzinfo) -> datetime:
+    """A time that was written without a zone, and read as UTC, as the zone's clocks mean it."""
+    try:
+        return moment.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    except OverflowError:
+        return moment
 
 
 def _trim_fraction(text: str) -> str:

@@ -8,9 +8,16 @@ about the badge; sessions change; everything worth keeping is told to the `Sink`
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from csms.domain import session as sessions
-from csms.domain.clock import BelievedTime, ClockRules, believed_time, skew_of_live_message
+from csms.domain.clock import (
+    BelievedTime,
+    ClockRules,
+    believed_time,
+    local_time,
+    skew_of_live_message,
+)
 from csms.domain.events import Decision, Ended, Metered, Started, StatusChanged, Updated
 from csms.domain.metering import BEGIN, END, Reading
 from csms.domain.session import ACCEPTED, NOBODY, Act, Flag, Kind, Session, State
@@ -311,7 +318,7 @@ def change_status(station: Station, event: StatusChanged, moment: Moment) -> Non
     if station.booted_at is not None and (
         seconds(moment.received_at - station.booted_at) <= LIVE_AFTER_BOOT_S
     ):
-        skew_s = skew_of_live_message(event.stated_at, moment.received_at)
+        skew_s = skew_of_live_message(_in_utc(station, event.stated_at), moment.received_at)
         if skew_s is not None:
             station.clock_skew_s = skew_s
     believed = _believe_time(station, event.stated_at, moment)
@@ -328,17 +335,49 @@ def change_status(station: Station, event: StatusChanged, moment: Moment) -> Non
 # --- Details ------------------------------------------------------------------------------------
 
 
+def zone_time(station: Station, stated: datetime) -> datetime:
+    """A time without a zone, read as UTC, as the clocks of the station's zone mean it."""
+    try:
+        return local_time(stated, ZoneInfo(station.time_zone))
+    except (ZoneInfoNotFoundError, ValueError):
+        return stated
+
+
+def _in_utc(station: Station, stated: datetime | None) -> datetime | None:
+    """The time that a station means. `fold` marks one without a zone; they may be local time."""
+    if stated is None or not stated.fold or not station.naive_is_local:
+        return stated
+    return zone_time(station, stated)
+
+
+def believe(
+    station: Station, stated: datetime | None, received_at: datetime, rules: ClockRules
+) -> BelievedTime:
+    """What time is held to be true of what the station stated."""
+    stated = _in_utc(station, stated)
+    return believed_time(stated, received_at, _skew_s(station, stated, received_at, rules), rules)
+
+
+def _skew_s(
+    station: Station, stated: datetime | None, received_at: datetime, rules: ClockRules
+) -> float | None:
+    """The skew to judge a time by. A wrong clock does not hit the present: it was set right."""
+    known_s = station.clock_skew_s
+    if stated is None or known_s is None or abs(known_s) <= rules.skew_max_s:
+        return known_s
+    shown_s = seconds(stated - received_at)
+    return shown_s if abs(shown_s) <= NOW_S else known_s
+
+
 def _believe_time(station: Station, stated: datetime | None, moment: Moment) -> BelievedTime:
-    if stated is not None and station.clock_skew_s is not None:
-        skew_s = seconds(stated - moment.received_at)
-        if abs(skew_s) <= NOW_S < moment.rules.skew_max_s < abs(station.clock_skew_s):
-            station.clock_skew_s = (
-                skew_s  # a wrong clock does not hit the present: it was set right
-            )
-    believed = believed_time(stated, moment.received_at, station.clock_skew_s, moment.rules)
+    """The same, and what the time shows of the station's clock."""
+    stated = _in_utc(station, stated)
+    received_at, rules = moment.received_at, moment.rules
+    station.clock_skew_s = _skew_s(station, stated, received_at, rules)
+    believed = believed_time(stated, received_at, station.clock_skew_s, rules)
     if believed.doubt == "clock_ahead" and stated is not None:
         # Nothing queued comes from the future: the station's clock is ahead by at least this.
-        station.clock_skew_s = seconds(stated - moment.received_at)
+        station.clock_skew_s = seconds(stated - received_at)
     return believed
 
 
@@ -624,6 +663,7 @@ __all__ = [
     "Moment",
     "Sink",
     "Station",
+    "believe",
     "change_status",
     "end_session",
     "lose_session",
@@ -633,4 +673,5 @@ __all__ = [
     "stop_transaction",
     "take_meter_values",
     "update_session",
+    "zone_time",
 ]

@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, Final, NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
+from csms.domain import station as stations
 from csms.domain.clock import ClockRules, parse_time
 from csms.domain.events import Event, Outcome
 from csms.domain.metering import Profile, SampleKind
@@ -62,25 +62,26 @@ class Context(NamedTuple):
     rules: ClockRules
 
     def read_time(self, text: str) -> tuple[datetime | None, str | None]:
-        """A time as this station writes it; a zone-less one by what its clock has shown.
+        """A time as this station writes it; a zone-less one shows what it means by it.
 
         Zone-less times are UTC by OCPP 1.6; many stations mean local time (field case 23). The
         first one that fits the moment of receipt in one reading only decides for the station.
         """
         moment, deviation = parse_time(text)
-        if deviation != "time_without_zone" or moment is None:
-            return moment, deviation
-        try:
-            zone = ZoneInfo(self.station.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
-            zone = ZoneInfo("UTC")
-        local, _ = parse_time(text, zone)
-        assert local is not None
-        if "naive_time_is_local" in self.station.quirks:
-            return local, deviation
-        if self._is_now(moment) != self._is_now(local):
-            self.station.naive_is_local = self._is_now(local)
-        return (local if self.station.naive_is_local else moment), deviation
+        if deviation == "time_without_zone" and moment is not None:
+            local = stations.zone_time(self.station, moment)
+            if "naive_time_is_local" in self.station.quirks:
+                self.station.naive_is_local = True
+            elif self._is_now(moment) != self._is_now(local):
+                self.station.naive_is_local = self._is_now(local)
+        return moment, deviation
+
+    def is_old(self, stated_at: datetime | None) -> bool:
+        """Whether the station tells after the fact, by the time that is believed of it."""
+        if stated_at is None:
+            return False
+        at = stations.believe(self.station, stated_at, self.received_at, self.rules).at
+        return seconds(self.received_at - at) > self.rules.skew_max_s
 
     def _is_now(self, moment: datetime) -> bool:
         return abs(seconds(moment - self.received_at)) <= self.rules.skew_max_s

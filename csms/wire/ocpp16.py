@@ -181,7 +181,7 @@ def _start(message: Any, context: Context) -> Event:
         register_wh=_register(message.meterStart),
         reservation_id=whole(message.reservationId),
         stated_register=str(message.meterStart),
-        offline=_is_old(stated(message.timestamp), context),
+        offline=context.is_old(stated(message.timestamp)),
     )
 
 
@@ -196,16 +196,8 @@ def _stop(message: Any, context: Context) -> Event:
         reason=message.reason or "Local",
         token_uid=_token(message.idTag),
         token_type=TOKEN_TYPE if message.idTag is not None else None,
-        offline=_is_old(stated(message.timestamp), context),
+        offline=context.is_old(stated(message.timestamp)),
     )
-
-
-def _is_old(stated: Any, context: Context) -> bool:
-    """Whether the station tells after the fact; 1.6 has no word for it but the time stated."""
-    if stated is None:
-        return False
-    age_s: float = (context.received_at - stated).total_seconds()
-    return age_s > context.rules.skew_max_s and stated.year >= 2020
 
 
 def _meter_values(message: Any, context: Context) -> Event:

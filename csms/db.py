@@ -94,6 +94,14 @@ async def connect(
     return await AsyncConnection.connect(conninfo, autocommit=True)
 
 
+def raise_if_cancelled() -> None:
+    """Raise the cancellation that is under way, for those who catch errors of the database and go
+    on: psycopg raises its own error instead where the connection breaks at that very moment."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Line:
     """One connection kept by a task of its own: opened when needed, dropped when it failed.
 

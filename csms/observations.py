@@ -62,6 +62,7 @@ class Observations:
                 try:
                     await self.flush(await line.get())
                 except (psycopg.Error, OSError) as error:
+                    db.raise_if_cancelled()
                     log.warning("observations were not written: %s", str(error).strip())
                     await line.drop()
 

@@ -235,6 +235,7 @@ class Recorder:
                 await self._store_profiles(connection, group)
                 await recording.write_group(connection, group.rows(self.now()))
         except Exception as error:  # the database's, or our own on the way to it
+            db.raise_if_cancelled()
             connection = await self._recover(connection, group, error)
         else:
             metrics.GROUP_COMMIT.observe(asyncio.get_running_loop().time() - started_s)
@@ -411,6 +412,7 @@ class Recorder:
                     self.lookups.quirks = await recording.fetch_quirks(connection)
                 return connection
             except (psycopg.Error, OSError, TimeoutError) as error:
+                db.raise_if_cancelled()
                 log.warning("the database is away: %s", str(error).strip())
                 self._database_is(False)
                 if connection is not None:
@@ -451,6 +453,7 @@ class Recorder:
                     async with asyncio.timeout(self.settings.commit_timeout_s):
                         facts = await self._read(await line.get(), asked)
                 except (psycopg.Error, OSError, TimeoutError) as error:
+                    db.raise_if_cancelled()
                     log.warning("a look-up failed: %s", str(error).strip())
                     await line.drop()
                     await self._revive()

@@ -24,6 +24,7 @@ from csms.store.session_rows import session_from_row, session_row
 log = logging.getLogger(__name__)
 
 LOCK: Final = "worker"
+PERIOD_S: Final = 5.0  # between two looks at what is due
 
 
 class Job(NamedTuple):
@@ -73,25 +74,38 @@ JOBS: Final = (
 
 async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
     """Run the jobs until cancelled, each in its period; a failing one is told and tried again."""
-    due_s = dict.fromkeys(JOBS, 0.0)
-    loop = asyncio.get_running_loop()
+    due_s: dict[Job, float] = {}
     while True:
         try:
             async with pool.connection() as connection:
                 if await db.try_advisory_lock(connection, LOCK):
-                    await _run_due(connection, settings, due_s, loop.time())
-                    await db.release_advisory_lock(connection, LOCK)
+                    try:
+                        await _run_due(connection, settings, due_s)
+                    finally:  # the connection lives on in the pool, and its locks with it
+                        if not connection.closed:
+                            await db.release_advisory_lock(connection, LOCK)
         except (psycopg.Error, OSError, TimeoutError) as error:
+            db.raise_if_cancelled()
             log.warning("the worker could not work: %s", str(error).strip())
-        await asyncio.sleep(5.0)
+        await asyncio.sleep(PERIOD_S)
 
 
 async def _run_due(
-    connection: AsyncConnection, settings: Settings, due_s: dict[Job, float], now_s: float
+    connection: AsyncConnection, settings: Settings, due_s: dict[Job, float]
 ) -> None:
+    """Run what is due; what fails stays due and keeps no other job from its work."""
     for job in JOBS:
-        if now_s >= due_s[job]:
+        now_s = asyncio.get_running_loop().time()
+        if now_s < due_s.get(job, 0.0):
+            continue
+        try:
             result = await job.run(connection, settings, datetime.now(UTC))
-            if result:
-                log.info("%s: %s", job.name, result)
-            due_s[job] = now_s + job.period_s
+        except psycopg.Error as error:
+            db.raise_if_cancelled()
+            if connection.closed:
+                raise
+            log.warning("%s: %s", job.name, str(error).strip())
+            continue
+        if result:
+            log.info("%s: %s", job.name, result)
+        due_s[job] = now_s + job.period_s

@@ -12,7 +12,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 
-
 @dataclass(frozen=True, slots=True)
 class Offence:
     """One row that contradicts a promise; `total` counts all of its kind."""
@@ -49,7 +48,7 @@ async def energy_beyond_registers(connection: AsyncConnection, rows_max: int) ->
 
 
 async def energy_beside_registers(connection: AsyncConnection, rows_max: int) -> list[Offence]:
-    """Ended sessions of a meter without a fault whose energy is not stop less start, in whole Wh."""
+    """Ended sessions of a faultless meter whose energy is not stop less start, in whole Wh."""
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
             """
@@ -157,8 +156,10 @@ async def desk_without_frame(connection: AsyncConnection, rows_max: int) -> list
         return await cursor.fetchall()
 
 
-async def active_on_retired_stations(connection: AsyncConnection, rows_max: int) -> list[Offence]:
-    """Active sessions that nobody can end: the gateway no longer knows their station."""
+async def active_on_retired_stations(
+    connection: AsyncConnection, rows_max: int, before: datetime
+) -> list[Offence]:
+    """Active sessions of stations retired before that moment: the worker should have ended them."""
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
             """
@@ -166,10 +167,10 @@ async def active_on_retired_stations(connection: AsyncConnection, rows_max: int)
                    format('%%s was retired at %%s', t.id, t.retired_at) AS detail,
                    count(*) OVER () AS total
               FROM session s JOIN station t USING (station_key)
-             WHERE s.state = 'active' AND t.retired_at IS NOT NULL
+             WHERE s.state = 'active' AND t.retired_at < %s
              ORDER BY s.id LIMIT %s
             """,
-            (rows_max,),
+            (before, rows_max),
         )
         return await cursor.fetchall()
 
@@ -221,7 +222,7 @@ async def answered_without_readings(
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
             r"""
-            WITH told AS (
+            WITH told AS MATERIALIZED (
                 SELECT station_key, at, action, frame,
                        regexp_replace(frame, '^[^,]*,[^,]*,', '') AS payload
                   FROM ocpp_message
@@ -229,21 +230,28 @@ async def answered_without_readings(
                    AND action IN ('MeterValues', 'StopTransaction', 'TransactionEvent')
                    AND frame ~ '"sampledValue"\s*:\s*\[\s*\{'
                  ORDER BY at DESC LIMIT %(sample_max)s
+            ), stored AS MATERIALIZED (
+                SELECT station_key, received_at FROM meter_reading
+                 WHERE station_key IN (SELECT station_key FROM told) AND received_at >= %(since)s
+            ), suspect AS MATERIALIZED (
+                SELECT * FROM told
+                 WHERE NOT EXISTS (SELECT FROM stored
+                                    WHERE stored.station_key = told.station_key
+                                      AND stored.received_at = told.at)
             )
             SELECT 'station ' || t.id AS subject,
-                   format('%%s answered at %%s', told.action, told.at) AS detail,
+                   format('%%s answered at %%s', s.action, s.at) AS detail,
                    count(*) OVER () AS total
-              FROM told JOIN station t USING (station_key)
+              FROM suspect s JOIN station t USING (station_key)
              WHERE NOT EXISTS (SELECT FROM meter_reading r
-                                WHERE r.station_key = told.station_key
-                                  AND (r.received_at = told.at
-                                       OR strpos(told.frame, to_char(r.stated_at,
-                                                 'YYYY-MM-DD"T"HH24:MI:SS')) > 0))
+                                WHERE r.station_key = s.station_key
+                                  AND strpos(s.frame, to_char(r.stated_at,
+                                             'YYYY-MM-DD"T"HH24:MI:SS')) > 0)
                AND NOT EXISTS (SELECT FROM ocpp_message m
-                                WHERE m.station_key = told.station_key AND m.at < told.at
+                                WHERE m.station_key = s.station_key AND m.at < s.at
                                   AND m.answer IS NOT NULL
-                                  AND regexp_replace(m.frame, '^[^,]*,[^,]*,', '') = told.payload)
-             ORDER BY told.at LIMIT %(rows_max)s
+                                  AND regexp_replace(m.frame, '^[^,]*,[^,]*,', '') = s.payload)
+             ORDER BY s.at LIMIT %(rows_max)s
             """,
             {"since": since, "sample_max": sample_max, "rows_max": rows_max},
         )
@@ -353,7 +361,7 @@ async def missing_partitions(
 
 
 async def owned_by_application(connection: AsyncConnection, rows_max: int) -> list[Offence]:
-    """Tables, views and sequences that the application's role owns: it could change what they are."""
+    """Tables, views and sequences of the application's role: it could change what they are."""
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
             """

@@ -42,12 +42,14 @@ def decide_start(
     offline: bool,
     concurrent_max: int,
     opening: frozenset[int] = frozenset(),
+    over: frozenset[int] = frozenset(),
 ) -> Decision:
     """Whether the badge may begin a session on the EVSE.
 
-    `concurrent_max` bounds its open sessions elsewhere, 0 is no bound; `opening` are sessions not
-    yet committed. A session that began offline is never refused for it: it has happened (field
-    case 9). Sessions on the same EVSE do not count: this start ends them.
+    `concurrent_max` bounds its open sessions elsewhere, 0 is no bound; `opening` are sessions
+    elsewhere not yet committed, `over` those whose end is not. A session that began offline is
+    never refused for it: it has happened (field case 9). Sessions on the same EVSE do not count:
+    this start ends them.
     """
     decision = decide(token, station, now)
     if token is None or decision.status != "Accepted" or offline or concurrent_max <= 0:
@@ -57,6 +59,6 @@ def decide_start(
         for id, station_key, evse in token.open_sessions
         if (station_key, evse) != (station.key, evse_id)
     }
-    if len(elsewhere | opening) >= concurrent_max:
+    if len((elsewhere | opening) - over) >= concurrent_max:
         return Decision("ConcurrentTx", token.group_uid, token.valid_until)
     return decision

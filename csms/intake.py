@@ -26,7 +26,7 @@ from csms.domain.events import (
     TokenShown,
     Updated,
 )
-from csms.domain.session import Session
+from csms.domain.session import Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import digest64, uid_key
 from csms.exchange import Exchange, Facts, Group, Need
@@ -54,7 +54,7 @@ class Intake:
         self._observations = observations
         self._now = now
         #: sessions not yet committed, by badge
-        self._opening: dict[str, set[int]] = {}
+        self._opening: dict[str, dict[int, tuple[Station, Session]]] = {}
 
     def need_of(self, station: Station, event: Event) -> Need | None:
         """What must be looked up before the event can be recorded, None: nothing."""
@@ -149,7 +149,8 @@ class Intake:
         decision = self.judge(exchange, decision)
         session = stations.start_session(station, event, decision, moment)
         if session.is_new and session.token_uid is not None:
-            self._opening.setdefault(uid_key(session.token_uid), set()).add(session.id)
+            opening = self._opening.setdefault(uid_key(session.token_uid), {})
+            opening[session.id] = (station, session)
         if decision is not None and session.authorization_status != sessions.NOBODY:
             # A repeated start gets the answer that it got before.
             decision = decision._replace(status=session.authorization_status)
@@ -221,6 +222,8 @@ class Intake:
         if facts.token is None:
             group.note_unknown_token(station, event.token_uid, received_at)
         shown_at = event.stated_at if event.offline and event.stated_at else received_at
+        opening = self._opening.get(uid_key(event.token_uid), {})
+        here = (station.key, event.evse_id)
         return decide_start(
             facts.token,
             station,
@@ -228,7 +231,16 @@ class Intake:
             shown_at,
             offline=event.offline,
             concurrent_max=self._settings.token_concurrent_max,
-            opening=frozenset(self._opening.get(uid_key(event.token_uid), ())),
+            opening=frozenset(
+                session.id
+                for other, session in opening.values()
+                if session.state is State.ACTIVE and (other.key, session.evse_id) != here
+            ),
+            over=frozenset(
+                session.id
+                for session in station.sessions.values()
+                if session.state is not State.ACTIVE
+            ),
         )
 
     def committed(self, session: Session) -> None:
@@ -238,7 +250,7 @@ class Intake:
         key = uid_key(session.token_uid)
         opening = self._opening.get(key)
         if opening is not None:
-            opening.discard(session.id)
+            opening.pop(session.id, None)
             if not opening:
                 del self._opening[key]
 

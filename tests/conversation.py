@@ -45,17 +45,11 @@ import itertools
 import json
 import re
 import shlex
-from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
-from functools import cache
+from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
-import jsonschema
-import psycopg
-import pytest
 from psycopg import AsyncConnection, sql
 from psycopg.rows import dict_row
 from websockets.asyncio.client import ClientConnection, connect
@@ -64,96 +58,23 @@ from websockets.typing import Subprotocol
 
 from csms import db, passwords
 from csms.config import Settings
-from csms.embedded import EmbeddedServer
-from csms.serve import open_service
-from csms.wire.schema import load_schema
-from tests.conftest import create_database, database_on, drop_database, free_ports
+from tests.transcript_service import Service
+from tests.transcript_text import (
+    check_answer,
+    column,
+    fits,
+    lines_of,
+    matches,
+    pattern,
+    shown,
+    with_known,
+    with_times,
+)
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 TIMEOUT_S = 5.0
-ERROR_CODES = {
-    "ocpp1.6": "NotImplemented NotSupported InternalError ProtocolError SecurityError "
-    "FormationViolation PropertyConstraintViolation OccurenceConstraintViolation "
-    "TypeConstraintViolation GenericError",
-    "ocpp2.0.1": "FormatViolation GenericError InternalError MessageTypeNotSupported "
-    "NotImplemented NotSupported OccurrenceConstraintViolation PropertyConstraintViolation "
-    "ProtocolError RpcFrameworkError SecurityError TypeConstraintViolation",
-}
 _numbers = itertools.count(1)
-_TIME = re.compile(r"@(now|naive|paris_as_z|paris)((?:[+-]\d+[dhms]|\d+[dhms])*)")
-_STEP = re.compile(r"([+-]?)(\d+)([dhms])")
-_UNITS = {"d": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_WILD = re.compile(r'"(?:[^"\\]|\\.)*"|\*|\$\w+|\.\.\.')
 _SPEECH = re.compile(r"(?:(\w+) )?([<>]) (.*)", re.DOTALL)
-
-
-class Service:
-    """A gateway that runs in this loop, in a task of its own, until it is told to stop."""
-
-    def __init__(self, settings: Settings, database: db.Database) -> None:
-        self.settings = settings
-        self.database = database
-        self.port = 0
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self._stopping.clear()
-        ready: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._task = asyncio.create_task(self._run(ready))
-        await asyncio.wait((ready, self._task), return_when=asyncio.FIRST_COMPLETED)
-        if self._task.done():
-            self._task.result()
-        self.port = ready.result()
-
-    async def _run(self, ready: asyncio.Future[int]) -> None:
-        async with open_service(self.settings, only="gateway") as ports:
-            ready.set_result(ports[0])
-            await self._stopping.wait()
-
-    async def stop(self) -> None:
-        self._stopping.set()
-        if self._task is not None:
-            await self._task
-
-    async def restart(self) -> None:
-        """Stop, and start with the settings as they are now."""
-        await self.stop()
-        await self.start()
-
-
-@contextlib.asynccontextmanager
-async def running_on(
-    server: EmbeddedServer,
-    administrator: psycopg.Connection,
-    template: str,
-    tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Service]:
-    """A service on a database of its own, for the transcripts of one module.
-
-    What it writes beside its answers it writes sooner than in production.
-    """
-    name = f"transcripts_{next(_numbers)}"
-    create_database(administrator, name, template)
-    database = database_on(server, name)
-    ocpp_port, http_port = free_ports(2)
-    settings = Settings(
-        database_url=database.app_url,
-        database_owner_url=database.owner_url,
-        data_dir=tmp_path_factory.mktemp("data"),
-        ocpp_port=ocpp_port,
-        http_port=http_port,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("csms.observations.PERIOD_S", 0.05)
-        patch.setattr("csms.wire.gateway.SWEEP_PERIOD_S", 0.05)
-        service = Service(settings, database)
-        await service.start()
-        try:
-            yield service
-        finally:
-            await service.stop()
-            drop_database(administrator, name)
 
 
 class _Peer:
@@ -195,7 +116,7 @@ class Player:
     async def play(self, text: str) -> None:
         """Raises: AssertionError that names the line."""
         try:
-            for number, line in _lines(text):
+            for number, line in lines_of(text):
                 try:
                     await self._line(self._filled(line))
                 except Exception as error:
@@ -212,18 +133,8 @@ class Player:
 
     def _filled(self, line: str) -> str:
         """The line with its times and badges."""
-        line = _TIME.sub(lambda found: self._time(found[1], found[2]), line)
+        line = with_times(line, self.began_at)
         return re.sub(r"\bBADGE(\w*)", rf"BADGE\g<1>-{self.number}", line)
-
-    def _time(self, kind: str, steps: str) -> str:
-        moment, sign = self.began_at, 1
-        for stated, count, unit in _STEP.findall(steps):
-            sign = {"+": 1, "-": -1}.get(stated, sign)
-            moment += sign * timedelta(**{_UNITS[unit]: int(count)})
-        if kind.startswith("paris"):
-            moment = moment.astimezone(ZoneInfo("Europe/Paris"))
-        zone = "Z" if kind in ("now", "paris_as_z") else ""
-        return f"{moment:%Y-%m-%dT%H:%M:%S}{zone}"
 
     async def _line(self, line: str) -> None:
         speech = _SPEECH.fullmatch(line)
@@ -378,9 +289,7 @@ class Player:
 
     async def _send(self, peer: _Peer, text: str) -> None:
         assert peer.connection is not None, "not connected"
-        text = _WILD.sub(
-            lambda m: json.dumps(self.known[m[0][1:]]) if m[0][0] == "$" else m[0], text
-        )
+        text = with_known(text, self.known)
         with contextlib.suppress(ValueError, LookupError, TypeError):
             kind, message_id, action, *_ = json.loads(text)
             if kind == 2:
@@ -400,32 +309,8 @@ class Player:
         async with asyncio.timeout(TIMEOUT_S):
             got = await peer.connection.recv()
         frame = json.loads(got)
-        assert self._matches(_pattern(text), frame), f"got {str(got)[:1000]}"
-        if frame[0] == 3:
-            action = peer.asked.get(frame[1])
-            if action is not None:
-                validator(peer.protocol, action).validate(frame[2])
-        else:
-            kind, _, code, description, details = frame
-            assert kind == 4
-            assert code in ERROR_CODES[peer.protocol].split(), code
-            assert len(description) <= 255 and isinstance(details, dict)
-
-    def _matches(self, expected: Any, got: Any) -> bool:
-        if isinstance(expected, str) and expected.startswith("\x00"):
-            if expected == "\x00*":
-                return True
-            name = expected[2:]
-            return bool(self.known.setdefault(name, got) == got)
-        if isinstance(expected, dict) and isinstance(got, dict):
-            rest = expected.keys() >= {"\x00..."}
-            wanted = expected.keys() - {"\x00..."}
-            return (wanted <= got.keys() if rest else wanted == got.keys()) and all(
-                self._matches(expected[name], got[name]) for name in wanted
-            )
-        if isinstance(expected, list) and isinstance(got, list):
-            return len(expected) == len(got) and all(map(self._matches, expected, got))
-        return type(expected) is type(got) and bool(expected == got)
+        assert matches(pattern(text), frame, self.known), f"got {str(got)[:1000]}"
+        check_answer(frame, peer.protocol, peer.asked.get(frame[1]))
 
     # --- What the database holds ----------------------------------------------------------------
 
@@ -460,9 +345,7 @@ class Player:
         row = rows[number - 1]
         expected = {"flags": ""} | options
         differing = {
-            name: _shown(row[name])
-            for name, value in expected.items()
-            if not _fits(value, row[name])
+            name: shown(row[name]) for name, value in expected.items() if not fits(value, row[name])
         }
         assert not differing, f"is {differing}"
 
@@ -491,13 +374,13 @@ class Player:
         while True:
             rows = await self._about(peer, table)
             found = sum(
-                all(_fits(value, _column(row, name)) for name, value in options.items())
+                all(fits(value, column(row, name)) for name, value in options.items())
                 for row in rows
             )
             if enough(found):
                 return
             if asyncio.get_running_loop().time() > deadline_s:
-                seen = [{name: _shown(_column(row, name)) for name in options} for row in rows]
+                seen = [{name: shown(column(row, name)) for name in options} for row in rows]
                 raise AssertionError(f"{found} rows fit, there are {seen}")
             await asyncio.sleep(0.02)
 
@@ -515,69 +398,3 @@ async def play(path: Path, service: Service) -> None:
     text = path.read_text(encoding="utf-8")  # noqa: ASYNC240 - nobody waits
     async with await db.connect(service.database, owner=True) as connection:
         await Player(service, connection).play(text)
-
-
-@cache
-def validator(protocol: str, action: str) -> Any:
-    """Of the response to an action."""
-    schema = load_schema(protocol, action, response=True)
-    return jsonschema.validators.validator_for(schema)(
-        schema, format_checker=jsonschema.FormatChecker()
-    )
-
-
-def _lines(text: str) -> list[tuple[int, str]]:
-    """(number, line) of all that is to be played, continued lines joined."""
-    lines: list[tuple[int, str]] = []
-    for number, line in enumerate(text.splitlines(), 1):
-        if line[:1].isspace() and line.strip():
-            first, former = lines[-1]
-            lines[-1] = (first, f"{former} {line.strip()}")
-        elif line.strip() and not line.startswith("#"):
-            lines.append((number, line.rstrip()))
-    return lines
-
-
-def _pattern(text: str) -> Any:
-    """An expected frame; what is no JSON in it becomes texts that begin with NUL."""
-
-    def mark(found: re.Match[str]) -> str:
-        token = found[0]
-        if token[0] == '"':
-            return token
-        return '"\\u0000...":0' if token == "..." else f'"\\u0000{token}"'
-
-    return json.loads(_WILD.sub(mark, text))
-
-
-def _fits(expected: str, got: Any) -> bool:
-    """Whether a column holds what the transcript says."""
-    if expected == "-" or got is None:
-        return expected == "-" and got is None
-    if isinstance(got, list):
-        return sorted(filter(None, expected.split(","))) == sorted(map(str, got))
-    if isinstance(got, datetime):
-        return datetime.fromisoformat(expected) == got
-    if isinstance(got, bool):
-        return expected == str(got).lower()
-    if isinstance(got, int | float | Decimal):
-        with contextlib.suppress(InvalidOperation):
-            return Decimal(expected) == Decimal(str(got))
-        return False
-    return expected == str(got)
-
-
-def _column(row: dict[str, Any], name: str) -> Any:
-    value: Any = row
-    for part in name.split("."):
-        if isinstance(value, list):
-            value = value[int(part)] if int(part) < len(value) else None
-        else:
-            value = value.get(part) if isinstance(value, dict) else None
-    return value
-
-
-def _shown(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _shown(item) for name, item in value.items()}
-    return value if isinstance(value, int | float | list | None) else str(value)

@@ -24,7 +24,8 @@ from csms.recorder import Recorder
 from csms.wire.gateway import Gateway
 from csms.wire.link import CallError, CallTimeout, Link
 from csms.wire.schema import PayloadError
-from tests.conversation import TIMEOUT_S, TRANSCRIPTS, Service, play, running_on
+from tests.conversation import TIMEOUT_S, TRANSCRIPTS, play
+from tests.transcript_service import Service, running_on
 
 CASES = sorted(TRANSCRIPTS.glob("*.ocpp"))
 

@@ -9,7 +9,8 @@ import pytest_asyncio
 
 from csms.embedded import EmbeddedServer
 from csms.wire import ocpp201
-from tests.conversation import TRANSCRIPTS, Service, play, running_on
+from tests.conversation import TRANSCRIPTS, play
+from tests.transcript_service import Service, running_on
 
 REQUESTS = sorted((TRANSCRIPTS / "requests_201").glob("*.ocpp"))
 

@@ -17,6 +17,8 @@ shared either. From the bottom up:
 
     rawsocket, load_station, load   the load generator: prepared texts, nothing else
     cli                       all of it on the command line: `time2plug simulate`
+    plain_server, bench       what the product is compared with, and the measurements:
+                              `time2plug bench`
 
-Nothing shipped imports this package but the verbs `demo` and `simulate`.
+Nothing shipped imports this package but the verbs `demo`, `simulate` and `bench`.
 """

@@ -6,7 +6,8 @@ same stations. Then the same again with the cyclic garbage collector at Python's
 that is what the product's setting is for.
 """
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,10 @@ from simulators.bench.processes import Product, check_clean, load, product
 from simulators.bench.provision import add_stations
 
 ACTION = "TransactionEvent"
-USUAL_COLLECTOR = {"GC_THRESHOLD": "700"}
+COLLECTORS: dict[str, dict[str, str] | None] = {
+    "as set": None,
+    "usual (700)": {"GC_THRESHOLD": "700"},
+}
 P99_WANTED_MS = 50.0
 
 
@@ -55,6 +59,7 @@ async def paced(
         busy, before = Busy.now(), server.cpu()
         figures = await generator.go()
         used = server.cpu().since(before)
+        around = busy.others_since(used.server_s + used.database_s + figures["cpu_s"])
         check_clean(figures)
     in_all = figures["answered"] * (seconds + warm_up_s) / seconds
     return Paced(
@@ -69,7 +74,7 @@ async def paced(
         per_cpu_s=in_all / max(used.server_s, 0.01),
         database_us=used.database_s / max(in_all, 1) * 1e6,
         load_cpu_share=figures["cpu_s"] / (seconds + warm_up_s),
-        **busy.others_since(used.server_s + used.database_s + figures["cpu_s"]),
+        **around,
     )
 
 
@@ -79,18 +84,15 @@ async def run(*, stations: int, seconds: float, tell: Callable[[str], None]) -> 
     Raises: BenchError.
     """
     tell(f"open loop: the maximum of {stations} stations")
-    async with product() as server:
-        await _add(server, stations)
-        await measure(server, ACTION, stations, min(2.0, seconds), PREFIX[ACTION])
+    async with _warm(None, stations, seconds) as server:
         most = await measure(server, ACTION, stations, min(8.0, seconds), PREFIX[ACTION])
-        rate_per_s = most.rate_per_s / 2
-        tell(f"open loop: {stations} stations, {rate_per_s:,.0f} messages a second")
-        runs = [await paced(server, "as set", stations, rate_per_s, seconds)]
-    tell("open loop: the same with the usual threshold of the collector")
-    async with product(USUAL_COLLECTOR) as server:
-        await _add(server, stations)
-        await measure(server, ACTION, stations, min(2.0, seconds), PREFIX[ACTION])
-        runs.append(await paced(server, "usual (700)", stations, rate_per_s, seconds))
+    rate_per_s = most.rate_per_s / 2
+    runs = []
+    # Each on a server of its own with the same past, so that only the setting differs.
+    for collector, settings in COLLECTORS.items():
+        tell(f"open loop: {rate_per_s:,.0f} messages a second, collector {collector}")
+        async with _warm(settings, stations, seconds) as server:
+            runs.append(await paced(server, collector, stations, rate_per_s, seconds))
     return {
         "action": ACTION,
         "seconds": seconds,
@@ -100,6 +102,13 @@ async def run(*, stations: int, seconds: float, tell: Callable[[str], None]) -> 
     }
 
 
-async def _add(server: Product, stations: int) -> None:
-    async with await server.connect() as connection:
-        await add_stations(connection, PREFIX[ACTION], stations)
+@asynccontextmanager
+async def _warm(
+    settings: dict[str, str] | None, stations: int, seconds: float
+) -> AsyncIterator[Product]:
+    """The product with its stations known, after a short run."""
+    async with product(settings) as server:
+        async with await server.connect() as connection:
+            await add_stations(connection, PREFIX[ACTION], stations)
+        await measure(server, ACTION, stations, min(2.0, seconds), PREFIX[ACTION])
+        yield server

@@ -1,8 +1,9 @@
 """Thousands of stations at once, and the memory that each takes.
 
 Storm: all open their connections in the same moment, shake hands, boot, and have the durable
-answer. Memory: the same stations with a transaction each and some messages sent, so that all that
-is kept of a station is there; the growth of the gateway's resident memory over their number.
+answer. Memory: the same stations with a transaction each and some messages sent at a pace, so that
+all that is kept of a station is there; the growth of the gateway's resident memory over their
+number. (Sent all at once, what is on its way to the database would be counted as well.)
 """
 
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from simulators.bench.machine import Busy, memory_bytes
-from simulators.bench.processes import load, product
+from simulators.bench.processes import check_clean, load, product
 from simulators.bench.provision import add_stations
 
 PREFIX = "ST"
@@ -18,6 +19,7 @@ CPU_WANTED_S_PER_5000 = 5.0
 MEMORY_WANTED_BYTES = 20_000
 _PASSWORD = "bench-4f1c9be20a7d-{id}"  # noqa: S105 - of simulated stations
 _MESSAGES_PER_STATION = 10  # more than the answers that are remembered of each
+_MESSAGES_PER_S = 1_500
 
 
 async def storm(stations: int, password: str | None) -> dict[str, Any]:
@@ -55,14 +57,15 @@ async def memory(stations: int) -> dict[str, Any]:
 
     Raises: BenchError.
     """
-    options = ("--prefix", PREFIX, "--messages", str(stations * _MESSAGES_PER_STATION))
+    seconds = stations * _MESSAGES_PER_STATION / _MESSAGES_PER_S
+    options = ("--prefix", PREFIX, "--rate", str(_MESSAGES_PER_S), "--duration", str(seconds))
     async with product() as server:
         async with await server.connect() as connection:
             await add_stations(connection, PREFIX, stations)
         before = memory_bytes(server.pid)
         async with load(server.url, "TransactionEvent", stations, *options) as generator:
             with_session = memory_bytes(server.pid)
-            await generator.go()
+            check_clean(await generator.go())
             after = memory_bytes(server.pid)
     return {
         "stations": stations,

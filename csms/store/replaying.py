@@ -154,3 +154,22 @@ async def read_sessions(
             {"start": start, "end": end, "stations": stations},
         )
         return await cursor.fetchall()
+
+
+async def read_left_out(
+    connection: AsyncConnection, start: datetime, end: datetime, stations: Sequence[str] | None
+) -> set[tuple[str, str]]:
+    """(station, transaction) of the sessions that `read_sessions` leaves out: some of what made
+    them what they are lies outside the stretch, or a person has settled them."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT s.id, x.transaction_id
+          FROM session x JOIN station s USING (station_key)
+          LEFT JOIN session_event e ON e.session_id = x.id
+         WHERE (e.session_id IS NULL OR e.received_at < %(start)s OR e.received_at >= %(end)s
+                OR e.kind IN ('settled', 'corrected'))
+           AND (%(stations)s::text[] IS NULL OR s.id = ANY(%(stations)s))
+        """,
+        {"start": start, "end": end, "stations": stations},
+    )
+    return set(await cursor.fetchall())

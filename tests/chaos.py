@@ -17,6 +17,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -192,10 +193,10 @@ async def _outage(
         frozen = service.freeze_database()
     else:
         await asyncio.to_thread(service.server.leave)  # its last user stops it
-    for flood in floods:
-        flood.begin()
     await asyncio.sleep(ANSWERS_IN_FLIGHT_S)
     began_s = time.monotonic()
+    for flood in floods:
+        flood.begin()
     knocking = asyncio.create_task(_knock_until(service, began_s + seconds))
     while not knocking.done():
         await asyncio.sleep(0.1)
@@ -261,6 +262,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stations", type=int, default=24, help="under load (default 24)")
     parser.add_argument("--seed", type=int, help="of chance; default: a new one, printed")
     parser.add_argument("--outage-s", type=float, default=60.0, help="of each outage; 0: none")
+    parser.add_argument("--folder", type=Path, help="keep data and logs in this new folder")
     options = parser.parse_args(arguments)
     seed = random.randrange(10**6) if options.seed is None else options.seed
     console = Console()
@@ -278,11 +280,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _play_all(console: Console, options: argparse.Namespace, seed: int) -> list[Report]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     reports = []
-    with (
-        tempfile.TemporaryDirectory(prefix="time2plug-chaos-") as folder,
-        Progress(*columns, TimeElapsedColumn(), console=console) as progress,
-    ):
-        root = Path(folder)
+    with ExitStack() as stack:
+        if options.folder is None:
+            root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="time2plug-chaos-")))
+        else:
+            root = options.folder
+            root.mkdir(parents=True)
+        progress = stack.enter_context(Progress(*columns, TimeElapsedColumn(), console=console))
         task = progress.add_task("sudden deaths", total=options.rounds)
 
         def tell(text: str) -> None:

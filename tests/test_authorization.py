@@ -1,0 +1,322 @@
+"""May this badge charge here, now: as decided, and as stations are told."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from csms import db
+from csms.authorization import decide, decide_start
+from csms.config import Settings
+from csms.db import Database
+from csms.domain.events import Token
+from csms.domain.station import Station
+from tests.recorder_node import (
+    TIMEOUT_S,
+    Talker,
+    add_badge,
+    as_owner,
+    event,
+    provision,
+    query,
+    result,
+    running_node,
+    stamp,
+)
+
+NOW = datetime(2026, 5, 25, 12, tzinfo=UTC)
+
+
+def token(**fields: Any) -> Token:
+    plain: dict[str, Any] = {
+        "uid_key": "a",
+        "status": "accepted",
+        "group_uid": None,
+        "valid_until": None,
+        "site_ids": None,
+        "open_sessions": [],
+    }
+    return Token(**(plain | fields))
+
+
+def station(site_id: str | None = None) -> Station:
+    made = Station(7, "CP1")
+    made.site_id = site_id
+    return made
+
+
+@pytest.mark.parametrize(
+    ("fields", "status"),
+    [
+        ({}, "Accepted"),
+        ({"status": "blocked"}, "Blocked"),
+        ({"status": "expired"}, "Expired"),
+        ({"status": "invalid"}, "Invalid"),
+        ({"valid_until": NOW + timedelta(seconds=1)}, "Accepted"),
+        ({"valid_until": NOW}, "Expired"),
+        ({"status": "blocked", "valid_until": NOW}, "Blocked"),
+        ({"site_ids": ["S1", "S2"]}, "Accepted"),
+        ({"site_ids": ["S2"]}, "NotAtThisLocation"),
+        ({"site_ids": []}, "NotAtThisLocation"),
+    ],
+)
+def test_a_badge_is_judged_by_status_validity_and_site(fields: dict[str, Any], status: str) -> None:
+    assert decide(token(**fields), station("S1"), NOW).status == status
+
+
+def test_a_badge_that_nobody_knows_is_unknown() -> None:
+    assert decide(None, station(), NOW).status == "Unknown"
+
+
+def test_a_badge_with_sites_is_refused_by_a_station_without_one() -> None:
+    assert decide(token(site_ids=["S1"]), station(None), NOW).status == "NotAtThisLocation"
+
+
+def test_the_group_and_the_end_of_validity_are_told_with_every_decision() -> None:
+    known = token(status="blocked", group_uid="G", valid_until=NOW)
+    assert decide(known, station(), NOW) == ("Blocked", "G", NOW)
+
+
+@pytest.mark.parametrize(
+    ("open_sessions", "opening", "concurrent_max", "offline", "status"),
+    [
+        ([], frozenset(), 1, False, "Accepted"),
+        ([(1, 8, 1)], frozenset(), 1, False, "ConcurrentTx"),
+        ([(1, 8, 1)], frozenset(), 2, False, "Accepted"),
+        ([(1, 8, 1)], frozenset(), 0, False, "Accepted"),
+        ([(1, 8, 1)], frozenset(), 1, True, "Accepted"),
+        ([(1, 7, 2)], frozenset(), 1, False, "ConcurrentTx"),
+        ([(1, 7, 1)], frozenset(), 1, False, "Accepted"),
+        ([], frozenset({5}), 1, False, "ConcurrentTx"),
+        ([(5, 8, 1)], frozenset({5}), 2, False, "Accepted"),
+        ([(5, 8, 1)], frozenset({6}), 2, False, "ConcurrentTx"),
+    ],
+)
+def test_other_sessions_of_a_badge_count_up_to_the_limit(
+    open_sessions: list[tuple[int, int, int]],
+    opening: frozenset[int],
+    concurrent_max: int,
+    offline: bool,
+    status: str,
+) -> None:
+    decision = decide_start(
+        token(open_sessions=open_sessions),
+        station(),
+        1,
+        NOW,
+        offline=offline,
+        concurrent_max=concurrent_max,
+        opening=opening,
+    )
+    assert decision.status == status
+
+
+# --- What stations are told ---------------------------------------------------------------------
+
+
+async def authorize(talker: Talker, uid: str) -> dict[str, Any]:
+    """What Authorize is answered, in either version."""
+    if talker.protocol == "ocpp1.6":
+        answer = await talker.call("Authorize", {"idTag": uid})
+        return answer["idTagInfo"]  # type: ignore[no-any-return]
+    badge = {"idToken": uid, "type": "ISO14443"}
+    answer = await talker.call("Authorize", {"idToken": badge})
+    return answer["idTokenInfo"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("protocol", ["ocpp1.6", "ocpp2.0.1"])
+async def test_a_badge_blocked_a_moment_ago_is_refused_at_once(
+    database: Database, settings: Settings, protocol: str
+) -> None:
+    await provision(database, ["CP1"], ["A"])
+    async with running_node(database, settings) as node:
+        one = await node.station("CP1", protocol)
+        assert (await authorize(one, "A"))["status"] == "Accepted"
+        await as_owner(database, "UPDATE token SET status = 'blocked'")
+        assert (await authorize(one, "A"))["status"] == "Blocked"
+        if protocol == "ocpp1.6":
+            assert (await one.start("A"))["idTagInfo"]["status"] == "Blocked"
+        else:
+            told = event("Started", "t", 0, badge="A")
+            answer = await one.call("TransactionEvent", told)
+            assert answer["idTokenInfo"]["status"] == "Blocked"
+        await as_owner(database, "UPDATE token SET status = 'accepted', retired_at = now()")
+        refused = "Invalid" if protocol == "ocpp1.6" else "Unknown"
+        assert (await authorize(one, "A"))["status"] == refused
+
+
+async def test_badges_are_compared_without_case(database: Database, settings: Settings) -> None:
+    await provision(database, ["CP1", "CP2"], ["aBcD"])
+    async with running_node(database, settings) as node:
+        one, two = await node.station("CP1"), await node.station("CP2", "ocpp2.0.1")
+        assert (await authorize(one, "ABCD"))["status"] == "Accepted"
+        assert (await authorize(two, "abcd"))["status"] == "Accepted"
+        await one.start("ABCD")
+        answer = await two.call("TransactionEvent", event("Started", "t", 0, badge="abcd"))
+        assert answer["idTokenInfo"]["status"] == "ConcurrentTx", "the same badge"
+    assert await query(database, "SELECT token_uid FROM session ORDER BY id") == [
+        ("ABCD",),
+        ("abcd",),
+    ]
+
+
+async def test_group_and_validity_are_told_in_the_words_of_the_version(
+    database: Database, settings: Settings
+) -> None:
+    await provision(database, ["CP1", "CP2"])
+    async with await db.connect(database) as connection:
+        until = datetime(2040, 1, 2, 3, 4, 5, tzinfo=UTC)
+        await add_badge(connection, "A", group_uid="G", valid_until=until)
+        await add_badge(connection, "B", group_uid="G" * 30)
+    async with running_node(database, settings) as node:
+        one, two = await node.station("CP1"), await node.station("CP2", "ocpp2.0.1")
+        moment = "2040-01-02T03:04:05.000Z"
+        told = {"status": "Accepted", "parentIdTag": "G", "expiryDate": moment}
+        assert await authorize(one, "A") == told
+        assert (await one.start("A"))["idTagInfo"] == told
+        assert await authorize(two, "A") == {
+            "status": "Accepted",
+            "cacheExpiryDateTime": moment,
+            "groupIdToken": {"idToken": "G", "type": "Central"},
+        }
+        assert await authorize(one, "B") == {"status": "Accepted"}, "1.6 holds 20 characters"
+
+
+async def test_a_badge_of_other_sites_is_refused(database: Database, settings: Settings) -> None:
+    await as_owner(
+        database,
+        "INSERT INTO site (id) VALUES ('S1'), ('S2')",
+        "INSERT INTO station (id, site_id) VALUES ('CP1', 'S1'), ('CP2', 'S2')",
+    )
+    async with await db.connect(database) as connection:
+        await add_badge(connection, "A", site_ids=["S2"])
+    async with running_node(database, settings) as node:
+        one, two = await node.station("CP1"), await node.station("CP2")
+        assert (await authorize(one, "A"))["status"] == "Invalid"
+        assert (await one.start("A"))["idTagInfo"]["status"] == "Invalid"
+        assert (await authorize(two, "A"))["status"] == "Accepted"
+        old = await node.station("CP1", "ocpp2.0.1")
+        assert (await authorize(old, "A"))["status"] == "NotAtThisLocation"
+
+
+@pytest.mark.parametrize(("limit", "status"), [(1, "ConcurrentTx"), (0, "Accepted")])
+async def test_a_badge_charges_at_one_place_at_a_time_unless_set_otherwise(
+    database: Database, settings: Settings, limit: int, status: str
+) -> None:
+    await provision(database, ["CP1", "CP2"], ["A"])
+    async with running_node(database, settings, token_concurrent_max=limit) as node:
+        one, two = await node.station("CP1"), await node.station("CP2")
+        first = await one.start("A")
+        assert first["idTagInfo"]["status"] == "Accepted"
+        assert (await two.start("A"))["idTagInfo"]["status"] == status
+        await one.stop(first["transactionId"])
+        again = await two.start("A", evse_id=2, register_wh=9)
+    # The refused session is open all the same: the station told of it.
+    assert again["idTagInfo"]["status"] == status
+
+
+async def test_two_starts_in_one_moment_are_not_both_accepted(
+    database: Database, settings: Settings
+) -> None:
+    """Neither of them is committed when the other is decided."""
+    await provision(database, ["CP1", "CP2"], ["A"])
+    async with running_node(database, settings, group_window_ms=100.0) as node:
+        talkers = [await node.station("CP1"), await node.station("CP2")]
+        await asyncio.gather(*(talker.call("Heartbeat", {}) for talker in talkers))
+        start = {"connectorId": 1, "idTag": "A", "meterStart": 5, "timestamp": stamp()}
+        answers = [talker.send("StartTransaction", start) for talker in talkers]
+        frames = await asyncio.wait_for(asyncio.gather(*answers), TIMEOUT_S)
+    statuses = sorted(result(frame)["idTagInfo"]["status"] for frame in frames)
+    assert statuses == ["Accepted", "ConcurrentTx"]
+
+
+async def test_a_badge_may_start_anew_where_its_session_lost_its_stop(
+    database: Database, settings: Settings
+) -> None:
+    await provision(database, ["CP1"], ["A"])
+    async with running_node(database, settings) as node:
+        one = await node.station("CP1")
+        await one.start("A", ago_s=60)
+        assert (await one.start("A", register_wh=1100))["idTagInfo"]["status"] == "Accepted"
+    states = await query(database, "SELECT state FROM session ORDER BY id")
+    assert states == [("lost",), ("active",)]
+
+
+@pytest.mark.parametrize("protocol", ["ocpp1.6", "ocpp2.0.1"])
+async def test_what_began_offline_is_never_refused_for_another_session(
+    database: Database, settings: Settings, protocol: str
+) -> None:
+    await provision(database, ["CP1", "CP2"], ["A"])
+    async with running_node(database, settings) as node:
+        one, two = await node.station("CP1"), await node.station("CP2", protocol)
+        await one.start("A")
+        if protocol == "ocpp1.6":
+            answer = (await two.start("A", ago_s=7200))["idTagInfo"]
+        else:
+            told = event("Started", "t", 0, badge="A", ago_s=7200, offline=True)
+            answer = (await two.call("TransactionEvent", told))["idTokenInfo"]
+    assert answer["status"] == "Accepted"
+
+
+async def test_what_began_offline_is_judged_by_the_time_at_which_it_began(
+    database: Database, settings: Settings
+) -> None:
+    await provision(database, ["CP1"])
+    async with await db.connect(database) as connection:
+        an_hour_ago = datetime.now(UTC) - timedelta(hours=1)
+        await add_badge(connection, "A", valid_until=an_hour_ago)
+    async with running_node(database, settings) as node:
+        one = await node.station("CP1")
+        assert (await one.start("A", ago_s=7200))["idTagInfo"]["status"] == "Accepted"
+        assert (await one.start("A", evse_id=2))["idTagInfo"]["status"] == "Expired"
+
+
+async def test_a_start_told_again_gets_the_decision_of_the_first_time(
+    database: Database, settings: Settings
+) -> None:
+    await provision(database, ["CP1"], ["A"])
+    async with running_node(database, settings) as node:
+        one = await node.station("CP1")
+        start = {"connectorId": 1, "idTag": "A", "meterStart": 5, "timestamp": stamp()}
+        first = await one.call("StartTransaction", start)
+        await as_owner(database, "UPDATE token SET status = 'blocked'")
+        assert await one.call("StartTransaction", start) == first
+
+
+async def test_unknown_badges_are_counted_where_they_were_shown_last(
+    database: Database, settings: Settings
+) -> None:
+    await provision(database, ["CP1", "CP2"], ["KNOWN"])
+    async with running_node(database, settings) as node:
+        one, two = await node.station("CP1"), await node.station("CP2", "ocpp2.0.1")
+        assert (await authorize(one, "New"))["status"] == "Invalid"
+        assert (await authorize(two, "NEW"))["status"] == "Unknown"
+        assert (await authorize(one, "KNOWN"))["status"] == "Accepted"
+        await one.start("other")
+        await two.call("TransactionEvent", event("Started", "t", 0, badge="new"))
+        await two.call("TransactionEvent", event("Updated", "t", 1, badge="new"))
+    rows = await query(
+        database,
+        "SELECT u.uid, s.id, u.count, u.last_seen_at > u.first_seen_at"
+        "  FROM unknown_token u JOIN station s USING (station_key) ORDER BY u.uid_key",
+    )
+    assert rows == [("New", "CP2", 4, True), ("other", "CP1", 1, False)]
+
+
+async def test_a_badge_of_2000_characters_is_refused_and_harms_nobody(
+    database: Database, settings: Settings
+) -> None:
+    await provision(database, ["CP1"], ["A"])
+    async with running_node(database, settings) as node:
+        one = await node.station("CP1")
+        answers = [
+            one.send("Authorize", {"idTag": "x" * 2000}),
+            one.send("Authorize", {"idTag": "a\x00b"}),
+            one.send("Authorize", {"idTag": "A"}),
+        ]
+        frames = await asyncio.wait_for(asyncio.gather(*answers), TIMEOUT_S)
+    assert [frame[0] for frame in frames][2] == 3
+    assert result(frames[2])["idTagInfo"]["status"] == "Accepted"
+    for frame in frames[:2]:
+        assert frame[0] == 4 or frame[2]["idTagInfo"]["status"] == "Invalid"

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from csms.authorization import decide, decide_start
 from csms.config import Settings
+from csms.domain import attribution
 from csms.domain import session as sessions
 from csms.domain import station as stations
 from csms.domain.clock import ClockRules
@@ -71,7 +72,7 @@ class Intake:
                 known = id in station.sessions or not id.isdigit() or id == "0"
                 return None if known else Need(None, (("transaction_id", id),))
             case Started(transaction_id=None, token_uid=uid):
-                key = stations.start_key_16(event)
+                key = attribution.start_key_16(event)
                 known = station.find_by_start(key) is not None
                 return Need(uid, () if known else (("start_key", key),))
             case Started(transaction_id=str() as id, token_uid=uid):
@@ -97,7 +98,7 @@ class Intake:
             session is not None
             and session.token_uid is not None
             and uid_key(session.token_uid) == uid_key(uid)
-            and session.authorization_status == stations.ACCEPTED
+            and session.authorization_status == sessions.ACCEPTED
         )
 
     def record(self, exchange: Exchange, event: Event, facts: Facts, group: Group) -> Outcome:
@@ -108,20 +109,17 @@ class Intake:
         match event:
             case Updated():
                 decision = self._decide(exchange, event.token_uid, facts, event, group)
-                stations.update_session(station, event, decision, moment)
+                attribution.update_session(station, event, decision, moment)
                 return Outcome(at, decision)
             case Metered():
-                stations.take_meter_values(station, event, moment)
+                attribution.take_meter_values(station, event, moment)
                 return Outcome(at)
             case Started():
                 return self._record_start(exchange, event, facts, moment, group)
             case Ended():
                 return self._record_end(exchange, event, facts, moment, group)
             case StatusChanged():
-                skew_s = station.clock_skew_s
                 stations.change_status(station, event, moment)
-                if station.clock_skew_s is not None and station.clock_skew_s != skew_s:
-                    self._observations.note_skew(station.key, station.clock_skew_s)
                 return Outcome(at)
             case TokenShown():
                 return Outcome(at, self._decide(exchange, event.uid, facts, event, group))
@@ -147,7 +145,7 @@ class Intake:
         station = exchange.station
         decision = self._decide_start(station, event, facts, moment.received_at, group)
         decision = self.judge(exchange, decision)
-        session = stations.start_session(station, event, decision, moment)
+        session = attribution.start_session(station, event, decision, moment)
         if session.is_new and session.token_uid is not None:
             opening = self._opening.setdefault(uid_key(session.token_uid), {})
             opening[session.id] = (station, session)
@@ -162,9 +160,9 @@ class Intake:
         station = exchange.station
         decision = self._decide(exchange, event.token_uid, facts, event, group)
         if exchange.protocol == "ocpp1.6":
-            stations.stop_transaction(station, event, moment)
+            attribution.stop_transaction(station, event, moment)
         else:
-            stations.end_session(station, event, decision, moment)
+            attribution.end_session(station, event, decision, moment)
         return Outcome(moment.received_at, decision)
 
     def _record_boot(self, station: Station, event: Booted, group: Group, at: datetime) -> Outcome:
@@ -208,7 +206,7 @@ class Intake:
         if isinstance(event, Updated):
             session = station.sessions.get(event.transaction_id)
             if self._token_is_settled(session, uid):
-                return Decision(stations.ACCEPTED)
+                return Decision(sessions.ACCEPTED)
         if facts.token is None:
             group.note_unknown_token(station, uid, at)
         return self.judge(exchange, decide(facts.token, station, at))

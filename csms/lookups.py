@@ -133,6 +133,8 @@ def configure(station: Station, row: StationRow, quirks: frozenset[str]) -> None
     station.quirks = quirks
     if station.stale:
         station.clock_skew_s = row.clock_skew_s
+        station.naive_is_local = row.naive_is_local
+        station.clock_noted = (row.clock_skew_s, row.naive_is_local)
 
 
 def remember(station: Station, session: Session) -> None:

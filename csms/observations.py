@@ -24,7 +24,7 @@ class Observations:
     def __init__(self, database: db.Database) -> None:
         self._database = database
         self._deviations: dict[tuple[int, str, str], dict[str, Any]] = {}
-        self._skews: dict[int, float] = {}
+        self._clocks: dict[int, dict[str, Any]] = {}
 
     def count_deviation(
         self, station: Station, kind: str, subject: str, sample: str, at: datetime
@@ -47,9 +47,14 @@ class Observations:
         row["count"] += 1
         row["last_seen_at"] = at
 
-    def note_skew(self, station_key: int, clock_skew_s: float) -> None:
-        """A station's clock differs from ours by so much."""
-        self._skews[station_key] = clock_skew_s
+    def note_clock(self, station: Station) -> None:
+        """What a station's times have shown of its clock."""
+        station.clock_noted = (station.clock_skew_s, station.naive_is_local)
+        self._clocks[station.key] = {
+            "station_key": station.key,
+            "clock_skew_s": station.clock_skew_s,
+            "naive_is_local": station.naive_is_local,
+        }
 
     async def run(self, up: asyncio.Event) -> None:
         """Write every second while the database is up, until cancelled."""
@@ -57,7 +62,7 @@ class Observations:
             while True:
                 await asyncio.sleep(PERIOD_S)
                 await up.wait()
-                if not self._deviations and not self._skews:
+                if not self._deviations and not self._clocks:
                     continue
                 try:
                     await self.flush(await line.get())
@@ -69,9 +74,8 @@ class Observations:
     async def flush(self, connection: AsyncConnection) -> None:
         """Write what was collected; what cannot be written is lost."""
         deviations, self._deviations = self._deviations, {}
-        skews, self._skews = self._skews, {}
+        clocks, self._clocks = self._clocks, {}
         if deviations:
             await recording.upsert_deviations(connection, list(deviations.values()))
-        if skews:
-            rows = [{"station_key": key, "clock_skew_s": skew} for key, skew in skews.items()]
-            await recording.note_clock_skew(connection, rows)
+        if clocks:
+            await recording.note_clocks(connection, list(clocks.values()))

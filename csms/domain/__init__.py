@@ -5,7 +5,8 @@
     metering  what a list of sampled values means (profiles), one reading
     events    what a station can tell us, free of any protocol version
     session   a charging session: its state table and its energy
-    station   a station: its EVSEs, their status table, the sessions it has open
+    station   a station: its EVSEs, their status table, its clock, the sessions it has open
+    attribution  which session an event belongs to
     quirks    known faults of makes, as data
     balancing comes with energy management
 

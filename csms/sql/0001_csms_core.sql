@@ -50,6 +50,7 @@ CREATE TABLE station (
     status           text,                               -- of the station as a whole (connector 0)
     status_at        timestamptz,
     clock_skew_s     real,                               -- station's clock minus ours, last known
+    naive_is_local   boolean,                            -- its times without a zone; null: unknown
     booted_at        timestamptz,
     static           jsonb NOT NULL DEFAULT '{}',
     created_at       timestamptz NOT NULL DEFAULT now(),

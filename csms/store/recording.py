@@ -424,6 +424,7 @@ class StationRow:
     model: str | None
     firmware: str | None
     clock_skew_s: float | None
+    naive_is_local: bool | None
 
 
 async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
@@ -434,7 +435,8 @@ async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> lis
             SELECT s.station_key, s.id, s.client_id, s.site_id,
                    coalesce(site.time_zone, 'Europe/Paris') AS time_zone, s.protocol,
                    s.security_profile, s.password_hash, s.boot_status, s.auto_configure,
-                   s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s
+                   s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s,
+                   s.naive_is_local
               FROM station s LEFT JOIN site ON site.id = s.site_id
              WHERE s.id = ANY(%s) AND s.retired_at IS NULL
             """,
@@ -633,11 +635,11 @@ async def create_pending_station(connection: AsyncConnection, id: str) -> None:
     )
 
 
-async def note_clock_skew(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """The clock skew of stations as last shown."""
+async def note_clocks(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """The clocks of stations as last shown."""
     await connection.execute(
         """
-        UPDATE station s SET clock_skew_s = r.clock_skew_s
+        UPDATE station s SET clock_skew_s = r.clock_skew_s, naive_is_local = r.naive_is_local
           FROM json_populate_recordset(NULL::station, %s::json) r
          WHERE s.station_key = r.station_key
         """,

@@ -79,7 +79,9 @@ async def continue_session_ids(source: AsyncConnection, target: AsyncConnection)
 
 async def forget_results(connection: AsyncConnection) -> None:
     """Take back what the copied stations and EVSEs hold of the frames to come."""
-    await connection.execute("UPDATE station SET clock_skew_s = NULL, booted_at = NULL")
+    await connection.execute(
+        "UPDATE station SET clock_skew_s = NULL, naive_is_local = NULL, booted_at = NULL"
+    )
     await connection.execute("UPDATE evse SET status = 'unknown', status_at = NULL")
     await connection.execute("UPDATE connector SET status = 'unknown', status_at = NULL")
 

@@ -163,6 +163,8 @@ class Dispatcher:
             if need is not None:
                 return need
         outcome = recorder.intake.record(exchange, event, facts or NO_FACTS, recorder.group)
+        if (station.clock_skew_s, station.naive_is_local) != station.clock_noted:
+            recorder.observations.note_clock(station)
         for deviation in deviations:
             recorder.group.deviation(*deviation)
         self._answer(exchange, frame, request.answer(event, outcome))

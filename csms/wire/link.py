@@ -163,6 +163,8 @@ class Link:
         if not self._listened:
             self._listened = True
             self._sniff(data)
+        if not self.booted and b'"BootNotification"' in data[:300]:
+            self.booted = True
         protocol = self.protocol
         assert protocol is not None
         gateway.dispatcher.receive(

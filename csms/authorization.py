@@ -1,6 +1,6 @@
 """May this badge charge here, now.
 
-The decision is pure; the rows come from `csms.store.recording.fetch_tokens`, read when the badge
+The decision is pure; the rows come from `csms.store.lookup.fetch_tokens`, read when the badge
 is shown, so that a badge blocked a moment ago is refused now.
 """
 

@@ -57,7 +57,7 @@ class Need(NamedTuple):
     """What must be read before an event can be handled; empty fields need nothing."""
 
     token_uid: str | None = None
-    #: (what, value) as `recording.find_sessions` takes them
+    #: (what, value) as `lookup.find_sessions` takes them
     sessions: tuple[tuple[str, str], ...] = ()
     station: bool = False  # its configuration
     reload: bool = False  # all that is known of it; the frame is then handled afresh

@@ -232,7 +232,9 @@ class Intake:
             opening=frozenset(
                 session.id
                 for other, session in opening.values()
-                if session.state is State.ACTIVE and (other.key, session.evse_id) != here
+                if session.state is State.ACTIVE
+                and session.authorization_status == sessions.ACCEPTED
+                and (other.key, session.evse_id) != here
             ),
             over=frozenset(
                 session.id

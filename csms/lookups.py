@@ -12,8 +12,8 @@ from csms.domain.session import Session
 from csms.domain.station import Station
 from csms.domain.values import uid_key
 from csms.exchange import Exchange, Facts, Need
-from csms.store import recording
-from csms.store.recording import QuirkRow, StationRow
+from csms.store import lookup, recording
+from csms.store.lookup import QuirkRow, StationRow
 from csms.store.session_rows import session_from_row
 
 SESSION_IDS_LOW: Final = 1_000  # fewer left: fetch another block of 1,000
@@ -68,7 +68,7 @@ class Lookups:
         uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
         tokens: dict[str, Token] = {}
         if uids:
-            found = await recording.fetch_tokens(connection, list(uids))
+            found = await lookup.fetch_tokens(connection, list(uids))
             tokens = {token.uid_key: token for token in found}
         wanted = [
             (station.key, what, value)
@@ -77,7 +77,7 @@ class Lookups:
         ]
         by_key = {station.key: station for station in asked}
         if wanted:
-            for row in await recording.find_sessions(connection, wanted):
+            for row in await lookup.find_sessions(connection, wanted):
                 remember(by_key[row["station_key"]], session_from_row(row))
         return {
             station: Facts(tokens.get(uid_key(need.token_uid)) if need.token_uid else None)
@@ -91,7 +91,7 @@ class Lookups:
 
     async def _configure(self, connection: AsyncConnection, stations: Sequence[Station]) -> None:
         by_key = {station.key: station for station in stations}
-        for row in await recording.fetch_stations(connection, [s.id for s in stations]):
+        for row in await lookup.fetch_stations(connection, [s.id for s in stations]):
             quirks = self.quirks_of(row.vendor, row.model, row.firmware)
             configure(by_key[row.station_key], row, quirks)
 
@@ -104,15 +104,15 @@ class Lookups:
             station.sessions.clear()
             station.answers.clear()
             station.evses.clear()
-        for key, evse_id, connector_id, status, power_w_max in await recording.fetch_places(
+        for key, evse_id, connector_id, status, power_w_max in await lookup.fetch_places(
             connection, list(by_key)
         ):
             by_key[key].evses[evse_id, connector_id] = status
             if power_w_max is not None:
                 by_key[key].power_max_w[evse_id] = power_w_max
-        for open_row in await recording.fetch_open_sessions(connection, list(by_key)):
+        for open_row in await lookup.fetch_open_sessions(connection, list(by_key)):
             remember(by_key[open_row["station_key"]], session_from_row(open_row))
-        for key, message_id, frame, answer, at in await recording.fetch_answers(
+        for key, message_id, frame, answer, at in await lookup.fetch_answers(
             connection, list(by_key), self._remembered_answers
         ):
             by_key[key].answers[message_id] = (hash(frame.encode()), answer, at)

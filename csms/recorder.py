@@ -34,8 +34,8 @@ from csms.exchange import Exchange, Facts, Group, Need, Outbound, profile_row
 from csms.intake import Intake
 from csms.lookups import Lookups, configure
 from csms.observations import Observations
-from csms.store import recording
-from csms.store.recording import QuirkRow, StationRow
+from csms.store import lookup, recording
+from csms.store.lookup import QuirkRow, StationRow
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +44,8 @@ AWAY, CHANGED, REFUSED = "away", "changed", "refused"  # why a group was not com
 # of its objects, rights, system, damage.
 _AWAY_CLASSES: Final = frozenset({"08", "25", "28", "3D", "42", "53", "55", "57", "58", "F0", "XX"})
 
+CROWD: Final = 8  # in one look-up: then the next one waits a little, for more to come
+CROWD_WAIT_S: Final = 0.01
 LOOKUPS_MAX: Final = 500  # stations per look-up
 
 
@@ -127,8 +129,7 @@ class Recorder:
             log.exception("a frame of station %s could not be handled", exchange.station.id)
             need = None
             exchange.station.stale = True
-            self.refuse(exchange)
-            group.desk("not_handled", None, None)
+            self._not_handled(exchange)
         group.current = None
         if need is not None:
             station = exchange.station
@@ -141,6 +142,12 @@ class Recorder:
             self._full.set()
         self._wake.set()
         return True
+
+    def _not_handled(self, exchange: Exchange) -> None:
+        self.group.current = exchange
+        self.refuse(exchange)
+        self.group.desk("not_handled", None, None)
+        self.group.current = None
 
     def _ask(self, need: Need, exchange: Exchange) -> None:
         self._asked[exchange.station] = (need, exchange)
@@ -409,7 +416,7 @@ class Recorder:
                     connection = await db.connect(self.database, application_name=name)
                     await db.hold_advisory_lock(connection, f"recorder {self.settings.node}")
                     await self.lookups.top_up_session_ids(connection, 0)
-                    self.lookups.quirks = await recording.fetch_quirks(connection)
+                    self.lookups.quirks = await lookup.fetch_quirks(connection)
                 return connection
             except (psycopg.Error, OSError, TimeoutError) as error:
                 db.raise_if_cancelled()
@@ -441,27 +448,62 @@ class Recorder:
     async def _look_up(self) -> None:
         """Answer needs in batches, each station's frames going on behind them."""
         name = f"time2plug look-up {self.settings.node}"
+        crowded = False
         async with db.Line(self.database, name) as line:
             while True:
                 await self._wake_lookup.wait()
+                if crowded:  # many are asking: let them gather
+                    await asyncio.sleep(CROWD_WAIT_S)
                 self._wake_lookup.clear()
                 await self.up.wait()
                 asked = dict(list(self._asked.items())[:LOOKUPS_MAX])
                 if not asked:
                     continue
+                crowded = len(asked) >= CROWD
                 try:
                     async with asyncio.timeout(self.settings.commit_timeout_s):
-                        facts = await self._read(await line.get(), asked)
-                except (psycopg.Error, OSError, TimeoutError) as error:
+                        await self._answer_needs(line, asked)
+                except Exception as error:
                     db.raise_if_cancelled()
+                    if _why(error) == REFUSED:
+                        raise
                     log.warning("a look-up failed: %s", str(error).strip())
                     await line.drop()
                     await self._revive()
                     self._wake_lookup.set()
-                    continue
-                self._resume(asked, facts)
                 if self._asked:
                     self._wake_lookup.set()
+
+    async def _answer_needs(
+        self, line: db.Line, asked: dict[Station, tuple[Need, Exchange]]
+    ) -> None:
+        """Look up and go on. A frame whose look-up the database refuses costs only itself.
+
+        Raises: what says that the database is away.
+        """
+        try:
+            facts = await self._read(await line.get(), asked)
+        except Exception as error:
+            if _why(error) != REFUSED:
+                raise
+            if len(asked) > 1:
+                for station, wanted in asked.items():
+                    await self._answer_needs(line, {station: wanted})
+                return
+            (station,) = asked
+            log.exception("a look-up for station %s is refused", station.id)
+            self._abandon(station)
+        else:
+            self._resume(asked, facts)
+
+    def _abandon(self, station: Station) -> None:
+        """Answer the frame at the head of the queue as one that we could not handle."""
+        _, exchange = self._asked.pop(station)
+        self._not_handled(exchange)
+        self.group.exchanges.append(exchange)
+        self._wake.set()
+        self._queues[station].popleft()
+        self._advance(station)
 
     async def _read(
         self, connection: AsyncConnection, asked: dict[Station, tuple[Need, Exchange]]

@@ -33,7 +33,7 @@ from csms.domain.values import UTC
 from csms.embedded import SUPERUSER
 from csms.exchange import Exchange
 from csms.recorder import Recorder
-from csms.store import recording, replaying
+from csms.store import lookup, lost, replaying
 from csms.store.replaying import ComparedSession, ReplayedMessage
 from csms.store.session_rows import session_from_row, session_row
 from csms.wire.dispatch import Dispatcher
@@ -178,7 +178,7 @@ class _Player:
             return
         station = self.recorder.stations.get(message.station_id)
         if station is None:
-            rows = await recording.fetch_stations(connection, [message.station_id])
+            rows = await lookup.fetch_stations(connection, [message.station_id])
             if not rows:
                 return  # retired since
             station = self.recorder.station_of(rows[0])
@@ -202,7 +202,7 @@ class _Player:
             session = session_from_row(row)
             if sessions.lose(session, message.at) is Act.LOSE:
                 changed = [session_row(row["station_key"], session)]
-                await recording.write_lost_sessions(connection, changed, message.at)
+                await lost.write_lost_sessions(connection, changed, message.at)
         self.recorder.refresh(message.station_id)
 
     def _answer_of(self, exchange: Exchange | None) -> Any:

@@ -17,6 +17,7 @@ import uvloop
 
 from csms import db, worker
 from csms.config import SettingError, Settings
+from csms.embedded import EmbeddedServer
 from csms.recorder import Recorder
 from csms.web.app import create_app
 from csms.wire.gateway import Gateway
@@ -24,6 +25,7 @@ from csms.wire.gateway import Gateway
 log = logging.getLogger(__name__)
 
 PARTS = ("gateway", "web", "worker")
+EMBEDDED_CHECK_S = 2.0
 
 
 def run(settings: Settings, only: str | None = None) -> int:
@@ -87,6 +89,8 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
                     await gateway.start()
                 except OSError as error:
                     raise _port_taken("OCPP", settings.ocpp_port) from error
+            if database.server is not None:
+                running.append(tasks.create_task(_keep_alive(database.server)))
             if "worker" in parts:
                 running.append(tasks.create_task(worker.run(pool, settings)))
             app = create_app(pool, settings, ready=_readiness(recorder))
@@ -102,6 +106,18 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
                 await serving
                 for task in running:
                     task.cancel()
+
+
+async def _keep_alive(server: EmbeddedServer) -> None:
+    """Start the embedded server again when it has died, whoever may be asking for it or not."""
+    while True:
+        await asyncio.sleep(EMBEDDED_CHECK_S)
+        if server.pid() is None:
+            log.warning("the embedded PostgreSQL has died; starting it again")
+            try:
+                await asyncio.to_thread(server.ensure_running)
+            except SettingError as error:
+                log.error("it did not start: %s", error)
 
 
 class _HttpServer(uvicorn.Server):

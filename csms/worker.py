@@ -18,7 +18,7 @@ from csms.config import Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
 from csms.domain.values import UTC
-from csms.store import recording
+from csms.store import lost
 from csms.store.session_rows import session_from_row, session_row
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ async def give_up_lost_sessions(
 ) -> int:
     """End, as lost, the sessions that must be over; how many."""
     async with connection.transaction():
-        found = await recording.fetch_silent_sessions(
+        found = await lost.fetch_silent_sessions(
             connection,
             now - timedelta(seconds=settings.lost_stop_after_s),
             now - timedelta(seconds=settings.lost_station_after_s),
@@ -51,7 +51,7 @@ async def give_up_lost_sessions(
             if sessions.lose(session, now) is Act.LOSE:
                 rows.append(session_row(row["station_key"], session))
         if rows:
-            await recording.write_lost_sessions(connection, rows, now)
+            await lost.write_lost_sessions(connection, rows, now)
     return len(rows)
 
 

@@ -22,7 +22,7 @@ from csms import db
 from csms.config import Settings
 from csms.domain.station import Station
 from csms.recorder import Recorder
-from csms.store import recording
+from csms.store import lookup
 from csms.wire.dispatch import Dispatcher
 
 TIMEOUT_S = 10.0
@@ -166,7 +166,7 @@ class Node:
     async def station(self, id: str, protocol: str = "ocpp1.6") -> Talker:
         """The station as the gateway has it after its handshake."""
         async with await db.connect(self.database) as connection:
-            (row,) = await recording.fetch_stations(connection, [id])
+            (row,) = await lookup.fetch_stations(connection, [id])
         return Talker(self, self.recorder.station_of(row), protocol)
 
 

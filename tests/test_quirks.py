@@ -6,7 +6,7 @@ from csms import db
 from csms.config import Settings
 from csms.db import Database
 from csms.domain.quirks import CORRECTIONS, matches
-from csms.store import recording
+from csms.store import lookup
 from tests.recorder_node import as_owner, event, provision, query, reading, running_node
 
 ADD = "INSERT INTO quirk (vendor, model, firmware, correction, decided_on, reason) VALUES "
@@ -94,7 +94,7 @@ async def test_a_quirk_decided_now_is_taken_by_the_running_recorder(
         await station.call("BootNotification", BOOT)
         await as_owner(database, f"{ADD} ('acme', NULL, NULL, 'register_is_kwh', {SEEN})")
         async with await db.connect(database) as connection:
-            node.recorder.reconsider_quirks(await recording.fetch_quirks(connection))
+            node.recorder.reconsider_quirks(await lookup.fetch_quirks(connection))
         station = await node.station("CP1")  # the gateway asks for it when it is told
         id = (await station.start("A", register_wh=1))["transactionId"]
         await station.stop(id, register_wh=3)

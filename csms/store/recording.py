@@ -1,4 +1,4 @@
-"""The statements of the recorder: a group of exchanges in one commit, and what it reads back.
+"""The statements of the recorder: a group of exchanges in one commit.
 
 The hot statement writes journal, readings and the progress of sessions in a single round trip.
 What is rarer (sessions that begin or end, statuses, boots, the desk) goes as JSON record sets in
@@ -7,14 +7,11 @@ the same transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
 
-from csms.domain.events import Token
-from csms.store.columns import json_rows, numbers, safe, texts
+from csms.store.columns import json_rows, numbers, texts
 
 
 @dataclass(slots=True)
@@ -69,9 +66,9 @@ async def write_group(connection: AsyncConnection, rows: GroupRows) -> None:
         if rows.opened:
             await _insert_sessions(connection, rows.opened)
         if rows.changed:
-            await _update_sessions(connection, rows.changed)
+            await update_sessions(connection, rows.changed)
         if rows.evidence:
-            await _insert_evidence(connection, rows.evidence)
+            await insert_evidence(connection, rows.evidence)
         if rows.boots:
             await _update_booted(connection, rows.boots)
         if rows.statuses:
@@ -213,7 +210,7 @@ async def _insert_sessions(connection: AsyncConnection, rows: Sequence[dict[str,
     )
 
 
-async def _update_sessions(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+async def update_sessions(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """Sessions changed beyond a reading's progress; refused where the revision moved on."""
     await connection.execute(
         """
@@ -245,7 +242,8 @@ async def _update_sessions(connection: AsyncConnection, rows: Sequence[dict[str,
     )
 
 
-async def _insert_evidence(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+async def insert_evidence(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Frames and decisions that began, ended or corrected sessions."""
     await connection.execute(
         """
         INSERT INTO session_event (session_id, received_at, kind, frame, note)
@@ -348,9 +346,6 @@ async def _upsert_unknown_tokens(
     )
 
 
-# --- Beside the groups --------------------------------------------------------------------------
-
-
 async def store_profiles(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[int]:
     """The ids of meter profiles, in the order given, stored where they are new.
 
@@ -398,243 +393,6 @@ async def upsert_deviations(connection: AsyncConnection, rows: Sequence[dict[str
     )
 
 
-async def listen(connection: AsyncConnection) -> None:
-    """Follow the channels on which changes by people are told."""
-    await connection.execute("LISTEN t2p_station")
-    await connection.execute("LISTEN t2p_quirk")
-
-
-@dataclass(frozen=True, slots=True)
-class StationRow:
-    """What the gateway needs of a station before it lets it in, and to read its frames."""
-
-    station_key: int
-    id: str
-    client_id: int
-    site_id: str | None
-    time_zone: str
-    protocol: str | None
-    security_profile: int
-    password_hash: str | None
-    boot_status: str
-    auto_configure: bool
-    ping_interval_s: float | None
-    compression: bool
-    vendor: str | None
-    model: str | None
-    firmware: str | None
-    clock_skew_s: float | None
-    naive_is_local: bool | None
-
-
-async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
-    """Stations by identity, those that exist and are not retired."""
-    async with connection.cursor(row_factory=class_row(StationRow)) as cursor:
-        await cursor.execute(
-            """
-            SELECT s.station_key, s.id, s.client_id, s.site_id,
-                   coalesce(site.time_zone, 'Europe/Paris') AS time_zone, s.protocol,
-                   s.security_profile, s.password_hash, s.boot_status, s.auto_configure,
-                   s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s,
-                   s.naive_is_local
-              FROM station s LEFT JOIN site ON site.id = s.site_id
-             WHERE s.id = ANY(%s) AND s.retired_at IS NULL
-            """,
-            (list(ids),),
-        )
-        return await cursor.fetchall()
-
-
-async def fetch_places(
-    connection: AsyncConnection, station_keys: Sequence[int]
-) -> list[tuple[int, int, int | None, str, int | None]]:
-    """(station_key, evse_id, connector_id, status, power_w_max) of every connector."""
-    cursor = await connection.execute(
-        """
-        SELECT e.station_key, e.evse_id, c.connector_id, coalesce(c.status, e.status),
-               coalesce(c.power_w_max, e.power_w_max)
-          FROM evse e LEFT JOIN connector c USING (station_key, evse_id)
-         WHERE e.station_key = ANY(%s)
-        """,
-        (list(station_keys),),
-    )
-    return await cursor.fetchall()
-
-
-async def fetch_open_sessions(
-    connection: AsyncConnection, station_keys: Sequence[int]
-) -> list[dict[str, Any]]:
-    """Active sessions of the stations as column: value."""
-    cursor = await connection.execute(
-        "SELECT to_json(s) FROM session s WHERE station_key = ANY(%s) AND state = 'active'",
-        (list(station_keys),),
-    )
-    return [row[0] for row in await cursor.fetchall()]
-
-
-async def find_sessions(
-    connection: AsyncConnection, wanted: Sequence[tuple[int, str, str]]
-) -> list[dict[str, Any]]:
-    """Sessions by (station_key, what, value), what being transaction_id, start_key or ended_at.
-
-    ended_at means the time that the station stated for its end, in ISO.
-    """
-    cursor = await connection.execute(
-        """
-        SELECT to_json(s)
-          FROM unnest(%s::integer[], %s::text[], %s::text[]) AS w (station_key, what, value)
-          JOIN session s ON s.station_key = w.station_key
-               AND CASE w.what WHEN 'transaction_id' THEN s.transaction_id = w.value
-                               WHEN 'start_key' THEN s.start_key = w.value
-                               ELSE s.stated_ended_at = w.value::timestamptz END
-        """,
-        ([w[0] for w in wanted], [w[1] for w in wanted], [safe(w[2]) for w in wanted]),
-    )
-    return [row[0] for row in await cursor.fetchall()]
-
-
-async def fetch_answers(
-    connection: AsyncConnection, station_keys: Sequence[int], count: int
-) -> list[tuple[int, str, str, str, datetime]]:
-    """(station_key, message_id, frame, answer, at) of each station's newest answered frames."""
-    cursor = await connection.execute(
-        """
-        SELECT m.station_key, m.message_id, m.frame, m.answer, m.at
-          FROM unnest(%s::integer[]) AS k (station_key)
-         CROSS JOIN LATERAL (
-               SELECT * FROM ocpp_message
-                WHERE station_key = k.station_key AND direction = 'in' AND answer IS NOT NULL
-                  AND at > now() - interval '1 day'
-                ORDER BY at DESC LIMIT %s) m
-         ORDER BY m.station_key, m.at
-        """,
-        (list(station_keys), count),
-    )
-    return await cursor.fetchall()
-
-
-async def fetch_tokens(connection: AsyncConnection, uid_keys: Sequence[str]) -> list[Token]:
-    """Badges by uid_key with their open sessions."""
-    async with connection.cursor(row_factory=class_row(Token)) as cursor:
-        await cursor.execute(
-            """
-            SELECT t.uid_key, t.status, t.group_uid, t.valid_until, t.site_ids,
-                   ARRAY(SELECT json_build_array(s.id, s.station_key, s.evse_id) FROM session s
-                          WHERE lower(s.token_uid) = t.uid_key AND s.state = 'active'
-                          LIMIT 100) AS open_sessions
-              FROM token t
-             WHERE t.uid_key = ANY(%s) AND t.retired_at IS NULL
-            """,
-            ([safe(key) for key in uid_keys],),
-        )
-        return await cursor.fetchall()
-
-
-@dataclass(frozen=True, slots=True)
-class QuirkRow:
-    """A known fault of a make; None matches all."""
-
-    vendor: str | None
-    model: str | None
-    firmware: str | None
-    correction: str
-    decided_on: date
-    reason: str
-
-
-async def fetch_quirks(connection: AsyncConnection) -> list[QuirkRow]:
-    """All quirks in force."""
-    async with connection.cursor(row_factory=class_row(QuirkRow)) as cursor:
-        await cursor.execute(
-            """
-            SELECT vendor, model, firmware, correction, decided_on, reason
-              FROM quirk WHERE retired_at IS NULL
-            """
-        )
-        return await cursor.fetchall()
-
-
-# --- Connections --------------------------------------------------------------------------------
-
-
-async def open_connections(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
-    """Stations that connected: station_key, node, protocol, remote_address, connected_at."""
-    await connection.execute(
-        """
-        INSERT INTO station_connection (station_key, node, generation, protocol, remote_address,
-                                        connected_at, last_seen_at)
-        SELECT station_key, node, 1, protocol, remote_address, connected_at, connected_at
-          FROM json_populate_recordset(NULL::station_connection, %s::json)
-        ON CONFLICT (station_key) DO UPDATE
-           SET node = excluded.node, generation = station_connection.generation + 1,
-               protocol = excluded.protocol, remote_address = excluded.remote_address,
-               connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
-               disconnected_at = NULL
-        """,
-        (json_rows(rows),),
-    )
-
-
-async def touch_connections(
-    connection: AsyncConnection, node: str, rows: Sequence[dict[str, Any]]
-) -> None:
-    """Stations heard of, and those gone (disconnected_at set): station_key, last_seen_at, ..."""
-    await connection.execute(
-        """
-        UPDATE station_connection c
-           SET last_seen_at = greatest(c.last_seen_at, r.last_seen_at),
-               disconnected_at = r.disconnected_at
-          FROM json_populate_recordset(NULL::station_connection, %s::json) r
-         WHERE c.station_key = r.station_key AND c.node = %s
-        """,
-        (json_rows(rows), node),
-    )
-
-
-async def close_connections_of(connection: AsyncConnection, node: str, now: datetime) -> None:
-    """What a former life of the node left open."""
-    await connection.execute(
-        """
-        UPDATE station_connection SET disconnected_at = %s
-         WHERE node = %s AND disconnected_at IS NULL
-        """,
-        (now, node),
-    )
-
-
-async def upsert_refused(
-    connection: AsyncConnection, rows: Sequence[dict[str, Any]], rows_max: int
-) -> None:
-    """Connections refused; beyond rows_max identities only known ones are counted on."""
-    await connection.execute(
-        """
-        INSERT INTO refused_connection (identity, reason, remote_address, detail, first_seen_at,
-                                        last_seen_at, count)
-        SELECT r.identity, r.reason, r.remote_address, r.detail, r.first_seen_at, r.last_seen_at,
-               r.count
-          FROM json_populate_recordset(NULL::refused_connection, %s::json) r
-         WHERE (SELECT count(*) FROM refused_connection) < %s
-            OR EXISTS (SELECT FROM refused_connection k
-                        WHERE k.identity = r.identity AND k.reason = r.reason)
-        ON CONFLICT (identity, reason) DO UPDATE
-           SET remote_address = excluded.remote_address, detail = excluded.detail,
-               last_seen_at = excluded.last_seen_at,
-               count = refused_connection.count + excluded.count
-        """,
-        (json_rows(rows), rows_max),
-    )
-
-
-async def create_pending_station(connection: AsyncConnection, id: str) -> None:
-    """An unknown station let in on hold, by setting."""
-    await connection.execute(
-        """
-        INSERT INTO station (id, boot_status) VALUES (%s, 'pending') ON CONFLICT (id) DO NOTHING
-        """,
-        (id,),
-    )
-
-
 async def note_clocks(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
     """The clocks of stations as last shown."""
     await connection.execute(
@@ -644,57 +402,4 @@ async def note_clocks(connection: AsyncConnection, rows: Sequence[dict[str, Any]
          WHERE s.station_key = r.station_key
         """,
         (json_rows(rows),),
-    )
-
-
-# --- Lost stops ---------------------------------------------------------------------------------
-
-
-async def fetch_silent_sessions(
-    connection: AsyncConnection, freed_before: datetime, silent_before: datetime
-) -> list[dict[str, Any]]:
-    """Active sessions that must be over, as column: value, locked: their EVSE has been free since
-    before the one moment, nothing was heard of their station since before the other, or it is
-    retired."""
-    cursor = await connection.execute(
-        """
-        SELECT to_json(s) FROM session s
-          JOIN station t ON t.station_key = s.station_key
-          LEFT JOIN evse e ON (e.station_key, e.evse_id) = (s.station_key, s.evse_id)
-          LEFT JOIN station_connection c ON c.station_key = s.station_key
-         WHERE s.state = 'active'
-           AND (   (e.status = 'available' AND e.status_at < %(freed)s
-                    AND e.status_at >= coalesce(s.last_register_at, s.started_at))
-                OR coalesce(c.last_seen_at, s.received_start_at, s.started_at) < %(silent)s
-                OR t.retired_at IS NOT NULL)
-         ORDER BY s.id LIMIT 1000 FOR UPDATE OF s SKIP LOCKED
-        """,
-        {"freed": freed_before, "silent": silent_before},
-    )
-    return [row[0] for row in await cursor.fetchall()]
-
-
-async def write_lost_sessions(
-    connection: AsyncConnection, rows: Sequence[dict[str, Any]], now: datetime
-) -> None:
-    """Sessions given up, with their evidence; the gateways hear of it at commit."""
-    await _update_sessions(connection, rows)
-    await _insert_evidence(
-        connection,
-        [
-            {
-                "session_id": row["id"],
-                "received_at": now,
-                "kind": "lost",
-                "frame": None,
-                "note": "the stop never came",
-            }
-            for row in rows
-        ],
-    )
-    await connection.execute(
-        """
-        SELECT pg_notify('t2p_station', id) FROM station WHERE station_key = ANY(%s)
-        """,
-        (sorted({row["station_key"] for row in rows}),),
     )

@@ -24,15 +24,17 @@ from psycopg import AsyncConnection
 
 from csms import db, metrics, passwords
 from csms.config import Settings
-from csms.store import recording
+from csms.store import connections, lookup
 from csms.store.columns import safe
-from csms.store.recording import StationRow
+from csms.store.lookup import StationRow
 from csms.wire.dispatch import VERSIONS
 
 log = logging.getLogger(__name__)
 
 BATCH_MAX: Final = 500
 LOOKUP_TIMEOUT_S: Final = 5.0
+CROWD: Final = 8  # in one look-up: then the next one waits a little, for more to come
+CROWD_WAIT_S: Final = 0.01
 PASSWORD_BYTES_MAX: Final = 255
 VERIFICATIONS_MAX: Final = (
     200  # waiting for argon2, about 10 s of work: more are told to come later
@@ -243,35 +245,47 @@ class Admission:
 
     async def run(self) -> None:
         """Look stations up in batches until cancelled."""
+        crowded = False
         async with db.Line(self.database) as line:
             while True:
                 await self._wake.wait()
+                if crowded:  # many are coming: let them gather
+                    await asyncio.sleep(CROWD_WAIT_S)
                 self._wake.clear()
                 identities = list(self._waiting)[:BATCH_MAX]
                 if not identities:
                     continue
+                crowded = len(identities) >= CROWD
                 batch = {identity: self._waiting.pop(identity) for identity in identities}
                 try:
-                    async with asyncio.timeout(LOOKUP_TIMEOUT_S):
-                        rows = await self._rows(await line.get(), identities)
+                    _give(batch, await self._look_up(line, identities))
                 except (psycopg.Error, OSError, TimeoutError) as error:
+                    db.raise_if_cancelled()
                     _fail(batch, error)
                     await line.drop()
-                else:
-                    _give(batch, rows)
                 if self._waiting:
                     self._wake.set()
+
+    async def _look_up(self, line: db.Line, identities: list[str]) -> dict[str, StationRow]:
+        """The rows of the stations. A connection that died unnoticed is tried once more, anew."""
+        async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+            try:
+                return await self._rows(await line.get(), identities)
+            except psycopg.OperationalError:
+                db.raise_if_cancelled()
+                await line.drop()
+                return await self._rows(await line.get(), identities)
 
     async def _rows(
         self, connection: AsyncConnection, identities: list[str]
     ) -> dict[str, StationRow]:
-        rows = {row.id: row for row in await recording.fetch_stations(connection, identities)}
+        rows = {row.id: row for row in await lookup.fetch_stations(connection, identities)}
         if self.settings.unknown_stations == "pending":
             missing = [identity for identity in identities if identity not in rows]
             for identity in missing:
-                await recording.create_pending_station(connection, identity)
+                await connections.create_pending_station(connection, identity)
             if missing:
-                created = await recording.fetch_stations(connection, missing)
+                created = await lookup.fetch_stations(connection, missing)
                 rows |= {row.id: row for row in created}
         return rows
 
@@ -285,7 +299,7 @@ class Admission:
         if not self._refused:
             return
         refused, self._refused = self._refused, {}
-        await recording.upsert_refused(
+        await connections.upsert_refused(
             connection, list(refused.values()), self.settings.refused_connections_max
         )
 

@@ -28,7 +28,7 @@ from csms.config import Settings
 from csms.domain.station import Station
 from csms.domain.values import UTC
 from csms.recorder import Recorder
-from csms.store import recording
+from csms.store import connections, lookup
 from csms.wire.admission import Admission, Knock, Refusal, Welcome
 from csms.wire.dispatch import Dispatcher
 from csms.wire.link import Link, StationConnection
@@ -117,7 +117,7 @@ class Gateway:
         with contextlib.suppress(psycopg.Error, OSError):
             async with await db.connect(self.database) as connection:
                 await self._flush(connection)
-                await recording.close_connections_of(
+                await connections.close_connections_of(
                     connection, self.settings.node, datetime.now(UTC)
                 )
 
@@ -239,6 +239,7 @@ class Gateway:
                         await self._touch(connection)
                         touched_s = self.loop.time()
                 except (psycopg.Error, OSError) as error:
+                    db.raise_if_cancelled()
                     log.warning("who is connected was not written: %s", str(error).strip())
                     await line.drop()
                     await asyncio.sleep(1.0)
@@ -249,9 +250,9 @@ class Gateway:
         try:
             if opened:
                 rows = [self._connection_row(link) for link in opened.values()]
-                await recording.open_connections(connection, rows)
+                await connections.open_connections(connection, rows)
             if closed:
-                await recording.touch_connections(
+                await connections.touch_connections(
                     connection,
                     self.settings.node,
                     [
@@ -283,7 +284,7 @@ class Gateway:
                 seen_at = datetime.fromtimestamp(now - (now_s - link.heard_at), UTC)
                 rows.append({"station_key": link.station.key, "last_seen_at": seen_at})
         if rows:
-            await recording.touch_connections(connection, self.settings.node, rows)
+            await connections.touch_connections(connection, self.settings.node, rows)
 
     async def _listen_to_changes(self) -> None:
         """Follow what people change: stations and their sessions, quirks.
@@ -293,16 +294,15 @@ class Gateway:
         while True:
             try:
                 async with await db.connect(self.database) as connection:
-                    await recording.listen(connection)
-                    self.recorder.reconsider_quirks(await recording.fetch_quirks(connection))
+                    await connections.listen(connection)
+                    self.recorder.reconsider_quirks(await lookup.fetch_quirks(connection))
                     async for notice in connection.notifies():
                         if notice.channel == "t2p_quirk":
-                            self.recorder.reconsider_quirks(
-                                await recording.fetch_quirks(connection)
-                            )
+                            self.recorder.reconsider_quirks(await lookup.fetch_quirks(connection))
                         else:
                             await self._station_changed(notice.payload)
             except (psycopg.Error, OSError) as error:
+                db.raise_if_cancelled()
                 log.warning("changes are not followed: %s", str(error).strip())
             await asyncio.sleep(self.settings.database_retry_s)
             for station_id in list(self.recorder.stations):

@@ -8,10 +8,12 @@ beside all that: the two directions never wait for each other.
 import asyncio
 import contextlib
 import uuid
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
+from websockets import frames as library_frames
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import WebSocketException
 from websockets.frames import CloseCode, Frame, Opcode
@@ -23,10 +25,16 @@ from csms.domain.station import Station
 from csms.domain.values import UTC
 from csms.exchange import Outbound
 from csms.recorder import Recorder
-from csms.store.recording import StationRow
+from csms.store.lookup import StationRow
 from csms.wire import frames, schema
 from csms.wire.dispatch import Dispatcher
 
+_WHOLE_TEXT = 0x81  # FIN and opcode 1, no extension bits
+_WHOLE = frozenset((_WHOLE_TEXT, 0x88, 0x89, 0x8A))  # close, ping, pong
+# The library's own: in C where it was built, else in Python. It does not re-export the choice.
+_unmask: Callable[[bytes, bytes], bytes] = library_frames.apply_mask  # type: ignore[attr-defined]
+_MASKED = 0x80
+_LENGTH_16 = 0xFE  # masked, and the length is in the next two bytes
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -68,9 +76,42 @@ class _Waiting(NamedTuple):
 
 
 class StationConnection(ServerConnection):
-    """A websocket whose data frames go straight to its link."""
+    """A websocket whose text frames go straight to its link.
+
+    Nearly all that stations send are whole, masked text frames. They are cut here (RFC 6455,
+    section 5.2), which saves an eighth of the gateway's time. Control frames are the library's,
+    and so is the whole stream once anything else comes: fragments, extensions, 64 KiB, faults.
+    """
 
     link: "Link | None" = None
+    _rest = b""
+    _ours = True  # False: the library has begun a frame, and keeps the stream from then on
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes off the socket."""
+        link = self.link
+        if link is None or not self._ours or self.protocol.state is not OPEN:
+            # Frames that come before our answer to the handshake are already in the library.
+            self._ours = self._ours and self.request is None
+            super().data_received(data)
+            return
+        if self._rest:
+            data, self._rest = self._rest + data, b""
+        at = 0
+        while (end := _frame_end(data, at)) > 0:
+            if data[at] == _WHOLE_TEXT:
+                header = at + (8 if data[at + 1] == _LENGTH_16 else 6)
+                link.take(_unmask(data[header:end], data[header - 4 : header]))
+            else:
+                super().data_received(data[at:end])
+            at = end
+            if self.protocol.state is not OPEN:
+                return
+        if end == 0:
+            self._rest = data[at:]
+        else:
+            self._ours = False
+            super().data_received(data[at:])
 
     def process_event(self, event: Any) -> None:
         """Take one event of the protocol: handshake request or frame."""
@@ -250,8 +291,7 @@ class Link:
         connection = self.connection
         if connection.protocol.state is OPEN:
             try:
-                connection.protocol.send_text(text.encode())
-                connection.send_data()
+                _send_text(connection, text.encode())
             except (WebSocketException, OSError, RuntimeError):
                 connection.transport.abort()
             if connection.paused:
@@ -355,6 +395,36 @@ class Link:
             waiting.answer.cancel()
         self.gateway.paused.discard(self)
         self.gateway.link_lost(self)
+
+
+def _frame_end(data: bytes, at: int) -> int:
+    """Where the whole text or control frame that begins at `at` ends.
+
+    0 when more has to come first, -1 when it is another kind of frame.
+    """
+    available = len(data) - at
+    if available < 2:
+        return 0 if available == 0 or data[at] in _WHOLE else -1
+    if data[at] not in _WHOLE or not _MASKED <= data[at + 1] <= _LENGTH_16:
+        return -1
+    length, header = data[at + 1] - _MASKED, 6
+    if data[at + 1] == _LENGTH_16:
+        if available < 4:
+            return 0
+        length, header = data[at + 2] << 8 | data[at + 3], 8
+    return at + header + length if available >= header + length else 0
+
+
+def _send_text(connection: StationConnection, data: bytes) -> None:
+    """Send a text frame; short ones without the library, which has nothing to add to them."""
+    size = len(data)
+    if size > 65_535 or connection.protocol.extensions:
+        connection.protocol.send_text(data)
+        connection.send_data()
+    elif size < 126:
+        connection.transport.write(b"\x81%c%b" % (size, data))
+    else:
+        connection.transport.write(b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), data))
 
 
 def sniff_protocol(data: bytes) -> str | None:

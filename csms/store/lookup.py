@@ -1,0 +1,163 @@
+"""What the gateway and the recorder read: stations, their state, badges, quirks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from csms.domain.events import Token
+from csms.store.columns import safe
+
+
+@dataclass(frozen=True, slots=True)
+class StationRow:
+    """What the gateway needs of a station before it lets it in, and to read its frames."""
+
+    station_key: int
+    id: str
+    client_id: int
+    site_id: str | None
+    time_zone: str
+    protocol: str | None
+    security_profile: int
+    password_hash: str | None
+    boot_status: str
+    auto_configure: bool
+    ping_interval_s: float | None
+    compression: bool
+    vendor: str | None
+    model: str | None
+    firmware: str | None
+    clock_skew_s: float | None
+    naive_is_local: bool | None
+
+
+async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
+    """Stations by identity, those that exist and are not retired."""
+    async with connection.cursor(row_factory=class_row(StationRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT s.station_key, s.id, s.client_id, s.site_id,
+                   coalesce(site.time_zone, 'Europe/Paris') AS time_zone, s.protocol,
+                   s.security_profile, s.password_hash, s.boot_status, s.auto_configure,
+                   s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s,
+                   s.naive_is_local
+              FROM station s LEFT JOIN site ON site.id = s.site_id
+             WHERE s.id = ANY(%s) AND s.retired_at IS NULL
+            """,
+            (list(ids),),
+        )
+        return await cursor.fetchall()
+
+
+async def fetch_places(
+    connection: AsyncConnection, station_keys: Sequence[int]
+) -> list[tuple[int, int, int | None, str, int | None]]:
+    """(station_key, evse_id, connector_id, status, power_w_max) of every connector."""
+    cursor = await connection.execute(
+        """
+        SELECT e.station_key, e.evse_id, c.connector_id, coalesce(c.status, e.status),
+               coalesce(c.power_w_max, e.power_w_max)
+          FROM evse e LEFT JOIN connector c USING (station_key, evse_id)
+         WHERE e.station_key = ANY(%s)
+        """,
+        (list(station_keys),),
+    )
+    return await cursor.fetchall()
+
+
+async def fetch_open_sessions(
+    connection: AsyncConnection, station_keys: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Active sessions of the stations as column: value."""
+    cursor = await connection.execute(
+        "SELECT to_json(s) FROM session s WHERE station_key = ANY(%s) AND state = 'active'",
+        (list(station_keys),),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def find_sessions(
+    connection: AsyncConnection, wanted: Sequence[tuple[int, str, str]]
+) -> list[dict[str, Any]]:
+    """Sessions by (station_key, what, value), what being transaction_id, start_key or ended_at.
+
+    ended_at means the time that the station stated for its end, in ISO.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT to_json(s)
+          FROM unnest(%s::integer[], %s::text[], %s::text[]) AS w (station_key, what, value)
+          JOIN session s ON s.station_key = w.station_key
+               AND CASE w.what WHEN 'transaction_id' THEN s.transaction_id = w.value
+                               WHEN 'start_key' THEN s.start_key = w.value
+                               ELSE s.stated_ended_at = w.value::timestamptz END
+        """,
+        ([w[0] for w in wanted], [w[1] for w in wanted], [safe(w[2]) for w in wanted]),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def fetch_answers(
+    connection: AsyncConnection, station_keys: Sequence[int], count: int
+) -> list[tuple[int, str, str, str, datetime]]:
+    """(station_key, message_id, frame, answer, at) of each station's newest answered frames."""
+    cursor = await connection.execute(
+        """
+        SELECT m.station_key, m.message_id, m.frame, m.answer, m.at
+          FROM unnest(%s::integer[]) AS k (station_key)
+         CROSS JOIN LATERAL (
+               SELECT * FROM ocpp_message
+                WHERE station_key = k.station_key AND direction = 'in' AND answer IS NOT NULL
+                  AND at > now() - interval '1 day'
+                ORDER BY at DESC LIMIT %s) m
+         ORDER BY m.station_key, m.at
+        """,
+        (list(station_keys), count),
+    )
+    return await cursor.fetchall()
+
+
+async def fetch_tokens(connection: AsyncConnection, uid_keys: Sequence[str]) -> list[Token]:
+    """Badges by uid_key with their open sessions."""
+    async with connection.cursor(row_factory=class_row(Token)) as cursor:
+        await cursor.execute(
+            """
+            SELECT t.uid_key, t.status, t.group_uid, t.valid_until, t.site_ids,
+                   ARRAY(SELECT json_build_array(s.id, s.station_key, s.evse_id) FROM session s
+                          WHERE lower(s.token_uid) = t.uid_key AND s.state = 'active'
+                            AND s.authorization_status = 'Accepted'
+                          LIMIT 100) AS open_sessions
+              FROM token t
+             WHERE t.uid_key = ANY(%s) AND t.retired_at IS NULL
+            """,
+            ([safe(key) for key in uid_keys],),
+        )
+        return await cursor.fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class QuirkRow:
+    """A known fault of a make; None matches all."""
+
+    vendor: str | None
+    model: str | None
+    firmware: str | None
+    correction: str
+    decided_on: date
+    reason: str
+
+
+async def fetch_quirks(connection: AsyncConnection) -> list[QuirkRow]:
+    """All quirks in force."""
+    async with connection.cursor(row_factory=class_row(QuirkRow)) as cursor:
+        await cursor.execute(
+            """
+            SELECT vendor, model, firmware, correction, decided_on, reason
+              FROM quirk WHERE retired_at IS NULL
+            """
+        )
+        return await cursor.fetchall()

@@ -95,8 +95,10 @@ async def connect(
 
 
 def raise_if_cancelled() -> None:
-    """Raise the cancellation that is under way, for those who catch errors of the database and go
-    on: psycopg raises its own error instead where the connection breaks at that very moment."""
+    """Raise the cancellation that is under way; for loops that use the database and go on for ever.
+
+    One that comes while a query ends or its connection breaks can be lost in the driver.
+    """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError

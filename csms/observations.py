@@ -60,6 +60,7 @@ class Observations:
         """Write every second while the database is up, until cancelled."""
         async with db.Line(self._database) as line:
             while True:
+                db.raise_if_cancelled()
                 await asyncio.sleep(PERIOD_S)
                 await up.wait()
                 if not self._deviations and not self._clocks:
@@ -67,7 +68,6 @@ class Observations:
                 try:
                     await self.flush(await line.get())
                 except (psycopg.Error, OSError) as error:
-                    db.raise_if_cancelled()
                     log.warning("observations were not written: %s", str(error).strip())
                     await line.drop()
 

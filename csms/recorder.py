@@ -221,6 +221,7 @@ class Recorder:
         self._database_is(True)
         try:
             while True:
+                db.raise_if_cancelled()
                 await self._wake.wait()
                 self._wake.clear()
                 await self._gather()
@@ -451,6 +452,7 @@ class Recorder:
         crowded = False
         async with db.Line(self.database, name) as line:
             while True:
+                db.raise_if_cancelled()
                 await self._wake_lookup.wait()
                 if crowded:  # many are asking: let them gather
                     await asyncio.sleep(CROWD_WAIT_S)

@@ -69,43 +69,53 @@ async def serve(
 async def open_service(settings: Settings, *, only: str | None = None) -> AsyncIterator[list[int]]:
     """The parts asked for, running; the ports of the gateway. Drained and stopped on exit.
 
-    Raises: SettingError when the database cannot be used; OSError when a port is taken. A part
-    that fails later ends the others.
+    Raises: SettingError, alone or in a group, when the database cannot be used or a port is
+    taken. A part that fails later ends the others.
     """
     raise_file_limit()
     parts = PARTS if only is None else (only,)
-    async with db.open_database(settings) as database:
-        await _migrate(database)
-        async with db.open_pool(database, settings) as pool, asyncio.TaskGroup() as tasks:
-            running: list[asyncio.Task[None]] = []
-            gateway: Gateway | None = None
-            recorder: Recorder | None = None
-            if "gateway" in parts:
-                recorder = Recorder(database, settings)
-                gateway = Gateway(database, settings, recorder)
-                running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
-                await recorder.up.wait()
-                try:
-                    await gateway.start()
-                except OSError as error:
-                    raise _port_taken("OCPP", settings.ocpp_port) from error
-            if database.server is not None:
-                running.append(tasks.create_task(_keep_alive(database.server)))
-            if "worker" in parts:
-                running.append(tasks.create_task(worker.run(pool, settings)))
-            app = create_app(pool, settings, ready=_readiness(recorder))
-            http = _HttpServer(settings, app)
-            serving = tasks.create_task(http.serve())
-            await http.up.wait()
+    with _bind_http(settings) as http_socket:
+        async with db.open_database(settings) as database:
+            await _migrate(database)
+            async with _open_parts(database, settings, parts, http_socket) as ports:
+                yield ports
+
+
+@asynccontextmanager
+async def _open_parts(
+    database: db.Database, settings: Settings, parts: tuple[str, ...], http_socket: socket.socket
+) -> AsyncIterator[list[int]]:
+    async with db.open_pool(database, settings) as pool, asyncio.TaskGroup() as tasks:
+        running: list[asyncio.Task[None]] = []
+        gateway: Gateway | None = None
+        recorder: Recorder | None = None
+        if "gateway" in parts:
+            recorder = Recorder(database, settings)
+            gateway = Gateway(database, settings, recorder)
+            running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
+            await recorder.up.wait()
             try:
-                yield gateway.ports if gateway is not None else []
-            finally:
-                http.should_exit = True
-                if gateway is not None:
-                    await gateway.stop()
-                await serving
-                for task in running:
-                    task.cancel()
+                await gateway.start()
+            except OSError as error:
+                await gateway.stop()  # another of its ports may be open
+                raise _port_taken("OCPP", settings.ocpp_port) from error
+        if database.server is not None:
+            running.append(tasks.create_task(_keep_alive(database.server)))
+        if "worker" in parts:
+            running.append(tasks.create_task(worker.run(pool, settings)))
+        app = create_app(pool, settings, ready=_readiness(recorder))
+        http = _HttpServer(settings, app)
+        serving = tasks.create_task(http.serve([http_socket]))
+        await http.up.wait()
+        try:
+            yield gateway.ports if gateway is not None else []
+        finally:
+            http.should_exit = True
+            if gateway is not None:
+                await gateway.stop()
+            await serving
+            for task in running:
+                task.cancel()
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:
@@ -126,8 +136,6 @@ class _HttpServer(uvicorn.Server):
     def __init__(self, settings: Settings, app: object) -> None:
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # an ASGI application
-            host=settings.host,
-            port=settings.http_port,
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -142,11 +150,21 @@ class _HttpServer(uvicorn.Server):
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        try:
-            await super().startup(sockets)
-        except SystemExit:
-            raise _port_taken("HTTP", self.config.port) from None
+        await super().startup(sockets)
         self.up.set()
+
+
+def _bind_http(settings: Settings) -> socket.socket:
+    """The socket of the web part, bound before anything else begins; it does not listen yet."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    bound = socket.socket(family)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((settings.host, settings.http_port))
+    except OSError as error:
+        bound.close()
+        raise _port_taken("HTTP", settings.http_port) from error
+    return bound
 
 
 def _port_taken(what: str, port: int) -> SettingError:
@@ -160,6 +178,9 @@ async def _migrate(database: db.Database) -> None:
     """Bring the database up to date; a login that may not is fine when there is nothing to do."""
     try:
         await db.migrate(database)
+    except psycopg.OperationalError as error:
+        reason = next(iter(str(error).strip().splitlines()), "no reason given")
+        raise SettingError(f"The database cannot be reached: {reason}") from error
     except (psycopg.errors.InsufficientPrivilege, SettingError):
         async with await db.connect(database) as connection:
             if await db.missing_migrations(connection):

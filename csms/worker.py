@@ -85,8 +85,8 @@ async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
                         if not connection.closed:
                             await db.release_advisory_lock(connection, LOCK)
         except (psycopg.Error, OSError, TimeoutError) as error:
-            db.raise_if_cancelled()
             log.warning("the worker could not work: %s", str(error).strip())
+        db.raise_if_cancelled()
         await asyncio.sleep(PERIOD_S)
 
 

@@ -248,6 +248,7 @@ class Admission:
         crowded = False
         async with db.Line(self.database) as line:
             while True:
+                db.raise_if_cancelled()
                 await self._wake.wait()
                 if crowded:  # many are coming: let them gather
                     await asyncio.sleep(CROWD_WAIT_S)

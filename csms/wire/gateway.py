@@ -228,6 +228,7 @@ class Gateway:
         touched_s = self.loop.time()
         async with db.Line(self.database) as line:
             while True:
+                db.raise_if_cancelled()
                 await asyncio.sleep(FLUSH_PERIOD_S)
                 due = self.loop.time() - touched_s >= TOUCH_PERIOD_S
                 if not (self._opened or self._closed or due or self.admission.has_refused):

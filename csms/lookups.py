@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from csms.domain.events import Token
 from csms.domain.quirks import matches
 from csms.domain.session import Session
-from csms.domain.station import Station
+from csms.domain.station import NOTHING_SAID, Remembered, Station
 from csms.domain.values import uid_key
 from csms.exchange import Exchange, Facts, Need
 from csms.store import lookup, recording
@@ -112,10 +112,12 @@ class Lookups:
                 by_key[key].power_max_w[evse_id] = power_w_max
         for open_row in await lookup.fetch_open_sessions(connection, list(by_key)):
             remember(by_key[open_row["station_key"]], session_from_row(open_row))
-        for key, message_id, frame, answer, at in await lookup.fetch_answers(
+        for key, frame, answer, at in await lookup.fetch_answers(
             connection, list(by_key), self._remembered_answers
         ):
-            by_key[key].answers[message_id] = (hash(frame.encode()), answer, at)
+            empty = answer.startswith("[3,") and answer.endswith(",{}]")
+            remembered = NOTHING_SAID if empty else Remembered(answer, at)
+            by_key[key].answers[hash(frame.encode())] = remembered
 
     async def top_up_session_ids(self, connection: AsyncConnection, extra: int) -> None:
         """Have at least a block's worth of session ids and `extra` in stock."""

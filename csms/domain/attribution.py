@@ -6,8 +6,10 @@ moment of their receipt and the decision about the badge; sessions change, and e
 keeping is told to the `Sink`.
 """
 
+import math
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Final
 
 from csms.domain import session as sessions
 from csms.domain.clock import BelievedTime
@@ -16,6 +18,8 @@ from csms.domain.metering import BEGIN, END, Reading
 from csms.domain.session import ACCEPTED, NOBODY, Act, Flag, Kind, Session, State
 from csms.domain.station import Moment, Sink, Station, believe_now
 from csms.domain.values import register_wh, uid_key
+
+CLOCK_UNSET: Final = frozenset({Flag.CLOCK_MISSING.value, Flag.CLOCK_IMPLAUSIBLE.value})
 
 
 def start_key_16(event: Started) -> str:
@@ -167,8 +171,15 @@ def lose_session(station: Station, session: Session, at: datetime, sink: Sink) -
 # --- Details --------------------------------------------------------------------------------------
 
 
-def _power_max_w(station: Station, evse_id: int | None, moment: Moment) -> float:
-    """The bound of plausibility on the EVSE: a quarter above what its connector can give."""
+def _power_max_w(
+    station: Station, evse_id: int | None, moment: Moment, *doubts: str | None
+) -> float:
+    """The bound of plausibility on the EVSE: a quarter above what its connector can give.
+
+    None at all under an unset clock: a queue told in seconds says nothing of how long it took.
+    """
+    if not CLOCK_UNSET.isdisjoint(doubts):
+        return math.inf
     stated = station.power_max_w.get(evse_id or 0)
     return stated * 1.25 if stated else float(moment.power_default_w)
 
@@ -232,7 +243,7 @@ def _start_again(
     if existing.stated_started_at is None and existing.received_start_at is None:
         return _complete_start(station, existing, event, decision, believed, moment)
     if event.transaction_id is None:
-        unset_clock = believed.doubt in ("clock_missing", "clock_implausible")
+        unset_clock = believed.doubt in CLOCK_UNSET
         return None if unset_clock and existing.state is State.ENDED else existing
     if existing.stated_started_at == event.stated_at:
         return existing
@@ -266,7 +277,8 @@ def _complete_start(
     _take_readings(station, session, event.readings, moment)
     session.unflag(Flag.STARTED_MISSING)
     if session.state is State.ENDED:
-        sessions.settle_energy(session, _power_max_w(station, session.evse_id, moment))
+        power_max_w = _power_max_w(station, session.evse_id, moment, *session.flags)
+        sessions.settle_energy(session, power_max_w)
         sessions.judge_authorization(session)
     moment.sink.session(station, session)
     moment.sink.evidence(session, "started", "told late")
@@ -325,9 +337,9 @@ def _take_readings(
 ) -> None:
     """Measure by each reading, and keep it."""
     factor = _register_factor(station)
-    power_max_w = _power_max_w(station, session.evse_id, moment)
     for reading in readings:
-        at = believe_now(station, reading.stated_at, moment).at
+        at, doubt = believe_now(station, reading.stated_at, moment)
+        power_max_w = _power_max_w(station, session.evse_id, moment, doubt)
         profile = reading.profile
         register_wh = profile.register_wh(reading.samples, factor)
         sessions.measure(
@@ -400,7 +412,7 @@ def _close(
         believed.at,
         _stop_register(station, event),
         reason=event.reason,
-        power_max_w=_power_max_w(station, session.evse_id, moment),
+        power_max_w=_power_max_w(station, session.evse_id, moment, believed.doubt, *session.flags),
         stop_token_uid=event.token_uid,
     )
     session.flag(

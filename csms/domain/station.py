@@ -71,6 +71,19 @@ class Sink(Protocol):
         """The station departed from the specification."""
 
 
+class Remembered(NamedTuple):
+    """An answer given, for the same frame when it comes again.
+
+    Most answers say nothing; thousands of stations share one `NOTHING_SAID`.
+    """
+
+    answer: str | None  # the whole frame; None: an empty CALLRESULT
+    at: datetime | None  # when the frame came, where that matters
+
+
+NOTHING_SAID: Final = Remembered(None, None)
+
+
 class Station:
     """State of one station on this node. Fields that the database sets are in `configure`."""
 
@@ -112,8 +125,8 @@ class Station:
         self.evses: dict[tuple[int, int | None], str] = {}
         #: open sessions and the newest ended ones, by transaction id
         self.sessions: dict[str, Session] = {}
-        #: remembered answers: message id -> (hash of the frame, answer, when the frame came)
-        self.answers: dict[str, tuple[int, str, datetime]] = {}
+        #: the newest answers, by the hash of the frame that they answered
+        self.answers: dict[int, Remembered] = {}
         #: frames received and not yet committed
         self.pending = 0
         #: the database knows better: load again before the next event

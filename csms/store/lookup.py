@@ -103,11 +103,11 @@ async def find_sessions(
 
 async def fetch_answers(
     connection: AsyncConnection, station_keys: Sequence[int], count: int
-) -> list[tuple[int, str, str, str, datetime]]:
-    """(station_key, message_id, frame, answer, at) of each station's newest answered frames."""
+) -> list[tuple[int, str, str, datetime]]:
+    """(station_key, frame, answer, at) of each station's newest answered frames."""
     cursor = await connection.execute(
         """
-        SELECT m.station_key, m.message_id, m.frame, m.answer, m.at
+        SELECT m.station_key, m.frame, m.answer, m.at
           FROM unnest(%s::integer[]) AS k (station_key)
          CROSS JOIN LATERAL (
                SELECT * FROM ocpp_message

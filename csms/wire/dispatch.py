@@ -14,10 +14,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from csms import metrics
-from csms.domain.station import Station
+from csms.domain.station import NOTHING_SAID, Remembered, Station
 from csms.exchange import NO_FACTS, Exchange, Facts, Need, Reply
 from csms.recorder import Recorder
 from csms.wire import frames, ocpp16, ocpp201, schema
+from csms.wire.common import EMPTY
 from csms.wire.context import Context, Profiles, Request
 from csms.wire.frames import CALL, CALL_ERROR, CALL_RESULT, Frame, FrameError
 from csms.wire.schema import PayloadError, Shape
@@ -30,6 +31,7 @@ TIMELY: Final = frozenset({"BootNotification", "Heartbeat"})
 TIMELY_FOR: Final = timedelta(minutes=2)
 ANSWER_BYTES_MAX: Final = 4096  # larger answers are not remembered; none of ours is
 _MICROSECOND: Final = timedelta(microseconds=1)
+_NO_AGE: Final = timedelta()
 _ESCAPED_CONTROL: Final = re.compile(rb"\\u(?:00[01][0-9a-fA-F]|[dD][89a-fA-F][0-9a-fA-F]{2})")
 _CONTROL: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
@@ -174,29 +176,32 @@ class Dispatcher:
     # --- Answers --------------------------------------------------------------------------------
 
     def _answer(self, exchange: Exchange, frame: Frame, payload: str) -> None:
-        self._remember(exchange, frame, frames.result_text(frame.message_id, payload))
+        answer = frames.result_text(frame.message_id, payload)
+        self._remember(exchange, frame, answer, says_nothing=payload == EMPTY)
 
-    def _remember(self, exchange: Exchange, frame: Frame, answer: str) -> None:
+    def _remember(
+        self, exchange: Exchange, frame: Frame, answer: str, *, says_nothing: bool = False
+    ) -> None:
         """The answer goes out after the commit, and again when the same frame comes again."""
         exchange.answer = answer
+        if len(answer) > ANSWER_BYTES_MAX:
+            return
         answers = exchange.station.answers
-        answers.pop(frame.message_id, None)
         if len(answers) >= self.recorder.settings.remembered_answers:
             del answers[next(iter(answers))]
-        if len(answer) <= ANSWER_BYTES_MAX:
-            answers[frame.message_id] = (hash(exchange.frame), answer, exchange.received_at)
+        at = exchange.received_at if frame.action in TIMELY else None
+        answers[hash(exchange.frame)] = NOTHING_SAID if says_nothing else Remembered(answer, at)
 
     def _repeated(self, exchange: Exchange, frame: Frame) -> bool:
         """Whether the frame was here before: it gets the answer it got (promise 2)."""
-        remembered = exchange.station.answers.get(frame.message_id)
-        if remembered is None or remembered[0] != hash(exchange.frame):
+        remembered = exchange.station.answers.get(hash(exchange.frame))
+        if remembered is None:
             return False
-        if frame.action in TIMELY:
-            age = exchange.received_at - remembered[2]
-            if age > TIMELY_FOR:
-                return False  # a counter that began anew, not a repetition
+        age = exchange.received_at - remembered.at if remembered.at is not None else _NO_AGE
+        if frame.action in TIMELY and age > TIMELY_FOR:
+            return False  # a counter that began anew, not a repetition
         exchange.action = frame.action
-        exchange.answer = remembered[1]
+        exchange.answer = remembered.answer or frames.result_text(frame.message_id, EMPTY)
         metrics.count_message("in", frame.action, "repeated")
         return True
 

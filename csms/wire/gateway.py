@@ -180,6 +180,9 @@ class Gateway:
 
     async def _open(self, connection: ServerConnection) -> None:
         """Stay while the connection is open; frames come through its protocol's callback."""
+        for handshake in (connection.request, connection.response):
+            if handshake is not None:
+                handshake.headers.clear()  # read, and a kilobyte for each station
         await connection.wait_closed()
 
     def link_lost(self, link: Link) -> None:

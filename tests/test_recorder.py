@@ -464,3 +464,34 @@ async def test_the_journal_holds_every_frame_in_the_order_of_receipt(
     numbers = [int(re.search(r'"vendorId":"(\d+)"', frame)[1]) for frame, *_ in rows]  # type: ignore[index]
     assert numbers == list(range(200))
     assert all(answered and measured for _, answered, measured in rows)
+
+
+@pytest.mark.parametrize("protocol", ["ocpp1.6", "ocpp2.0.1"])
+async def test_a_queue_under_an_unset_clock_keeps_its_energy(
+    database: Database, settings: Settings, protocol: str
+) -> None:
+    """Told within a moment, it says nothing of the power: stop less start holds."""
+    await provision(database, ["CP1"], ["A"])
+    hours = [f"2018-12-24T{hour:02}:00:00Z" for hour in range(9)]
+    registers = [1000 + 50_000 * hour for hour in range(9)]
+    async with running_node(database, settings) as node:
+        station = await node.station("CP1", protocol)
+        if protocol == "ocpp1.6":
+            start = {"connectorId": 1, "idTag": "A", "meterStart": 1000, "timestamp": hours[0]}
+            id = (await station.call("StartTransaction", start))["transactionId"]
+            for hour, register_wh in zip(hours[1:-1], registers[1:-1], strict=True):
+                values = reading(register_wh, transactionId=id)
+                values["meterValue"][0]["timestamp"] = hour
+                await station.call("MeterValues", values)
+            stop = {"transactionId": id, "meterStop": registers[-1], "timestamp": hours[-1]}
+            await station.call("StopTransaction", stop)
+        else:
+            kinds = ["Started", *["Updated"] * 7, "Ended"]
+            for seq_no, kind in enumerate(kinds):
+                badge = "A" if kind == "Started" else None
+                told = event(kind, "t", seq_no, register_wh=registers[seq_no], badge=badge)
+                told["timestamp"] = told["meterValue"][0]["timestamp"] = hours[seq_no]
+                await station.call("TransactionEvent", told | {"offline": True})
+    rows = await query(database, "SELECT state, energy_wh, flags FROM session")
+    expected = ["clock_implausible"] + (["offline"] if protocol == "ocpp2.0.1" else [])
+    assert rows == [("ended", 400_000, expected)]

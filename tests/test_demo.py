@@ -1,0 +1,94 @@
+"""`time2plug demo --once`: the main job on a machine that has nothing, in small."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from simulators.shifting import last_full_month
+from tests.conftest import free_ports
+
+ROOT = Path(__file__).parent.parent
+HEADING = "session_ID;Garage_ID;User_ID;User_type;Shared_ID;Start_plugin;End_plugout;El_kWh"
+TIMEOUT_S = 110
+
+
+def sessions_csv() -> str:
+    """Sessions of the last full month, in the format of the real file, with its anomalies."""
+    month = datetime.strptime(last_full_month(datetime.now(UTC)), "%Y-%m").replace(tzinfo=UTC)
+    lines = [HEADING]
+    for number in range(20):
+        user = f"G{number % 3}-{number % 5}"
+        shared = "NA" if number % 4 else f"G{number % 3}-S1"
+        kind = "Private" if number % 4 else "Shared"
+        started_at = month + timedelta(days=number + 2, hours=17, minutes=number)
+        ended_at = started_at + timedelta(hours=number % 3 * 4)  # every third has no length
+        end = "NA" if number == 13 else f"{ended_at:%d.%m.%Y %H:%M}"
+        energy = f"{number % 7},{number:02}"
+        start = f"{started_at:%d.%m.%Y %H:%M}"
+        lines.append(f"{number};G{number % 3};{user};{kind};{shared};{start};{end};{energy}")
+    # What sets the end of the file's time, and lies in no month that is over.
+    today = datetime.now(UTC)
+    lines.append(f"99;G0;G0-0;Private;NA;{today:%d.%m.%Y} 00:00;{today:%d.%m.%Y} 00:01;0,1")
+    return "\n".join(lines) + "\n"
+
+
+def demo(folder: Path) -> subprocess.CompletedProcess[str]:
+    ocpp_port, http_port = free_ports(2)
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("T2P_")}
+    return subprocess.run(
+        [sys.executable, "-m", "csms", "demo", "--once", "--sessions", "sessions.csv"],
+        cwd=folder,
+        env=plain
+        | {
+            "PYTHONPATH": str(ROOT),
+            "COLUMNS": "120",
+            "T2P_OCPP_PORT": str(ocpp_port),
+            "T2P_HTTP_PORT": str(http_port),
+        },
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+
+
+def collected(folder: Path) -> list[dict[str, object]]:
+    """The rows of the collection that the demonstration wrote."""
+    month = last_full_month(datetime.now(UTC))
+    text = (folder / "data" / "demo" / f"collecte-{month}.json").read_text(encoding="utf-8")
+    found = json.loads(text)
+    return found["sessions"] if isinstance(found, dict) else found  # type: ignore[no-any-return]
+
+
+@pytest.mark.timeout(2 * TIMEOUT_S)
+def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Path) -> None:
+    (tmp_path / "sessions.csv").write_text(sessions_csv(), encoding="utf-8")
+    first = demo(tmp_path)
+    assert (first.returncode, first.stderr) == (0, ""), first.stdout
+    assert "Every session and every watt-hour arrived." in first.stdout
+    assert "20 of them end in" in first.stdout
+    assert "1 are left out" in first.stdout
+    assert "1 without plug-out" in first.stdout
+    rows = collected(tmp_path)
+    assert len(rows) == 20
+    again = demo(tmp_path)
+    assert (again.returncode, again.stderr) == (0, ""), again.stdout
+    assert collected(tmp_path) == rows
+    month = last_full_month(datetime.now(UTC))
+    assert "garages" in {path.stem for path in (tmp_path / "data" / "demo").iterdir()}
+    summary = (tmp_path / "data" / "demo" / f"collecte-{month}-resume.txt").read_text()
+    assert summary.strip()
+
+
+def test_a_file_that_cannot_be_read_is_told_with_its_line(tmp_path: Path) -> None:
+    text = sessions_csv().replace("Private", "Privat", 1)
+    (tmp_path / "sessions.csv").write_text(text, encoding="utf-8")
+    done = demo(tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("time2plug: line ")
+    assert "Privat" in done.stderr
+    assert not (tmp_path / "data").exists(), "nothing was started"

@@ -3,7 +3,8 @@
 What people entered (stations, badges, quirks) is copied as it is now; ids of sessions and decisions
 about badges are taken from the answers given then, so that a badge blocked since changes nothing.
 Sessions that we had given up by ourselves are given up at the same moments. The outcome must be the
-same sessions. Sessions that began before the stretch, or that a person has settled, are left out.
+same sessions. Those that began before the stretch, went on after it, or were settled by a person
+are left out.
 """
 
 import asyncio
@@ -66,12 +67,14 @@ async def _run(
     async with db.open_database(settings) as database, fresh_database(database) as fresh:
         frames = await replay(settings, database, fresh, begin, until, stations)
         async with await db.connect(database) as source, await db.connect(fresh) as target:
-            expected = await replaying.read_sessions(source, begin, until, stations)
             left_out = await replaying.read_left_out(source, begin, until, stations)
-            arrived = [
-                session
-                for session in await replaying.read_sessions(target, begin, until, stations)
-                if (session.station_id, session.transaction_id) not in left_out
+            expected, arrived = [
+                [
+                    session
+                    for session in await replaying.read_sessions(connection, stations)
+                    if (session.station_id, session.transaction_id) not in left_out
+                ]
+                for connection in (source, target)
             ]
     return _tell(frames, expected, arrived)
 

@@ -187,7 +187,7 @@ async def test_a_stretch_of_some_stations_can_be_replayed(
     assert await replayed(settings, start=middle) == 0
     assert "3 frames, 1 sessions" in capsys.readouterr().out
     assert await replayed(settings, end=middle.replace(tzinfo=None)) == 0
-    assert "14 frames, 6 sessions" in capsys.readouterr().out
+    assert "14 frames, 4 sessions" in capsys.readouterr().out
 
 
 async def test_what_a_person_settled_is_left_out(database: Database, settings: Settings) -> None:

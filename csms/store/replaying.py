@@ -134,9 +134,9 @@ async def open_session_row(
 
 
 async def read_sessions(
-    connection: AsyncConnection, start: datetime, end: datetime, stations: Sequence[str] | None
+    connection: AsyncConnection, stations: Sequence[str] | None
 ) -> list[ComparedSession]:
-    """Sessions whose every begin and end was received in the stretch, hands not counted."""
+    """All sessions of the stations (None: of all)."""
     async with connection.cursor(row_factory=class_row(ComparedSession)) as cursor:
         await cursor.execute(
             """
@@ -144,16 +144,10 @@ async def read_sessions(
                    x.ended_at, x.meter_start_wh::float8, x.meter_stop_wh::float8, x.energy_wh,
                    x.stop_reason, x.flags
               FROM session x JOIN station s USING (station_key)
-             WHERE EXISTS (SELECT FROM session_event e WHERE e.session_id = x.id)
-               AND NOT EXISTS (
-                       SELECT FROM session_event e
-                        WHERE e.session_id = x.id
-                          AND (e.received_at < %(start)s OR e.received_at >= %(end)s
-                               OR e.kind IN ('settled', 'corrected')))
-               AND (%(stations)s::text[] IS NULL OR s.id = ANY(%(stations)s))
+             WHERE %(stations)s::text[] IS NULL OR s.id = ANY(%(stations)s)
              ORDER BY s.id, x.started_at, x.transaction_id, x.id
             """,
-            {"start": start, "end": end, "stations": stations},
+            {"stations": stations},
         )
         return await cursor.fetchall()
 
@@ -161,15 +155,20 @@ async def read_sessions(
 async def read_left_out(
     connection: AsyncConnection, start: datetime, end: datetime, stations: Sequence[str] | None
 ) -> set[tuple[str, str]]:
-    """(station, transaction) of the sessions that `read_sessions` leaves out: some of what made
-    them what they are lies outside the stretch, or a person has settled them."""
+    """(station, transaction) of the sessions that the stretch does not explain: some of what made
+    them what they are lies outside of it, or a person has settled them. One that has no stop may
+    have grown by any later message of its station."""
     cursor = await connection.execute(
         """
         SELECT DISTINCT s.id, x.transaction_id
           FROM session x JOIN station s USING (station_key)
           LEFT JOIN session_event e ON e.session_id = x.id
          WHERE (e.session_id IS NULL OR e.received_at < %(start)s OR e.received_at >= %(end)s
-                OR e.kind IN ('settled', 'corrected'))
+                OR e.kind IN ('settled', 'corrected')
+                OR (x.state <> 'ended'
+                    AND EXISTS (SELECT FROM ocpp_message m
+                                 WHERE m.station_key = x.station_key AND m.direction = 'in'
+                                   AND m.at >= %(end)s)))
            AND (%(stations)s::text[] IS NULL OR s.id = ANY(%(stations)s))
         """,
         {"start": start, "end": end, "stations": stations},

@@ -16,6 +16,8 @@ from typing import Any
 
 PREFIX = "T2P_"
 CONFIG_FILE = "time2plug.toml"
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+PORT_MAX = 65_535
 
 
 class SettingError(ValueError):
@@ -115,7 +117,22 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         raise SettingError("T2P_TLS_CERT and T2P_TLS_KEY must name as many files, pairs in order")
     if settings.unknown_stations not in ("refuse", "pending"):
         raise SettingError("T2P_UNKNOWN_STATIONS takes refuse or pending")
+    if settings.log_level not in LOG_LEVELS:
+        raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
+    _check_numbers(settings)
     return settings
+
+
+def _check_numbers(settings: Settings) -> None:
+    """Raises: SettingError for a number below zero or without end, or a port that cannot be."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        if not 0 <= value < float("inf"):
+            raise SettingError(f"{PREFIX}{field.name.upper()} takes a number from 0 on")
+        if field.name.endswith("_port") and value > PORT_MAX:
+            raise SettingError(f"{PREFIX}{field.name.upper()} takes a port, {PORT_MAX} at most")
 
 
 def _read(name: str, value: object, kind: Any) -> Any:

@@ -64,10 +64,12 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
     """The database of the settings. The embedded server, when there is no URL, is started or
     joined, and left on exit; the last one out stops it.
 
-    Raises: SettingError when it cannot be started.
+    Raises: SettingError when it cannot be started, or when a URL cannot be read.
     """
     if settings.database_url is not None:
         owner_url = settings.database_owner_url or settings.database_url
+        _check_url("T2P_DATABASE_URL", settings.database_url)
+        _check_url("T2P_DATABASE_OWNER_URL", owner_url)
         yield Database(owner_url=owner_url, app_url=settings.database_url)
         return
     server = EmbeddedServer(settings.data_dir)
@@ -195,6 +197,16 @@ async def transaction(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnectio
     """A connection with a transaction open: committed at the end, rolled back on any exception."""
     async with pool.connection() as connection, connection.transaction():
         yield connection
+
+
+def _check_url(name: str, url: str) -> None:
+    """Raises: SettingError without the reason that libpq gives, which may hold the password."""
+    try:
+        conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        raise SettingError(
+            f"{name} cannot be read: it takes postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+        ) from None
 
 
 def _conninfo(database: Database, *, owner: bool, application_name: str) -> str:

@@ -20,12 +20,13 @@ from csms.config import SettingError, Settings
 from csms.embedded import EmbeddedServer
 from csms.recorder import Recorder
 from csms.web.app import create_app
-from csms.wire.gateway import Gateway
+from csms.wire.gateway import Gateway, port_taken
 
 log = logging.getLogger(__name__)
 
 PARTS = ("gateway", "web", "worker")
 EMBEDDED_CHECK_S = 2.0
+HTTP_BACKLOG = 2048
 
 
 def run(settings: Settings, only: str | None = None) -> int:
@@ -88,6 +89,7 @@ async def _open_parts(
     async with db.open_pool(database, settings) as pool, asyncio.TaskGroup() as tasks:
         running: list[asyncio.Task[None]] = []
         gateway: Gateway | None = None
+        _listen_http(http_socket, settings)
         recorder: Recorder | None = None
         if "gateway" in parts:
             recorder = Recorder(database, settings)
@@ -96,9 +98,9 @@ async def _open_parts(
             await recorder.up.wait()
             try:
                 await gateway.start()
-            except OSError as error:
+            except SettingError:
                 await gateway.stop()  # another of its ports may be open
-                raise _port_taken("OCPP", settings.ocpp_port) from error
+                raise
         if database.server is not None:
             running.append(tasks.create_task(_keep_alive(database.server)))
         if "worker" in parts:
@@ -137,6 +139,7 @@ class _HttpServer(uvicorn.Server):
         config = uvicorn.Config(
             app,  # type: ignore[arg-type]  # an ASGI application
             log_level="warning",
+            backlog=HTTP_BACKLOG,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=5,
@@ -163,15 +166,17 @@ def _bind_http(settings: Settings) -> socket.socket:
         bound.bind((settings.host, settings.http_port))
     except OSError as error:
         bound.close()
-        raise _port_taken("HTTP", settings.http_port) from error
+        raise port_taken("HTTP", settings.http_port) from error
     return bound
 
 
-def _port_taken(what: str, port: int) -> SettingError:
-    return SettingError(
-        f"{what} port {port} cannot be opened; is another server running there? "
-        f"Set T2P_{what}_PORT to another one."
-    )
+def _listen_http(bound: socket.socket, settings: Settings) -> None:
+    """Two processes that start at once can both bind, and the loop would not tell the second one
+    that it cannot listen: it would be ready and never be asked anything."""
+    try:
+        bound.listen(HTTP_BACKLOG)
+    except OSError as error:
+        raise port_taken("HTTP", settings.http_port) from error
 
 
 async def _migrate(database: db.Database) -> None:

@@ -107,10 +107,11 @@ class Dispatcher:
         """
         version = VERSIONS[exchange.protocol]
         data = exchange.frame
-        if b"\\u" in data and _ESCAPED_CONTROL.search(data):
-            data = _without_control(data)
         try:
-            frame = frames.read_frame(data)
+            if b"\\u" in data and _ESCAPED_CONTROL.search(data):
+                frame = _read_without_control(data)
+            else:
+                frame = frames.read_frame(data)
         except FrameError as error:
             self._unreadable(exchange, version, error, data)
             return None
@@ -277,6 +278,18 @@ def _demand(message: Any, path: str) -> None:
         value = getattr(value, name, None)
         if value is None:
             raise PayloadError("OccurrenceConstraintViolation", f"{path} is missing")
+
+
+def _read_without_control(data: bytes) -> Frame:
+    """The frame with its control characters replaced, but under the id that it came with.
+
+    Raises: FrameError.
+    """
+    frame = frames.read_frame(_without_control(data))
+    try:
+        return frame._replace(message_id=frames.read_frame(data).message_id)
+    except FrameError:  # lone surrogates, which cannot be sent back either
+        return frame
 
 
 def _without_control(data: bytes) -> bytes:

@@ -24,7 +24,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
 from csms import db, metrics
-from csms.config import Settings
+from csms.config import SettingError, Settings
 from csms.domain.station import Station
 from csms.domain.values import UTC
 from csms.recorder import Recorder
@@ -63,10 +63,22 @@ class Gateway:
         metrics.SESSIONS_OPEN.set_function(recorder.count_open_sessions)
 
     async def start(self) -> None:
-        """Open the ports: plain, and TLS beside it when a certificate is set."""
-        await self._listen(self.settings.ocpp_port, None)
-        if self.settings.tls_cert:
-            await self._listen(self.settings.ocpps_port, tls_context(self.settings))
+        """Open the ports: plain, and TLS beside it when a certificate is set.
+
+        Raises: SettingError for a port that cannot be opened, a certificate that cannot be used;
+        another port may be open then.
+        """
+        context = tls_context(self.settings) if self.settings.tls_cert else None
+        try:
+            await self._listen(self.settings.ocpp_port, None)
+        except OSError as error:
+            raise port_taken("OCPP", self.settings.ocpp_port) from error
+        if context is None:
+            return
+        try:
+            await self._listen(self.settings.ocpps_port, context)
+        except OSError as error:
+            raise port_taken("OCPPS", self.settings.ocpps_port) from error
 
     async def _listen(self, port: int, context: ssl.SSLContext | None) -> None:
         server = await serve(
@@ -265,8 +277,13 @@ class Gateway:
                     ],
                 )
         except (psycopg.Error, OSError):
-            self._opened = opened | self._opened
-            self._closed = closed | self._closed
+            # What happened meanwhile is newer: a station that is back is not closed again.
+            self._opened = {
+                key: link for key, link in opened.items() if key not in self._closed
+            } | self._opened
+            self._closed = {
+                key: at for key, at in closed.items() if key not in self._opened
+            } | self._closed
             raise
         await self.admission.flush(connection)
 
@@ -324,12 +341,30 @@ class Gateway:
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the certificates of the settings, in their order."""
+    """TLS 1.2 or newer with the certificates of the settings, in their order.
+
+    Raises: SettingError for a pair that cannot be read, or that does not belong together.
+    """
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     for certificate, key in zip(settings.tls_cert, settings.tls_key, strict=True):
-        context.load_cert_chain(certificate, key)
+        try:
+            context.load_cert_chain(certificate, key)
+        except OSError as error:  # what is wrong inside a file is an ssl.SSLError, one of these
+            reason = error.strerror or str(error)
+            raise SettingError(
+                f"The certificate {certificate} with the key {key} cannot be used: {reason}. "
+                "See T2P_TLS_CERT and T2P_TLS_KEY."
+            ) from error
     return context
+
+
+def port_taken(what: str, port: int) -> SettingError:
+    """What to tell when the port of a setting cannot be opened."""
+    return SettingError(
+        f"{what} port {port} cannot be opened; is another server running there? "
+        f"Set T2P_{what}_PORT to another one."
+    )
 
 
 def _select_subprotocol(

@@ -48,7 +48,11 @@ def test_every_variable_is_a_setting() -> None:
 @pytest.mark.parametrize("name", OURS)
 def test_the_settings_can_be_read_as_they_stand(name: str, tmp_path: Path) -> None:
     environ = {
-        variable: re.sub(r"\$\{(\w+):[-?]([^}]*)\}", "", str(value))
+        variable: re.sub(
+            r"\$\{\w+:([-?])([^}]*)\}",
+            lambda found: found[2] if found[1] == "-" else "",
+            str(value),
+        )
         for variable, value in SERVICES[name]["environment"].items()
     }
     settings = load(environ, tmp_path)

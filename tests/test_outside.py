@@ -1,0 +1,75 @@
+"""The product as somebody meets it who has only its README: processes, settings, sentences."""
+
+import asyncio
+import socket
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from csms.config import SettingError, Settings, load
+from csms.db import Database, open_database
+from csms.serve import open_service
+from tests.test_serve import TIMEOUT_S, command, environment
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("T2P_HTTP_PORT", "99999"),
+        ("T2P_OCPP_PORT", "-1"),
+        ("T2P_PING_INTERVAL_S", "nan"),
+        ("T2P_CALL_TIMEOUT_S", "inf"),
+        ("T2P_LOG_LEVEL", "chatty"),
+    ],
+)
+def test_a_setting_out_of_its_range_is_named(tmp_path: Path, name: str, value: str) -> None:
+    with pytest.raises(SettingError, match=name):
+        load({name: value}, tmp_path)
+
+
+async def test_a_database_url_that_cannot_be_read_is_told_without_its_password() -> None:
+    settings = Settings(database_url="postgresql://me:secret@[host/time2plug")
+    with pytest.raises(SettingError, match="T2P_DATABASE_URL") as told:
+        async with open_database(settings):
+            pass
+    assert "secret" not in str(told.value)
+
+
+async def test_a_certificate_that_is_not_there_is_told_in_one_sentence(
+    database: Database, settings: Settings, tmp_path: Path
+) -> None:
+    missing = {"T2P_TLS_CERT": "absent.pem", "T2P_TLS_KEY": "absent.key"}
+    done = await asyncio.to_thread(
+        subprocess.run,
+        command("--only", "gateway"),
+        env=environment(settings) | missing,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "time2plug: The certificate absent.pem with the key absent.key cannot be used: "
+        "No such file or directory. See T2P_TLS_CERT and T2P_TLS_KEY.\n"
+    )
+
+
+async def test_of_two_servers_that_bind_at_once_one_ends(
+    database: Database, settings: Settings
+) -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", settings.http_port))
+
+        async def listen_meanwhile() -> None:
+            async with open_service(settings, only="web"):
+                raise AssertionError("it is ready, and will never be asked anything")
+
+        serving = asyncio.ensure_future(listen_meanwhile())
+        await asyncio.sleep(0)  # both have bound: it waits for the database
+        other.listen()
+        with pytest.raises(BaseExceptionGroup) as ended:
+            await serving
+    assert ended.group_contains(SettingError, match="HTTP port")

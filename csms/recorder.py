@@ -356,6 +356,13 @@ class Recorder:
         Takes frames off `again` as they are through.
         Raises: what says that the database is away meanwhile.
         """
+        outbound, self.group.outbound = self.group.outbound, []  # no part of the search
+        try:
+            await self._search(connection, again)
+        finally:
+            self.group.outbound = outbound + self.group.outbound
+
+    async def _search(self, connection: AsyncConnection, again: deque[Exchange]) -> None:
         while again:
             exchange = again[0]
             exchange.station.stale = True

@@ -5,11 +5,15 @@ import socket
 import subprocess
 from pathlib import Path
 
+import httpx
+import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool
 
 from csms.config import SettingError, Settings, load
 from csms.db import Database, open_database
 from csms.serve import open_service
+from csms.web.app import create_app
 from tests.test_serve import TIMEOUT_S, command, environment
 
 
@@ -73,3 +77,21 @@ async def test_of_two_servers_that_bind_at_once_one_ends(
         with pytest.raises(BaseExceptionGroup) as ended:
             await serving
     assert ended.group_contains(SettingError, match="HTTP port")
+
+
+async def test_readiness_is_told_while_the_database_takes_questions_and_does_not_answer(
+    database: Database, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    transport = httpx.ASGITransport(create_app(pool, settings))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        async with await psycopg.AsyncConnection.connect(database.owner_url) as other:
+            await other.execute("LOCK TABLE schema_migration IN ACCESS EXCLUSIVE MODE")
+            async with asyncio.timeout(TIMEOUT_S):
+                answers = await asyncio.gather(*(client.get("/readyz") for _ in range(20)))
+            assert {answer.status_code for answer in answers} == {503}
+            assert answers[0].json()["reasons"] == {"database": "it does not answer"}
+            async with pool.connection(timeout=1):
+                pass  # the questions left room for others
+        async with asyncio.timeout(TIMEOUT_S):
+            while (await client.get("/readyz")).status_code != 200:
+                pass

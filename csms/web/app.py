@@ -1,5 +1,6 @@
 """The web application, put together."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -86,7 +87,26 @@ def create_app(
     return app
 
 
+class DatabaseProbe:
+    """Asks the database whether it is ready: one question at a time, however many ask us, so that
+    a database that takes questions and does not answer holds one connection and no request."""
+
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._asking: asyncio.Task[dict[str, str]] | None = None
+
+    async def reasons(self) -> dict[str, str]:
+        """What keeps the database from being ready, by name; empty when it is."""
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(database_reasons(self._pool))
+        asking = self._asking
+        done, _ = await asyncio.wait([asking], timeout=READY_TIMEOUT_S)
+        return await asking if done else {"database": "it does not answer"}
+
+
 def _add_health(app: FastAPI, pool: AsyncConnectionPool, ready: Ready | None) -> None:
+    probe = DatabaseProbe(pool)
+
     @app.get("/healthz", include_in_schema=False)
     async def healthz() -> dict[str, str]:
         """The process is alive."""
@@ -95,7 +115,7 @@ def _add_health(app: FastAPI, pool: AsyncConnectionPool, ready: Ready | None) ->
     @app.get("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:
         """The database answers and is up to date, and so is the process; 503 says what is not."""
-        reasons = await database_reasons(pool)
+        reasons = await probe.reasons()
         if ready is not None:
             reasons |= await ready()
         status = "not ready" if reasons else "ready"

@@ -293,13 +293,15 @@ async def migrate(database: Database, folders: Sequence[Traversable] | None = No
 
 
 async def missing_migrations(connection: AsyncConnection) -> list[str]:
-    """Names of our migrations that the database lacks; for readiness, as any role."""
+    """Names of our migrations that the database lacks; for readiness, as any role.
+
+    Raises: MigrationError when what it has is not what this version knows.
+    """
+    migrations = read_migrations(_own_folders())
     cursor = await connection.execute("SELECT to_regclass('schema_migration') IS NULL")
     if await cursor.fetchone() == (True,):
-        return [migration.name for migration in read_migrations(_own_folders())]
-    cursor = await connection.execute("SELECT number FROM schema_migration")
-    applied = {row[0] for row in await cursor.fetchall()}
-    return [m.name for m in read_migrations(_own_folders()) if m.number not in applied]
+        return [migration.name for migration in migrations]
+    return [migration.name for migration in await _pending(connection, migrations)]
 
 
 def read_migrations(folders: Sequence[Traversable]) -> list[Migration]:

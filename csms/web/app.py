@@ -135,6 +135,8 @@ async def database_reasons(pool: AsyncConnectionPool) -> dict[str, str]:
             missing = await db.missing_migrations(connection)
     except psycopg.Error:
         return {"database": "it does not answer"}
+    except db.MigrationError as error:
+        return {"migrations": str(error)}
     if missing:
         return {"migrations": "not applied: " + ", ".join(missing)}
     return {}

@@ -281,6 +281,35 @@ async def test_journal_takes_frames_apart(
         assert [item["message_id"] for item in found] == expected
 
 
+async def test_journal_is_told_whatever_a_frame_holds(
+    api: httpx.AsyncClient, pool: AsyncConnectionPool
+) -> None:
+    deep = "[" * 600 + "]" * 600
+    frames = [
+        '[2,"1","DataTransfer",{"vendorId":"\\ud800x","\\udfff":"\\ud83d\\ude00"}]',
+        f'[2,"2","DataTransfer",{{"vendorId":"x","data":{deep}}}]',
+        '[2,"3","DataTransfer",{"vendorId":"x","data":1e999}]',
+    ]
+    async with pool.connection() as connection:
+        for number, frame in enumerate(frames):
+            await connection.execute(
+                """
+                INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id,
+                                          frame, answer)
+                SELECT %s, station_key, 'in', 'ocpp2.0.1', 'DataTransfer', '1', %s, %s
+                  FROM station WHERE id = 'CP-1'
+                """,
+                (START + timedelta(seconds=number), frame, f'[3,"1",{{"data":{deep}}}]'),
+            )
+    answer = await api.get("/messages")
+    assert answer.status_code == 200
+    infinite, nested, surrogates = answer.json()["items"]
+    assert surrogates["payload"] == {"vendorId": "\ufffdx", "\ufffd": "\U0001f600"}
+    assert (nested["payload"], nested["raw"]) == (None, frames[1])
+    assert infinite["payload"] == {"vendorId": "x", "data": None}
+    assert surrogates["response"] is None
+
+
 async def test_desk_shows_what_is_open_oldest_first(
     api: httpx.AsyncClient, pool: AsyncConnectionPool
 ) -> None:

@@ -1,6 +1,7 @@
 """Operations on sessions, their meter values, and the journal of frames."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -21,6 +22,9 @@ from csms.web.record_models import (
 )
 
 router = APIRouter()
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_DEPTH_MAX = 64  # of JSON in a frame; deeper ones are shown raw
 
 Flags = Annotated[
     list[Annotated[str, Query(min_length=1, max_length=100)]],
@@ -187,11 +191,27 @@ def message_out(row: journal.Message) -> MessageOut:
 
 
 def _array(text: str | None) -> list[Any] | None:
-    """The JSON array in the text; None when there is none."""
+    """The JSON array in the text; None when there is none, or none that we could tell again."""
     if text is None:
         return None
     try:
-        value = json.loads(text)
+        value = _tellable(json.loads(text), 0)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, list) and value else None
+
+
+def _tellable(value: Any, depth: int) -> Any:
+    """The value with lone surrogates replaced: JSON lets stations write them, UTF-8 cannot.
+
+    Raises: ValueError when it is nested deeper than an answer may be.
+    """
+    if isinstance(value, str):
+        return value if value.isascii() else _SURROGATE.sub("\ufffd", value)
+    if not isinstance(value, list | dict):
+        return value
+    if depth >= _DEPTH_MAX:
+        raise ValueError("nested too deeply")
+    if isinstance(value, list):
+        return [_tellable(item, depth + 1) for item in value]
+    return {_tellable(k, depth + 1): _tellable(v, depth + 1) for k, v in value.items()}

@@ -422,6 +422,7 @@ async def test_session_that_only_a_frame_proves_is_created(
         ({"resolution": "attached", "meter_stop_wh": 999}, "meter_stop_wh"),
         ({"resolution": "attached", "meter_stop_wh": -1}, "meter_stop_wh"),
         ({"resolution": "attached", "ended_at": "2026-10-03T07:59:59Z"}, "ended_at"),
+        ({"resolution": "attached", "ended_at": "2999-10-03T07:59:59Z"}, "ended_at"),
         ({"resolution": "attached", "meter_start_wh": 5}, "meter_start_wh"),
         ({"resolution": "attached", "session_id": 77}, "session_id"),
         ({"resolution": "attached", "session_id": 2}, "session_id"),

@@ -146,7 +146,9 @@ def _told(item: Mapping[str, Any]) -> dict[str, str]:
     if len(place) > 1 and place[0] in ("body", "query", "path", "header"):
         place = place[1:]
     message = str(item["msg"]).removeprefix("Value error, ")
-    return {"field": ".".join(place), "message": message[:1].lower() + message[1:]}
+    if not message[1:2].isupper():  # an abbreviation stays as it is
+        message = message[:1].lower() + message[1:]
+    return {"field": ".".join(place), "message": message}
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -54,6 +54,8 @@ async def settle(
     if entry.settled_at is not None:
         return await _again(connection, entry, body)
     _check_members(body)
+    if body.ended_at is not None and body.ended_at > now:
+        raise Refusal("The end lies in the future.", "ended_at")
     session_id = await _RESOLVE[body.resolution](connection, entry, body)
     await store.settle_entry(
         connection,

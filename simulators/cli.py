@@ -112,6 +112,8 @@ def station(
     secret = None if password is None else password.replace("{id}", identity)
     driver_config = DriverConfig(url=url, password=secret, ssl=_tls(ca))
 
+    _knock(url, identity, password, driver_config.ssl)
+
     async def run() -> int:
         driver = Driver(Station(config, utc_now()), driver_config)
         return await _charge_on(driver, badge, sessions, charge_s, pause_s, sample_s)
@@ -121,6 +123,42 @@ def station(
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     raise typer.Exit(1 if unanswered else 0)
+
+
+def _knock(url: str, identity: str, password: str | None, tls: SSLContext | None) -> None:
+    """End with a sentence where the central system does not want this station: a simulator that
+    behaves like a charge point would knock for ever, and say nothing."""
+    from urllib.parse import quote
+
+    from websockets.asyncio.client import connect
+    from websockets.exceptions import InvalidHandshake, InvalidStatus
+    from websockets.headers import build_authorization_basic
+
+    async def knock() -> int | None:
+        secret = None if password is None else password.replace("{id}", identity)
+        headers = (
+            {} if secret is None else {"Authorization": build_authorization_basic(identity, secret)}
+        )
+        address = f"{url.rstrip('/')}/{quote(identity, safe='')}"
+        try:
+            async with connect(
+                address, additional_headers=headers, ssl=tls, proxy=None, open_timeout=10
+            ):
+                return None
+        except InvalidStatus as error:
+            return error.response.status_code
+        except (OSError, InvalidHandshake, TimeoutError):
+            return None  # it may be away for a while: that is the driver's business
+
+    reasons = {
+        401: "wants its password: --password",
+        403: "forbids it",
+        404: "does not know it: create it there first (`time2plug station create`)",
+    }
+    status = asyncio.run(knock())
+    if status in reasons:
+        console.print(f"{identity} is refused with {status}: {url} {reasons[status]}")
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -160,6 +198,7 @@ def fleet(
         seed=seed,
         tick_s=tick_s,
     )
+    _knock(url, f"{prefix}0001", password, options.ssl)
     try:
         report = _with_progress(scenario, lambda tell: SCENARIOS[scenario](options, tell))
     except TimeoutError:

@@ -1,6 +1,7 @@
 """The product as somebody meets it who has only its README: processes, settings, sentences."""
 
 import asyncio
+import http
 import socket
 import subprocess
 from pathlib import Path
@@ -9,11 +10,14 @@ import httpx
 import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
+from typer.testing import CliRunner
+from websockets.asyncio.server import Request, Response, ServerConnection, serve
 
 from csms.config import SettingError, Settings, load
 from csms.db import Database, open_database
 from csms.serve import open_service
 from csms.web.app import create_app
+from simulators import cli as simulators_cli
 from tests.test_serve import TIMEOUT_S, command, environment
 
 
@@ -95,3 +99,27 @@ async def test_readiness_is_told_while_the_database_takes_questions_and_does_not
         async with asyncio.timeout(TIMEOUT_S):
             while (await client.get("/readyz")).status_code != 200:
                 pass
+
+
+@pytest.mark.parametrize("verb", [["station", "SIM-0001"], ["fleet", "evening-peak"]])
+@pytest.mark.parametrize(
+    ("status", "told"), [(404, "create it there first"), (401, "wants its password")]
+)
+async def test_simulators_say_that_they_are_not_wanted(
+    verb: list[str], status: int, told: str
+) -> None:
+    def refuse(connection: ServerConnection, request: Request) -> Response:
+        return connection.respond(http.HTTPStatus(status), "")
+
+    async def never(connection: ServerConnection) -> None:
+        raise AssertionError("it was let in")
+
+    async with serve(never, "127.0.0.1", 0, process_request=refuse) as server:
+        url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/ocpp"
+        result = await asyncio.wait_for(
+            asyncio.to_thread(CliRunner().invoke, simulators_cli.app, [*verb, "--url", url]),
+            TIMEOUT_S,
+        )
+    assert result.exit_code == 1
+    assert f"SIM-0001 is refused with {status}" in result.output.replace("\n", " ")
+    assert told.split()[0] in result.output

@@ -151,6 +151,22 @@ async def test_a_case_without_its_frame_is_found(filled: Database, statement: st
     assert list(await offences(filled)) == ["cases without frame"]
 
 
+async def test_an_empty_frame_that_came_is_a_case_like_any_other(filled: Database) -> None:
+    await as_owner(
+        filled,
+        """
+        WITH came AS (
+            INSERT INTO ocpp_message (at, station_key, direction, protocol, frame)
+            SELECT now(), station_key, 'in', 'ocpp1.6', '' FROM station WHERE id = 'CP1'
+            RETURNING at, station_key
+        )
+        INSERT INTO reconciliation (station_key, received_at, reason, frame, digest)
+        SELECT station_key, at, 'unreadable_frame', '', 1 FROM came
+        """,
+    )
+    assert await offences(filled) == {}
+
+
 async def test_a_case_older_than_the_journal_needs_only_its_own_frame(filled: Database) -> None:
     await as_owner(filled, "TRUNCATE ocpp_message")
     assert await offences(filled) == {}

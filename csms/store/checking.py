@@ -144,7 +144,7 @@ async def desk_without_frame(connection: AsyncConnection, rows_max: int) -> list
             SELECT 'case ' || r.id AS subject, r.reason || ' at ' || r.received_at AS detail,
                    count(*) OVER () AS total
               FROM reconciliation r
-             WHERE r.frame = ''
+             WHERE (r.frame = '' AND r.reason <> 'unreadable_frame')  -- some stations send nothing
                 OR (r.received_at >= (SELECT min(at) FROM ocpp_message)
                     AND NOT EXISTS (SELECT FROM ocpp_message m
                                      WHERE m.station_key = r.station_key

@@ -88,7 +88,7 @@ class Settings:
     # Processes.
     database_pool_max: int = 8
     argon2_workers: int = 2
-    gc_threshold: int = 50_000
+    gc_threshold: int = 700
     log_level: str = "INFO"
 
 

@@ -141,7 +141,7 @@ class Group:
                 evse_id,
                 connector_id,
                 reading.profile,
-                reading.samples,
+                reading.literal,
                 reading.texts,
             )
         )
@@ -272,7 +272,7 @@ class Group:
             [r[6] for r in readings],
             [r[7] for r in readings],
             [r[8].database_id for r in readings],
-            ["{" + str(r[9])[1:-1] + "}" for r in readings],
+            [r[9] for r in readings],
             [r[10] for r in readings],
         )
 
@@ -302,7 +302,7 @@ def _progress_columns(progressed: list[Session], iso: _Iso) -> tuple[list[Any], 
 def profile_row(profile: Profile) -> dict[str, Any]:
     """A meter profile as `recording.store_profiles` takes it."""
     columns = zip(*profile.kinds, strict=True)
-    measurands, phases, units, contexts, locations, factors, _ = (list(c) for c in columns)
+    measurands, phases, units, contexts, locations, factors, *_ = (list(c) for c in columns)
     row: dict[str, Any] = {
         "measurands": measurands,
         "phases": phases,

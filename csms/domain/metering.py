@@ -28,7 +28,7 @@ class SampleKind(NamedTuple):
     """What one number of a reading is; empty texts where the station said nothing.
 
     `factor` is the power of ten of OCPP 2.0.1's unit multiplier; `signed` tells a value that is no
-    number but signed data, kept as the text that came.
+    number but signed data, kept as the text that came; `proved` one that has a signed value too.
     """
 
     measurand: str
@@ -38,12 +38,22 @@ class SampleKind(NamedTuple):
     location: str = ""
     factor: int = 0
     signed: bool = False
+    proved: bool = False
 
 
 class Profile:
     """A list of sample kinds with what follows from it: where the register and the power stand."""
 
-    __slots__ = ("context", "database_id", "kinds", "mark", "power_at", "register_at", "signed")
+    __slots__ = (
+        "context",
+        "database_id",
+        "kinds",
+        "mark",
+        "power_at",
+        "proved",
+        "register_at",
+        "signed",
+    )
 
     def __init__(self, kinds: tuple[SampleKind, ...]) -> None:
         self.kinds = kinds
@@ -56,6 +66,8 @@ class Profile:
         self.context = next((c for c in (BEGIN, END) if c in contexts), PERIODIC)
         #: some value is signed data, no number
         self.signed = any(kind.signed for kind in kinds)
+        #: some number has a signed value beside it
+        self.proved = any(kind.proved for kind in kinds)
         #: what tells it from others in the digest of a reading: equal numbers of another phase, say
         self.mark = f"{digest64(*(str(part) for kind in kinds for part in kind)):x}"
         #: id of its row, None until the recorder has stored it
@@ -88,6 +100,7 @@ class Reading(NamedTuple):
     samples: list[float]  # in the order of profile.kinds; NaN where texts has it
     texts: str | None  # JSON {"position": text} of signed or unreadable values
     digest: int  # of the content, for "once"
+    literal: str = "{}"  # the samples as an array literal, as they are stored
 
 
 def _positions(

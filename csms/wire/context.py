@@ -119,6 +119,11 @@ def stated(moment: datetime | None) -> datetime | None:
     return moment if moment is None or 1 < moment.year < 9999 else None
 
 
+def array_literal(numbers: list[float]) -> str:
+    """The numbers as PostgreSQL writes an array."""
+    return "{" + str(numbers)[1:-1] + "}"
+
+
 def reading_digest(place: str, values: str, texts: str | None, profile: Profile) -> int:
     """The key of a reading's content within its station and moment."""
     return digest64(place, values, texts or "", profile.mark)

@@ -224,6 +224,7 @@ class Dispatcher:
             self._error(
                 exchange, version, frame, "NotImplemented", f"there is no action {action[:50]}"
             )
+            exchange.action = action if action.isprintable() and len(action) <= 50 else None
 
     def _refuse_payload(
         self,

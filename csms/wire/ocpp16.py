@@ -32,6 +32,7 @@ from csms.wire.context import (
     NAN,
     Context,
     Request,
+    array_literal,
     bounded_id,
     encode,
     place_id,
@@ -98,8 +99,10 @@ def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Read
         if profile.signed:
             texts |= {str(at): s.value for at, s in enumerate(samples) if s.format == "SignedData"}
         stored = texts_json(texts) if texts else None
-        digest = reading_digest(place, ",".join(values), stored, profile)
-        readings.append(Reading(stated(meter_value.timestamp), profile, numbers, stored, digest))
+        literal = array_literal(numbers)
+        digest = reading_digest(place, literal, stored, profile)
+        at = stated(meter_value.timestamp)
+        readings.append(Reading(at, profile, numbers, stored, digest, literal))
     return tuple(readings)
 
 

@@ -31,6 +31,7 @@ from csms.wire.context import (
     NAN,
     Context,
     Request,
+    array_literal,
     bounded_id,
     encode,
     optional_place_id,
@@ -63,24 +64,21 @@ def read_readings(meter_values: Any, place: str, context: Context) -> tuple[Read
                 (
                     s.measurand,
                     s.phase,
-                    None if s.unitOfMeasure is None else s.unitOfMeasure.unit,
-                    None if s.unitOfMeasure is None else s.unitOfMeasure.multiplier,
+                    None if (unit := s.unitOfMeasure) is None else (unit.unit, unit.multiplier),
                     s.context,
                     s.location,
+                    s.signedMeterValue is not None,
                 )
                 for s in samples
             ]
         )
         profile = context.profiles.get(key, _kinds)
         numbers = [NAN if s.value is None else s.value for s in samples]
-        texts = {
-            str(at): _signed_text(s.signedMeterValue)
-            for at, s in enumerate(samples)
-            if s.signedMeterValue is not None
-        }
-        stored = texts_json(texts) if texts else None
-        digest = reading_digest(place, repr(numbers), stored, profile)
-        readings.append(Reading(stated(meter_value.timestamp), profile, numbers, stored, digest))
+        stored = _signed_texts(samples) if profile.proved else None
+        literal = array_literal(numbers)
+        digest = reading_digest(place, literal, stored, profile)
+        at = stated(meter_value.timestamp)
+        readings.append(Reading(at, profile, numbers, stored, digest, literal))
     return tuple(readings)
 
 
@@ -93,8 +91,22 @@ def _kinds(key: tuple[Any, ...]) -> tuple[SampleKind, ...]:
             context=context or "",
             location=location or "",
             factor=max(-9, min(9, int(multiplier or 0))),
+            proved=proved,
         )
-        for measurand, phase, unit, multiplier, context, location in key
+        for measurand, phase, (unit, multiplier), context, location, proved in (
+            (m, p, u or (None, None), c, place, proved) for m, p, u, c, place, proved in key
+        )
+    )
+
+
+def _signed_texts(samples: Any) -> str:
+    """The signed meter values of a reading, by position."""
+    return texts_json(
+        {
+            str(at): _signed_text(s.signedMeterValue)
+            for at, s in enumerate(samples)
+            if s.signedMeterValue is not None
+        }
     )
 
 

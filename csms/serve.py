@@ -8,7 +8,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import psycopg
@@ -149,7 +149,7 @@ class _HttpServer(uvicorn.Server):
         self.up = asyncio.Event()
 
     @contextlib.contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]  # uvicorn's own has no types either
+    def capture_signals(self) -> Iterator[None]:
         yield
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -192,7 +192,7 @@ async def _migrate(database: db.Database) -> None:
                 raise
 
 
-def _readiness(recorder: Recorder | None):  # type: ignore[no-untyped-def]
+def _readiness(recorder: Recorder | None) -> Callable[[], Awaitable[dict[str, str]]]:
     async def ready() -> dict[str, str]:
         if recorder is not None and not recorder.up.is_set():
             return {"gateway": "the recorder cannot commit"}
@@ -202,7 +202,7 @@ def _readiness(recorder: Recorder | None):  # type: ignore[no-untyped-def]
 
 
 @contextlib.contextmanager
-def _signals(stopping: asyncio.Event):  # type: ignore[no-untyped-def]
+def _signals(stopping: asyncio.Event) -> Iterator[None]:
     loop = asyncio.get_running_loop()
     names = (signal.SIGTERM, signal.SIGINT)
     for name in names:

@@ -72,7 +72,7 @@ from tests.transcript_text import (
 )
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
-TIMEOUT_S = 5.0
+TIMEOUT_S = 30.0
 _numbers = itertools.count(1)
 _SPEECH = re.compile(r"(?:(\w+) )?([<>]) (.*)", re.DOTALL)
 

@@ -25,7 +25,7 @@ from csms.recorder import Recorder
 from csms.store import lookup
 from csms.wire.dispatch import Dispatcher
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 _message_ids = itertools.count(1)
 
 

@@ -22,7 +22,7 @@ from csms.db import Database
 from csms.serve import open_service
 from simulators.rawsocket import PING, TEXT, frame
 
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 @dataclass

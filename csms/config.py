@@ -72,6 +72,8 @@ class Settings:
     unanswered_frames_max: int = 64  # per station: then reading pauses
     unanswered_frames_total_max: int = 50_000  # whole gateway: then every reading pauses
     handshakes_waiting_max: int = 10_000
+    handshakes_per_s_max: float = 1_000.0  # of this node, sustained: more are told when to come
+    handshakes_burst_max: int = 10_000  # of this node: all its stations may come back at once
     remembered_answers: int = 8  # per station, answered again to the same message id
     refused_connections_max: int = 10_000  # rows of the list "seen, refused"
     http_body_bytes_max: int = 8 * 1024 * 1024

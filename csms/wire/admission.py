@@ -152,6 +152,8 @@ class Admission:
         #: passwords that argon2 has accepted, by keyed digest, so that a storm costs it once
         self._accepted: dict[str, bytes] = {}
         self._verifying = 0
+        self._room = float(settings.handshakes_burst_max)  # handshakes that may come now
+        self._room_at_s = asyncio.get_running_loop().time()
         self._pepper = secrets.token_bytes(32)
         self._refused: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -162,7 +164,7 @@ class Admission:
             return self._refuse(
                 safe(knock.path)[:255], Refusal(404, "path", "No such place.\n"), knock, now
             )
-        if len(self._waiting) >= self.settings.handshakes_waiting_max:
+        if not self._has_room(asyncio.get_running_loop().time()):
             return self._refuse(identity, BUSY, knock, now)
         try:
             async with asyncio.timeout(LOOKUP_TIMEOUT_S):
@@ -180,6 +182,23 @@ class Admission:
         if isinstance(protocol, Refusal):
             return self._refuse(identity, protocol, knock, now)
         return Welcome(row, protocol, found.generation)
+
+    def _has_room(self, now_s: float) -> bool:
+        """Whether one more may be looked at: few enough wait, and the rate allows it.
+
+        Those refused come back at a moment of chance (`Retry-After`): a storm that a node could
+        not take at once becomes one that it can.
+        """
+        settings = self.settings
+        self._room = min(
+            float(settings.handshakes_burst_max),
+            self._room + (now_s - self._room_at_s) * settings.handshakes_per_s_max,
+        )
+        self._room_at_s = now_s
+        if self._room < 1 or len(self._waiting) >= settings.handshakes_waiting_max:
+            return False
+        self._room -= 1
+        return True
 
     async def fetch(self, identity: str) -> Found | None:
         """The station as the database holds it now; None when there is none.

@@ -88,6 +88,7 @@ class Gateway:
                 await connections.close_connections_of(
                     connection, self.settings.node, self._started_at
                 )
+                await self._touch_node(connection, self._started_at)
         context = tls_context(self.settings) if self.settings.tls_cert else None
         try:
             await self._listen(self.settings.ocpp_port, None)
@@ -389,15 +390,14 @@ class Gateway:
                 link.touched_at = link.heard_at
                 seen_at = datetime.fromtimestamp(now - (now_s - link.heard_at), UTC)
                 rows.append(_seen_row(link, seen_at))
-        await connections.touch_node(
-            connection,
-            self.settings.node,
-            self._started_at,
-            datetime.fromtimestamp(now, UTC),
-            self.draining,
-        )
+        await self._touch_node(connection, datetime.fromtimestamp(now, UTC))
         if rows:
             await connections.touch_connections(connection, self.settings.node, rows)
+
+    async def _touch_node(self, connection: AsyncConnection, now: datetime) -> None:
+        await connections.touch_node(
+            connection, self.settings.node, self._started_at, now, self.draining
+        )
 
     async def _listen_to_changes(self) -> None:
         """Follow what people change: stations and their sessions, quirks.

@@ -45,7 +45,7 @@ HELD_16: Final = ("RemoteStartTransaction", "RemoteStopTransaction")
 _BOTH_WAYS: Final = frozenset({"DataTransfer"})
 #: words of a status that say yes; all others say no
 _ACCEPTING: Final = frozenset(
-    {"Accepted", "AcceptedCanceled", "RebootRequired", "Scheduled", "Unlocked"}
+    {"Accepted", "AcceptedCanceled", "RebootRequired", "Scheduled", "Unlocked", "Unpublished"}
 )
 _ERROR_LENGTH_MAX: Final = 300
 

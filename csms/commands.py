@@ -17,11 +17,12 @@ action and a text.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 import psycopg
 from psycopg import AsyncConnection
 
@@ -32,6 +33,22 @@ from csms.store.commands import Command
 
 log = logging.getLogger(__name__)
 
+#: answers in several messages follow these
+REPORTED: Final = frozenset(
+    {
+        "CustomerInformation",
+        "GetBaseReport",
+        "GetChargingProfiles",
+        "GetDiagnostics",
+        "GetDisplayMessages",
+        "GetLog",
+        "GetMonitoringReport",
+        "GetReport",
+        "PublishFirmware",
+        "SignedUpdateFirmware",
+        "UpdateFirmware",
+    }
+)
 OPEN: Final = frozenset({"queued", "sent"})
 OPERATOR: Final = "operator"
 _MOVED_GRACE: Final = timedelta(seconds=5)  # the old node may still write what it heard
@@ -41,6 +58,32 @@ NO_ANSWER: Final = (
     '{"code":"NoAnswer","description":"The station gave no answer, or its connection ended first. '
     'Whether it did what was asked is not known.","details":{}}'
 )
+
+
+def command_row(
+    station_key: int,
+    protocol: str,
+    action: str,
+    payload: Mapping[str, Any],
+    *,
+    origin: str,
+    now: datetime,
+    expires_in_s: float,
+    created_by: str | None = None,
+) -> dict[str, Any]:
+    """A valid order as `store.insert_commands` takes it."""
+    request_id = payload.get("requestId")
+    return {
+        "station_key": station_key,
+        "protocol": protocol,
+        "action": action,
+        "payload": msgspec.json.encode(payload).decode(),
+        "origin": origin,
+        "created_by": created_by,
+        "created_at": now,
+        "expires_at": now + timedelta(seconds=expires_in_s),
+        "request_id": request_id if action in REPORTED and isinstance(request_id, int) else None,
+    }
 
 
 class Watch:

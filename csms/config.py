@@ -59,6 +59,7 @@ class Settings:
     orders_without_boot: str = "send"  # send | wait: until it boots
     command_poll_s: float = 5.0  # the net under the wake-ups
     command_expires_in_max_s: float = 30 * 86_400.0
+    own_order_expires_in_s: float = 3_600.0  # what we order on our own account
     command_queue_commands_max: int = 200  # waiting for one station
     command_reports_timeout_s: float = 3_600.0  # an answer in several messages must be whole
     drain_s: float = 0.0  # a node that stops spreads its goodbyes over so long

@@ -98,6 +98,8 @@ class Group:
         self.boots: dict[int, dict[str, Any]] = {}
         self.reports: list[dict[str, Any]] = []
         self.desk_rows: list[dict[str, Any]] = []
+        self.orders: list[dict[str, Any]] = []  # of our own: rows as store.insert_commands takes
+        self.ordered: set[str] = set()  # the stations that they are for
         self.unknown_tokens: dict[str, dict[str, Any]] = {}
         self.deviations: list[tuple[Station, str, str, str, datetime]] = []
         self.current: Exchange | None = None
@@ -241,6 +243,7 @@ class Group:
             reports=self.reports,
             desk=self.desk_rows,
             unknown_tokens=list(self.unknown_tokens.values()),
+            orders=self.orders,
         )
         for _, session in self.sessions.values():
             if not session.is_new and session.change:

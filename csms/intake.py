@@ -6,6 +6,7 @@ sessions, the settings. Nothing here waits; what has to be read first is told as
 
 from collections.abc import Callable
 from datetime import datetime
+from decimal import Decimal
 
 from csms.authorization import decide, decide_start
 from csms.config import Settings
@@ -16,6 +17,8 @@ from csms.domain.clock import ClockRules
 from csms.domain.events import (
     Alive,
     Booted,
+    CarNeeds,
+    CarPlan,
     Decision,
     Ended,
     Event,
@@ -27,7 +30,8 @@ from csms.domain.events import (
     TokenShown,
     Updated,
 )
-from csms.domain.session import Session, State
+from csms.domain.limits import limit_w
+from csms.domain.session import Flag, Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import digest64, uid_key
 from csms.exchange import Exchange, Facts, Group, Need
@@ -50,6 +54,10 @@ class Intake:
         self.new_session_id: Callable[[], int] = lookups.new_session_id
         #: has the last word on badges; the replay says what was said then
         self.judge: Callable[[Exchange, Decision | None], Decision | None] = _as_decided
+        #: what a session costs so far, once there are tariffs; handed in from above
+        self.cost_of: Callable[[Session, datetime], Decimal | None] = _no_tariff
+        #: what an EVSE may give now, at most what the car takes; handed in by a planner
+        self.limit_w_of: Callable[[Station, int, datetime, int | None], int | None] = _limit_w
         self._settings = settings
         self._lookups = lookups
         self._observations = observations
@@ -109,8 +117,8 @@ class Intake:
         match event:
             case Updated():
                 decision = self._decide(exchange, event.token_uid, facts, event, group)
-                attribution.update_session(station, event, decision, moment)
-                return Outcome(at, decision)
+                session = attribution.update_session(station, event, decision, moment)
+                return Outcome(at, decision, cost=self._cost(session, at))
             case Metered():
                 attribution.take_meter_values(station, event, moment)
                 return Outcome(at)
@@ -126,16 +134,13 @@ class Intake:
             case Booted():
                 return self._record_boot(station, event, group, at, exchange.protocol)
             case Reported():
-                group.reports.append(
-                    {
-                        "station_key": station.key,
-                        "received_at": at,
-                        "stated_at": event.stated_at,
-                        "kind": event.kind,
-                        "content": event.content,
-                    }
-                )
+                _report(group, station, at, event.kind, event.content, event.stated_at)
                 return Outcome(at)
+            case CarNeeds():
+                return self._record_needs(station, event, group, at)
+            case CarPlan():
+                _report(group, station, at, "charging_schedule", event.content, event.stated_at)
+                return Outcome(at, limit_w=self.limit_w_of(station, event.evse_id, at, None))
             case Alive():
                 return Outcome(self._now())
 
@@ -161,9 +166,32 @@ class Intake:
         decision = self._decide(exchange, event.token_uid, facts, event, group)
         if exchange.protocol == "ocpp1.6":
             attribution.stop_transaction(station, event, moment)
-        else:
-            attribution.end_session(station, event, decision, moment)
-        return Outcome(moment.received_at, decision)
+            return Outcome(moment.received_at, decision)
+        known = station.sessions.get(event.transaction_id)
+        was_over = known is not None and known.state is not State.ACTIVE
+        session = attribution.end_session(station, event, decision, moment)
+        offline = event.offline or (session is not None and Flag.OFFLINE in session.flags)
+        missing = session is not None and bool(session.seq_no_missing) and not was_over
+        return Outcome(
+            moment.received_at,
+            decision,
+            messages_missing=missing and offline,
+            cost=self._cost(session, moment.received_at),
+        )
+
+    def _cost(self, session: Session | None, now: datetime) -> Decimal | None:
+        return None if session is None else self.cost_of(session, now)
+
+    def _record_needs(
+        self, station: Station, event: CarNeeds, group: Group, at: datetime
+    ) -> Outcome:
+        _report(group, station, at, "charging_needs", event.content, None)
+        running = station.open_on(event.evse_id)
+        return Outcome(
+            at,
+            transaction_id=running[-1].transaction_id if running else None,
+            limit_w=self.limit_w_of(station, event.evse_id, at, event.power_w_max),
+        )
 
     def _record_boot(
         self, station: Station, event: Booted, group: Group, at: datetime, protocol: str
@@ -179,15 +207,7 @@ class Intake:
             "booted_at": at,
             "spoken": protocol,
         }
-        group.reports.append(
-            {
-                "station_key": station.key,
-                "received_at": at,
-                "stated_at": None,
-                "kind": "boot",
-                "content": event._asdict(),
-            }
-        )
+        _report(group, station, at, "boot", event._asdict(), None)
         accepted = station.boot_status == "accepted"
         if accepted:
             station.called_for = frozenset()
@@ -262,6 +282,39 @@ class Intake:
     def forget(self) -> None:
         """What was not committed never was."""
         self._opening.clear()
+
+
+def _report(
+    group: Group,
+    station: Station,
+    at: datetime,
+    kind: str,
+    content: dict[str, object],
+    stated_at: datetime | None,
+) -> None:
+    group.reports.append(
+        {
+            "station_key": station.key,
+            "received_at": at,
+            "stated_at": stated_at,
+            "kind": kind,
+            "content": content,
+        }
+    )
+
+
+def _no_tariff(session: Session, now: datetime) -> Decimal | None:
+    return None
+
+
+def _limit_w(station: Station, evse_id: int, now: datetime, car_w_max: int | None) -> int | None:
+    return limit_w(
+        station.limits,
+        evse_id,
+        now,
+        connector_w_max=station.power_max_w.get(evse_id),
+        car_w_max=car_w_max,
+    )
 
 
 def _as_decided(exchange: Exchange, decision: Decision | None) -> Decision | None:

@@ -110,6 +110,9 @@ class Lookups:
             by_key[key].evses[evse_id, connector_id] = status
             if power_w_max is not None:
                 by_key[key].power_max_w[evse_id] = power_w_max
+        limits = await lookup.fetch_power_limits(connection, list(by_key))
+        for station in stations:
+            station.limits = tuple(limits.get(station.key, ()))
         for open_row in await lookup.fetch_open_sessions(connection, list(by_key)):
             remember(by_key[open_row["station_key"]], session_from_row(open_row))
         for key, frame, answer, at in await lookup.fetch_answers(
@@ -132,6 +135,7 @@ def configure(station: Station, row: StationRow, quirks: frozenset[str]) -> None
     station.site_id = row.site_id
     station.time_zone = row.time_zone
     station.boot_status = row.boot_status
+    station.auto_configure = row.auto_configure
     station.quirks = quirks
     if station.stale:
         station.clock_skew_s = row.clock_skew_s

@@ -75,6 +75,9 @@ class Recorder:
         self.in_flight: Group | None = None
         #: makes the answer to a frame that cannot be recorded; given by the wire
         self.refuse: Callable[[Exchange], None] = _unset
+        #: an order of ours waits for a station, behind the answer to what caused it; given by the
+        #: gateway
+        self.wake: Callable[[str], None] = _to_nobody
         #: told of every group after its commit; must not wait
         self.published: Callable[[Group], None] = _to_nobody
         self.loaded = False  # more stations than group_loaded_stations are connected
@@ -283,6 +286,8 @@ class Recorder:
             metrics.ANSWER_LATENCY.observe((self.now() - oldest).total_seconds())
         metrics.UNANSWERED.set(self.unanswered)
         self.published(group)
+        for station_id in group.ordered:
+            self.wake(station_id)
         _tell(group.done)
 
     async def _until_committed(self, waiting: Iterable[Station]) -> None:
@@ -568,7 +573,7 @@ def _why(error: Exception) -> str:
     return AWAY if state[:2] in _AWAY_CLASSES else REFUSED
 
 
-def _to_nobody(group: Group) -> None:
+def _to_nobody(news: object) -> None:
     """Nobody wants to be told."""
 
 

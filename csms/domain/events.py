@@ -5,6 +5,7 @@ what the station stated (None: nothing readable); registers are in Wh.
 """
 
 from datetime import datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 from csms.domain.metering import Reading
@@ -125,11 +126,40 @@ class Reported(NamedTuple):
     stated_at: datetime | None
 
 
+class CarNeeds(NamedTuple):
+    """A car says how it would like to be charged. `power_w_max` is the most that it takes."""
+
+    evse_id: int
+    power_w_max: int | None
+    content: dict[str, object]  # as told, to be kept
+
+
+class CarPlan(NamedTuple):
+    """A car says how it is going to charge. `power_w_max` is the most that it will take."""
+
+    evse_id: int
+    power_w_max: float
+    content: dict[str, object]  # as told, to be kept
+    stated_at: datetime | None
+
+
 class Alive(NamedTuple):
     """A heartbeat: nothing to keep but the moment."""
 
 
-Event = Started | Updated | Ended | Metered | StatusChanged | Booted | TokenShown | Reported | Alive
+Event = (
+    Started
+    | Updated
+    | Ended
+    | Metered
+    | StatusChanged
+    | Booted
+    | TokenShown
+    | Reported
+    | CarNeeds
+    | CarPlan
+    | Alive
+)
 
 
 class Outcome(NamedTuple):
@@ -140,3 +170,6 @@ class Outcome(NamedTuple):
     transaction_id: str | None = None
     boot_status: str = "accepted"
     interval_s: int = 0
+    limit_w: int | None = None  # what the EVSE may give; None: nothing bounds it
+    messages_missing: bool = False  # the session just ended, and some of it was never received
+    cost: Decimal | None = None  # of the session so far, in the currency of its tariff; None: none

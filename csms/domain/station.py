@@ -14,6 +14,7 @@ from csms.domain.clock import (
     skew_of_live_message,
 )
 from csms.domain.events import StatusChanged
+from csms.domain.limits import PowerLimit
 from csms.domain.metering import Reading
 from csms.domain.session import Session, State
 from csms.domain.values import seconds
@@ -89,6 +90,7 @@ class Station:
 
     __slots__ = (
         "answers",
+        "auto_configure",
         "boot_status",
         "booted_at",
         "called_for",
@@ -98,6 +100,7 @@ class Station:
         "evses",
         "id",
         "key",
+        "limits",
         "naive_is_local",
         "pending",
         "power_max_w",
@@ -115,6 +118,8 @@ class Station:
         self.site_id: str | None = None
         self.time_zone = "UTC"
         self.boot_status = "accepted"
+        self.auto_configure = True  # we may send it what nobody has ordered
+        self.limits: tuple[PowerLimit, ...] = ()
         #: requests that we asked for, the only ones that a station on hold may send
         self.called_for: frozenset[str] = frozenset()
         self.quirks: frozenset[str] = frozenset()

@@ -9,6 +9,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from csms.domain.events import Token
+from csms.domain.limits import PowerLimit
 from csms.store.columns import safe
 
 
@@ -69,6 +70,37 @@ async def fetch_places(
         (list(station_keys),),
     )
     return await cursor.fetchall()
+
+
+async def fetch_power_limits(
+    connection: AsyncConnection, station_keys: Sequence[int]
+) -> dict[int, list[PowerLimit]]:
+    """Limits of the stations that are in force or will be, by station_key.
+
+    One of a station or site as a whole comes as the equal share of each of its EVSEs, so that
+    their sum never exceeds it, whatever each of them does.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT s.station_key, p.evse_id,
+               CASE WHEN p.evse_id IS NOT NULL THEN p.limit_w
+                    WHEN p.station_key IS NOT NULL THEN p.limit_w / greatest(1, (
+                         SELECT count(*) FROM evse e WHERE e.station_key = s.station_key))
+                    ELSE p.limit_w / greatest(1, (
+                         SELECT count(*) FROM evse e JOIN station o USING (station_key)
+                          WHERE o.site_id = p.site_id AND o.retired_at IS NULL)) END,
+               p.from_at, p.to_at
+          FROM station s
+          JOIN power_limit p ON p.station_key = s.station_key OR p.site_id = s.site_id
+         WHERE s.station_key = ANY(%s) AND p.retired_at IS NULL
+           AND (p.to_at IS NULL OR p.to_at > now())
+        """,
+        (list(station_keys),),
+    )
+    limits: dict[int, list[PowerLimit]] = {}
+    for key, evse_id, limit_w, from_at, to_at in await cursor.fetchall():
+        limits.setdefault(key, []).append(PowerLimit(evse_id, limit_w, from_at, to_at))
+    return limits
 
 
 async def fetch_open_sessions(

@@ -12,6 +12,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from csms.store.columns import json_rows, numbers, texts
+from csms.store.commands import insert_commands
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class GroupRows:
     reports: Sequence[dict[str, Any]]
     desk: Sequence[dict[str, Any]]
     unknown_tokens: Sequence[dict[str, Any]]
+    orders: Sequence[dict[str, Any]] = ()  # to the stations, that follow from what they told
 
     @property
     def cold(self) -> bool:
@@ -49,6 +51,7 @@ class GroupRows:
             or self.reports
             or self.desk
             or self.unknown_tokens
+            or self.orders
         )
 
 
@@ -79,6 +82,8 @@ async def write_group(connection: AsyncConnection, rows: GroupRows) -> None:
             await _insert_desk(connection, rows.desk)
         if rows.unknown_tokens:
             await _upsert_unknown_tokens(connection, rows.unknown_tokens)
+        if rows.orders:
+            await insert_commands(connection, rows.orders, notify=False)
         await _write_hot(connection, rows)
 
 

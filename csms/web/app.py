@@ -20,6 +20,7 @@ from csms.web import (
     commands_api,
     desk_api,
     docs,
+    limits_api,
     observed_api,
     pages,
     problems,
@@ -45,6 +46,7 @@ answer in UTC. `PUT` creates or replaces, `PATCH` changes what is named, `DELETE
 _TAGS = [
     {"name": "Stations", "description": "Charge points: who may connect, and how they stand."},
     {"name": "Orders", "description": "What stations are told to do, and what came of it."},
+    {"name": "Energy", "description": "How much power may be given, where and when."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
     {"name": "Badges", "description": "Who may charge."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
@@ -88,6 +90,7 @@ def create_app(
         sessions_api,
         desk_api,
         observed_api,
+        limits_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -22,6 +22,15 @@ ID_LENGTH_MAX: Final = 255  # of badges and transactions, seven times what the s
 INTEGER_MAX: Final = 2**31 - 1
 
 
+class OwnOrder(NamedTuple):
+    """An order of ours that follows from what a station told."""
+
+    action: str
+    payload: dict[str, Any]
+    why: str
+    demanded: bool = False  # by the standard: also of stations that we send nothing unasked
+
+
 class Request(NamedTuple):
     """One request of a version: from struct to event, from outcome to the answer's JSON text."""
 
@@ -31,6 +40,8 @@ class Request(NamedTuple):
     essential: tuple[str, ...] = ()
     #: keeps or changes sessions: refused ones go to the desk, failing databases leave it unanswered
     transaction: bool = False
+    #: what we order of the station on account of it, in the same commit
+    follow: Callable[[Event, Outcome], OwnOrder | None] | None = None
 
 
 class Profiles:

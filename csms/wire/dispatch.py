@@ -14,12 +14,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from csms import metrics
+from csms.commands import command_row
 from csms.domain.station import NOTHING_SAID, Remembered, Station
 from csms.exchange import NO_FACTS, Exchange, Facts, Need, Reply
 from csms.recorder import Recorder
 from csms.wire import frames, ocpp16, ocpp201, schema
 from csms.wire.common import EMPTY
-from csms.wire.context import Context, Profiles, Request
+from csms.wire.context import Context, OwnOrder, Profiles, Request
 from csms.wire.frames import CALL, CALL_ERROR, CALL_RESULT, Frame, FrameError
 from csms.wire.schema import PayloadError, Shape
 
@@ -173,9 +174,31 @@ class Dispatcher:
             recorder.observations.note_clock(station)
         for deviation in deviations:
             recorder.group.deviation(*deviation)
+        if request.follow is not None:
+            self._follow(exchange, request.follow(event, outcome))
         self._answer(exchange, frame, request.answer(event, outcome))
         metrics.count_message("in", frame.action, "answered")
         return None
+
+    def _follow(self, exchange: Exchange, order: OwnOrder | None) -> None:
+        """Put an order of ours beside what caused it: both are committed, or neither is."""
+        station = exchange.station
+        if order is None or not (station.auto_configure or order.demanded):
+            return
+        settings = self.recorder.settings
+        group = self.recorder.group
+        group.ordered.add(station.id)
+        group.orders.append(
+            command_row(
+                station.key,
+                exchange.protocol,
+                order.action,
+                order.payload,
+                origin=f"us:{order.why}",
+                now=exchange.received_at,
+                expires_in_s=settings.own_order_expires_in_s,
+            )
+        )
 
     # --- Answers --------------------------------------------------------------------------------
 

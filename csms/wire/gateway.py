@@ -84,6 +84,7 @@ class Gateway:
         self._started_at = datetime.now(UTC)
         self.outbox = Outbox(database, settings, recorder, self.links)
         self.telemetry.on_wake = self._hinted
+        recorder.wake = self.outbox.wake
         metrics.SESSIONS_OPEN.set_function(recorder.count_open_sessions)
 
     async def start(self) -> None:

@@ -8,7 +8,7 @@ package ships, held to the letter: what we send is valid, or it is not sent (pro
 import functools
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -17,28 +17,13 @@ import msgspec
 from jsonschema.protocols import Validator
 from psycopg import AsyncConnection
 
+from csms import commands
 from csms.config import Settings
 from csms.registry import NotThere, Refusal
 from csms.store import commands as store
 from csms.wire import schema
 from csms.wire.dispatch import VERSIONS
 
-#: answers in several messages follow these
-REPORTED: Final = frozenset(
-    {
-        "CustomerInformation",
-        "GetBaseReport",
-        "GetChargingProfiles",
-        "GetDiagnostics",
-        "GetDisplayMessages",
-        "GetLog",
-        "GetMonitoringReport",
-        "GetReport",
-        "PublishFirmware",
-        "SignedUpdateFirmware",
-        "UpdateFirmware",
-    }
-)
 #: a station on hold is not told to charge (OCPP 1.6, 4.2)
 HELD_16: Final = ("RemoteStartTransaction", "RemoteStopTransaction")
 
@@ -97,7 +82,7 @@ async def place(
             "is back.",
             "action",
         )
-    row = command_row(
+    row = commands.command_row(
         target.station_key,
         target.protocol,
         action,
@@ -109,32 +94,6 @@ async def place(
     )
     (command_id,) = await store.insert_commands(connection, [row], notify=notify)
     return command_id
-
-
-def command_row(
-    station_key: int,
-    protocol: str,
-    action: str,
-    payload: Mapping[str, Any],
-    *,
-    origin: str,
-    now: datetime,
-    expires_in_s: float,
-    created_by: str | None = None,
-) -> dict[str, Any]:
-    """A valid order as `store.insert_commands` takes it."""
-    request_id = payload.get("requestId")
-    return {
-        "station_key": station_key,
-        "protocol": protocol,
-        "action": action,
-        "payload": msgspec.json.encode(payload).decode(),
-        "origin": origin,
-        "created_by": created_by,
-        "created_at": now,
-        "expires_at": now + timedelta(seconds=expires_in_s),
-        "request_id": request_id if action in REPORTED and isinstance(request_id, int) else None,
-    }
 
 
 def check(protocol: str, action: str, payload: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from csms import db, metrics
+from csms.commands import REPORTED
 from csms.config import Settings
 from csms.domain.values import UTC
 from csms.recorder import Recorder
@@ -220,7 +221,7 @@ class Outbox:
         now = datetime.now(UTC)
         order = outcome.order
         response = _json(outcome.response)
-        reported = outcome.status == "accepted" and order.action in orders.REPORTED
+        reported = outcome.status == "accepted" and order.action in REPORTED
         due_s = self._settings.command_reports_timeout_s
         async with connection.transaction():
             in_time = await store.finish_command(

@@ -29,6 +29,8 @@ INSERT INTO evse_status (station_key, at, received_at, evse_id, status)
 INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id, frame, answer)
     SELECT now(), station_key, 'in', 'ocpp1.6', 'Heartbeat', '1', '[2,"1","Heartbeat",{}]', '[3,"1",{}]'
       FROM station;
+INSERT INTO power_limit (client_id, site_id, limit_w, from_at)
+    SELECT client_id, id, 22000, now() FROM site;
 INSERT INTO command (station_key, protocol, action, payload, origin, created_at, expires_at)
     SELECT station_key, 'ocpp1.6', 'Reset', '{"type":"Soft"}', 'operator', now(), now() + interval '1h'
       FROM station;

@@ -1,0 +1,169 @@
+"""Limits of power that people set, what comes of them, and the price that is told to stations."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.config import Settings
+from csms.db import Database
+from csms.domain.limits import PowerLimit, limit_w
+from csms.domain.session import Session
+from csms.wire.ocpp201 import VOLTAGE_V, limit_a
+from tests.recorder_node import event, provision, running_node
+from tests.scenarios.gate import Gate, open_gate
+from tests.test_commands import boot_201, client_of, ordered
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def gate(settings: Settings, database: Database) -> AsyncIterator[Gate]:
+    async with open_gate(settings, database) as gate:
+        yield gate
+
+
+@pytest.fixture
+async def api(gate: Gate) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(gate) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("limits", "connector_w_max", "car_w_max", "expected"),
+    [
+        ([], None, None, None),
+        ([], 22_000, None, 22_000),
+        ([], 22_000, 7_400, 7_400),
+        ([PowerLimit(None, 5_000, NOW - HOUR, None)], 22_000, 7_400, 5_000),
+        ([PowerLimit(1, 5_000, NOW, NOW + HOUR)], 22_000, None, 5_000),
+        ([PowerLimit(2, 5_000, NOW, NOW + HOUR)], 22_000, None, 22_000),
+        ([PowerLimit(None, 5_000, NOW - HOUR, NOW)], 22_000, None, 22_000),
+        ([PowerLimit(None, 5_000, NOW + HOUR, None)], None, None, None),
+        ([PowerLimit(None, 0, NOW, None), PowerLimit(1, 5_000, NOW, None)], 22_000, None, 0),
+    ],
+)
+def test_limit_is_the_lowest_of_what_is_in_force(
+    limits: list[PowerLimit],
+    connector_w_max: int | None,
+    car_w_max: int | None,
+    expected: int | None,
+) -> None:
+    found = limit_w(limits, 1, NOW, connector_w_max=connector_w_max, car_w_max=car_w_max)
+    assert found == expected
+
+
+@given(st.integers(0, 500_000), st.sampled_from([1, 2, 3]))
+def test_amperes_never_give_more_than_the_watts_and_none_below_six(
+    power_w: int, phases: int
+) -> None:
+    current_a = limit_a(power_w, phases)
+    assert current_a == 0 or current_a >= 6
+    assert round(current_a * 10) * VOLTAGE_V * phases <= power_w * 10
+    if current_a == 0:
+        assert power_w < 6 * VOLTAGE_V * phases
+
+
+async def test_limits_of_a_site_are_shared_so_that_the_sum_never_exceeds_them(
+    gate: Gate, api: httpx.AsyncClient
+) -> None:
+    assert (await api.post("/sites", json={"id": "S1"})).is_success
+    for name in ("CP1", "CP2"):
+        evses = [{"evse_id": number, "power_w_max": 22_000} for number in (1, 2)]
+        body = {"id": name, "site_id": "S1", "evses": evses, "protocol": "ocpp2.0.1"}
+        assert (await api.post("/stations", json=body)).is_success
+    async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await boot_201(station)
+        assert await asked_for(station, 1) == 95.6  # 22 kW on one phase
+        limit = (await api.post("/power-limits", json={"site_id": "S1", "limit_w": 12_000})).json()
+        assert await asked_for(station, 2) == 13.0  # a quarter: 3,000 W
+        answer = await api.patch(f"/power-limits/{limit['id']}", json={"limit_w": 4_000})
+        assert answer.json()["limit_w"] == 4_000
+        assert await asked_for(station, 3) == 0  # 1,000 W are less than 6 A
+        assert (await api.delete(f"/power-limits/{limit['id']}")).status_code == 204
+        assert await asked_for(station, 4) == 95.6
+    assert (await api.get("/power-limits")).json()["total"] == 0
+
+
+async def asked_for(station: Any, number: int) -> float:
+    """What the profile grants that a car's needs are answered with."""
+    started = {
+        "eventType": "Started" if number == 1 else "Updated",
+        "timestamp": datetime.now(UTC).isoformat(),
+        "triggerReason": "CablePluggedIn",
+        "seqNo": number,
+        "transactionInfo": {"transactionId": "t1"},
+        "evse": {"id": 1, "connectorId": 1},
+    }
+    needs = {
+        "requestedEnergyTransfer": "AC_single_phase",
+        "acChargingParameters": {
+            "energyAmount": 1,
+            "evMinCurrent": 6,
+            "evMaxCurrent": 500,
+            "evMaxVoltage": 230,
+        },
+    }
+    await station.send(json.dumps([2, f"t{number}", "TransactionEvent", started]))
+    assert (await ordered(station))[0] == 3
+    payload = {"evseId": 1, "chargingNeeds": needs}
+    await station.send(json.dumps([2, f"n{number}", "NotifyEVChargingNeeds", payload]))
+    assert (await ordered(station))[2] == {"status": "Accepted"}
+    order = await ordered(station)
+    await station.send(json.dumps([3, order[1], {"status": "Accepted"}]))
+    (schedule,) = order[3]["chargingProfile"]["chargingSchedule"]
+    granted: float = schedule["chargingSchedulePeriod"][0]["limit"]
+    return granted
+
+
+async def test_limit_that_makes_no_sense_is_refused_with_the_reason(
+    gate: Gate, api: httpx.AsyncClient
+) -> None:
+    await gate.add("CP1")
+    for body, status, words in (
+        ({"limit_w": 1}, 422, "one of the two"),
+        ({"limit_w": 1, "site_id": "S", "station_id": "CP1"}, 422, "one of the two"),
+        ({"limit_w": -1, "station_id": "CP1"}, 422, "greater than or equal to 0"),
+        ({"limit_w": 1, "site_id": "S", "evse_id": 1}, 422, "belongs to a station"),
+        ({"limit_w": 1, "site_id": "NOWHERE"}, 404, "no site NOWHERE"),
+        ({"limit_w": 1, "station_id": "CP9"}, 404, "no station CP9"),
+        (
+            {"limit_w": 1, "station_id": "CP1", "to_at": "2020-01-01T00:00:00Z"},
+            422,
+            "before it begins",
+        ),
+    ):
+        answer = await api.post("/power-limits", json=body)
+        assert (answer.status_code, words in answer.text) == (status, True), answer.text
+    assert (await api.patch("/power-limits/1", json={"limit_w": 1})).status_code == 404
+    assert (await api.delete("/power-limits/1")).status_code == 404
+
+
+async def test_price_so_far_is_told_where_there_is_a_tariff(
+    database: Database, settings: Settings
+) -> None:
+    def price(session: Session, now: datetime) -> Decimal | None:
+        return None if session.energy_wh is None else session.energy_wh * Decimal("0.00025")
+
+    await provision(database, ["CP1"])
+    async with running_node(database, settings) as node:
+        station = await node.station("CP1", "ocpp2.0.1")
+        node.recorder.intake.cost_of = price
+        await station.call("TransactionEvent", event("Started", "t1", 0, register_wh=1000))
+        running = await station.call(
+            "TransactionEvent", event("Updated", "t1", 1, register_wh=1410)
+        )
+        assert running == {"totalCost": 0.1}  # 0.1025, half up
+        told = event("Ended", "t1", 2, register_wh=3020)
+        final = await asyncio.wait_for(station.send("TransactionEvent", told, message_id="m"), 30)
+        assert final[2] == {"totalCost": 0.51}
+        again = await asyncio.wait_for(station.send("TransactionEvent", told, message_id="m"), 30)
+        assert again == final

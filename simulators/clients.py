@@ -135,7 +135,10 @@ class PackageClient:
 
     def _route(self, action: str, result_class: Any) -> dict[str, Any]:
         async def on_action(call_unique_id: str, **payload: Any) -> Any:
-            request = _charge_point.snake_to_camel_case(payload)
+            # The package reads some numbers as Decimals.
+            request = json.loads(
+                json.dumps(_charge_point.snake_to_camel_case(payload), default=float)
+            )
             try:
                 given = commands.answer(self._station, action, request, self._clock())
             except commands.OrderError as error:

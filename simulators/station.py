@@ -232,7 +232,9 @@ class Station(Speaker):
 
     def next_due(self, now: datetime) -> datetime | None:
         """When `pass_time` has something to do; None: not before something happens."""
-        limits = [self.limit(e, now)[1] for e in self.evses.values() if e.state in DRAWING]
+        drawing = [evse for evse in self.evses.values() if evse.state in DRAWING]
+        # Seen from when it was last looked at: what has changed since then is due.
+        limits = [self.limit(evse, evse.metered_at or now)[1] for evse in drawing]
         return min((d for d in (self.agenda.next_due, *limits) if d is not None), default=None)
 
     def follow_limits(self, now: datetime) -> None:

@@ -149,7 +149,9 @@ def tell_end(
 
 def tell_security_event(station: "Speaker", kind: str, now: datetime) -> None:
     """A critical event of the security event list; kind: its word there."""
-    payload = {"type": kind, "timestamp": station.stamp(now)}
+    config = station.config
+    about = f"{config.vendor} {config.model} {station.firmware}"[:255]
+    payload = {"type": kind, "timestamp": station.stamp(now), "techInfo": about}
     station.say("SecurityEventNotification", payload)
 
 

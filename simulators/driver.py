@@ -240,17 +240,18 @@ class Driver:
 
         Until the connection ends, or the station leaves and has said all it can.
         """
-        failed = False
+        stuck = False
         while True:
             self._wake.clear()
             message = self.station.next_message()
-            if self.station.leaving is not None and (message is None or failed):
+            if self.station.leaving is not None and (message is None or stuck):
                 return
             if message is None:
                 await self._notify()
                 await self._wake.wait()
                 continue
-            failed = not await self._send(client, message)
+            answered = await self._send(client, message)
+            stuck = not answered and self.station.next_message() is message
             await self._notify()
 
     async def _send(self, client: Client, message: Message) -> bool:

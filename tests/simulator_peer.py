@@ -77,6 +77,8 @@ class Peer:
             return {"transactionId": self.starts, "idTagInfo": {"status": "Accepted"}}
         if action == "Authorize":
             return {"idTagInfo": {"status": "Accepted"}}
+        if action in ("SignCertificate", "DataTransfer"):
+            return {"status": "Accepted"}
         return {}
 
 

@@ -52,7 +52,18 @@ class Settings:
     ping_timeout_s: float = 30.0
     silence_timeout_s: float = 900.0  # no frame at all for so long, pings unanswered: cut
     handshake_timeout_s: float = 30.0
+
+    # Orders to stations.
     call_timeout_s: float = 30.0  # a station's answer to our call
+    boot_patience_s: float = 30.0  # a station that connects and does not boot: then as said next
+    orders_without_boot: str = "send"  # send | wait: until it boots
+    command_poll_s: float = 5.0  # the net under the wake-ups
+    command_expires_in_max_s: float = 30 * 86_400.0
+    command_queue_commands_max: int = 200  # waiting for one station
+    command_reports_timeout_s: float = 3_600.0  # an answer in several messages must be whole
+    drain_s: float = 0.0  # a node that stops spreads its goodbyes over so long
+    drain_timeout_s: float = 5.0  # a node that stops waits so long for answers to its calls
+    node_dead_after_s: float = 30.0  # a node silent for so long holds no station any more
 
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024
@@ -61,6 +72,8 @@ class Settings:
     unanswered_frames_max: int = 64  # per station: then reading pauses
     unanswered_frames_total_max: int = 50_000  # whole gateway: then every reading pauses
     handshakes_waiting_max: int = 10_000
+    handshakes_per_s_max: float = 1_000.0  # of this node, sustained: more are told when to come
+    handshakes_burst_max: int = 10_000  # of this node: all its stations may come back at once
     remembered_answers: int = 8  # per station, answered again to the same message id
     refused_connections_max: int = 10_000  # rows of the list "seen, refused"
     http_body_bytes_max: int = 8 * 1024 * 1024
@@ -117,6 +130,8 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         raise SettingError("T2P_TLS_CERT and T2P_TLS_KEY must name as many files, pairs in order")
     if settings.unknown_stations not in ("refuse", "pending"):
         raise SettingError("T2P_UNKNOWN_STATIONS takes refuse or pending")
+    if settings.orders_without_boot not in ("send", "wait"):
+        raise SettingError("T2P_ORDERS_WITHOUT_BOOT takes send or wait")
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)

@@ -124,7 +124,7 @@ class Intake:
             case TokenShown():
                 return Outcome(at, self._decide(exchange, event.uid, facts, event, group))
             case Booted():
-                return self._record_boot(station, event, group, at)
+                return self._record_boot(station, event, group, at, exchange.protocol)
             case Reported():
                 group.reports.append(
                     {
@@ -165,7 +165,9 @@ class Intake:
             attribution.end_session(station, event, decision, moment)
         return Outcome(moment.received_at, decision)
 
-    def _record_boot(self, station: Station, event: Booted, group: Group, at: datetime) -> Outcome:
+    def _record_boot(
+        self, station: Station, event: Booted, group: Group, at: datetime, protocol: str
+    ) -> Outcome:
         station.booted_at = at
         station.quirks = self._lookups.quirks_of(event.vendor, event.model, event.firmware)
         group.boots[station.key] = {
@@ -175,6 +177,7 @@ class Intake:
             "serial": event.serial,
             "firmware": event.firmware,
             "booted_at": at,
+            "spoken": protocol,
         }
         group.reports.append(
             {
@@ -186,6 +189,8 @@ class Intake:
             }
         )
         accepted = station.boot_status == "accepted"
+        if accepted:
+            station.called_for.clear()
         interval_s = self._settings.heartbeat_interval_s
         if accepted and interval_s >= 60:
             # Stations that boot together would else beat together for ever.

@@ -63,4 +63,5 @@ DEVIATIONS: Final = Counter(
 DESK: Final = Counter(
     "t2p_reconciliation_total", "Frames put on the reconciliation desk", ["reason"]
 )
+ORDERS: Final = Counter("t2p_orders_total", "Orders sent to stations by outcome", ["outcome"])
 HANDSHAKES: Final = Counter("t2p_handshakes_total", "Connection attempts by outcome", ["outcome"])

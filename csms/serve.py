@@ -16,6 +16,7 @@ import uvicorn
 import uvloop
 
 from csms import db, worker
+from csms.commands import Watch
 from csms.config import SettingError, Settings
 from csms.embedded import EmbeddedServer
 from csms.recorder import Recorder
@@ -101,20 +102,22 @@ async def _open_parts(
             except SettingError:
                 await gateway.stop()  # another of its ports may be open
                 raise
+        watch = Watch(database)
+        running.append(tasks.create_task(watch.run()))
         if database.server is not None:
             running.append(tasks.create_task(_keep_alive(database.server)))
         if "worker" in parts:
             running.append(tasks.create_task(worker.run(pool, settings)))
-        app = create_app(pool, settings, ready=_readiness(recorder))
+        app = create_app(pool, settings, ready=_readiness(recorder, gateway), watch=watch)
         http = _HttpServer(settings, app)
         serving = tasks.create_task(http.serve([http_socket]))
         await http.up.wait()
         try:
             yield gateway.ports if gateway is not None else []
         finally:
-            http.should_exit = True
             if gateway is not None:
-                await gateway.stop()
+                await gateway.stop()  # while /readyz tells that it drains
+            http.should_exit = True
             await serving
             for task in running:
                 task.cancel()
@@ -192,8 +195,12 @@ async def _migrate(database: db.Database) -> None:
                 raise
 
 
-def _readiness(recorder: Recorder | None) -> Callable[[], Awaitable[dict[str, str]]]:
+def _readiness(
+    recorder: Recorder | None, gateway: Gateway | None
+) -> Callable[[], Awaitable[dict[str, str]]]:
     async def ready() -> dict[str, str]:
+        if gateway is not None and gateway.draining:
+            return {"gateway": "this node is about to stop: its stations go to the others"}
         if recorder is not None and not recorder.up.is_set():
             return {"gateway": "the recorder cannot commit"}
         return {}

@@ -13,12 +13,12 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import db, maintenance
+from csms import commands, db, maintenance
 from csms.config import Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
 from csms.domain.values import UTC
-from csms.store import lost
+from csms.store import connections, lost
 from csms.store.session_rows import session_from_row, session_row
 
 log = logging.getLogger(__name__)
@@ -65,7 +65,21 @@ async def _drop_journal(connection: AsyncConnection, settings: Settings, now: da
     return await maintenance.drop_old_journal(connection, now, settings.journal_months)
 
 
+async def give_up_orders(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    """End what no station will answer any more; how many orders."""
+    return await commands.give_up(connection, settings, now)
+
+
+async def _close_dead_nodes(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    before = now - timedelta(seconds=settings.node_dead_after_s)
+    return await connections.close_connections_of_the_dead(connection, before)
+
+
 JOBS: Final = (
+    Job("give up orders that nobody will answer", 5.0, give_up_orders),
+    Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
     Job("make partitions", 6 * 3600.0, _make_partitions),
     Job("drop the old journal", 6 * 3600.0, _drop_journal),

@@ -19,6 +19,12 @@ A transcript is read line by line; an indented line goes on with the one above i
                                       connected leaves the former connection open as `old`
     closed 1009 / old closed 1008     the gateway closed the connection with this code
     refused 401 ocpp1.6 password=x    a connection attempt is answered with this status
+    order Reset {"type":"Soft"}       an order is placed for the station; expires_in_s=1 behind it;
+                                      it comes as a frame: < [2,$id,"Reset",{"type":"Soft"}], and
+                                      is answered by > [3,$id,{"status":"Accepted"}]
+    ordered 1 status=accepted         the first order of the station, column by column; it becomes
+                                      so in a moment; response.x and error.x look into the JSON
+    quiet                             nothing comes to the station before the answer to a Heartbeat
     restart                           the gateway stops and starts, all stations connect again
     session 1 energy_wh=1200 flags=a  first session of the station, column by column; flags that
                                       are not stated must not be there
@@ -57,7 +63,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Subprotocol
 
 from csms import db, passwords
+from csms.commands import OPERATOR
 from csms.config import Settings
+from csms.wire import orders
 from tests.transcript_service import Service
 from tests.transcript_text import (
     check_answer,
@@ -75,6 +83,8 @@ TRANSCRIPTS = Path(__file__).parent / "transcripts"
 TIMEOUT_S = 30.0
 _numbers = itertools.count(1)
 _SPEECH = re.compile(r"(?:(\w+) )?([<>]) (.*)", re.DOTALL)
+_ORDER = re.compile(r"(?:(\w+) )?order (\w+) (\{.*\})(?: expires_in_s=([\d.]+))?")
+_QUIET = "quiet"  # message id of the Heartbeat that ends a silence
 
 
 class _Peer:
@@ -141,6 +151,10 @@ class Player:
         if speech is not None:
             peer = self.peers[speech[1]] if speech[1] else self.first
             await (self._send if speech[2] == ">" else self._expect)(peer, speech[3])
+            return
+        placed = _ORDER.fullmatch(line)
+        if placed is not None:
+            await self._order(self.peers[placed[1]] if placed[1] else self.first, *placed.groups())
             return
         words = shlex.split(line)
         peer = None
@@ -310,7 +324,46 @@ class Player:
             got = await peer.connection.recv()
         frame = json.loads(got)
         assert matches(pattern(text), frame, self.known), f"got {str(got)[:1000]}"
-        check_answer(frame, peer.protocol, peer.asked.get(frame[1]))
+        if frame[0] == 2:
+            orders.check(peer.protocol, frame[2], frame[3])
+        else:
+            check_answer(frame, peer.protocol, peer.asked.get(frame[1]))
+
+    async def _quiet(self, peer: _Peer, plain: list[str], options: dict[str, str]) -> None:
+        await self._send(peer, f'[2,"{_QUIET}","Heartbeat",{{}}]')
+        await self._expect(peer, f'[3,"{_QUIET}",{{"currentTime":*}}]')
+
+    # --- Orders ---------------------------------------------------------------------------------
+
+    async def _order(
+        self, peer: _Peer, _: str | None, action: str, payload: str, expires_in_s: str | None
+    ) -> None:
+        async with self.database.transaction():
+            await orders.place(
+                self.database,
+                peer.id,
+                action,
+                json.loads(with_known(payload, self.known)),
+                origin=OPERATOR,
+                now=datetime.now(UTC),
+                expires_in_s=float(expires_in_s or 3600),
+                settings=self.service.settings,
+            )
+
+    async def _ordered(self, peer: _Peer, plain: list[str], options: dict[str, str]) -> None:
+        number = int(plain[0])
+        deadline_s = asyncio.get_running_loop().time() + TIMEOUT_S / 2
+        while True:
+            rows = sorted(await self._about(peer, "command"), key=lambda row: row["id"])
+            assert len(rows) >= number, f"there are {len(rows)} orders"
+            row = rows[number - 1]
+            for name in ("payload", "response", "error"):
+                row[name] = orders.plain_json(row[name])
+            seen = {name: shown(column(row, name)) for name in options}
+            if all(fits(value, column(row, name)) for name, value in options.items()):
+                return
+            assert asyncio.get_running_loop().time() < deadline_s, f"is {seen}"
+            await asyncio.sleep(0.02)
 
     # --- What the database holds ----------------------------------------------------------------
 

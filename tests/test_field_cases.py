@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -23,7 +24,6 @@ from csms.embedded import EmbeddedServer
 from csms.recorder import Recorder
 from csms.wire.gateway import Gateway
 from csms.wire.link import CallError, CallTimeout, Link
-from csms.wire.schema import PayloadError
 from tests.conversation import TIMEOUT_S, TRANSCRIPTS, play
 from tests.transcript_service import Service, running_on
 
@@ -210,7 +210,7 @@ async def test_case_32_the_two_directions_do_not_wait_for_each_other(
     database: Database, settings: Settings
 ) -> None:
     async with open_link(database, settings) as (link, station):
-        call = asyncio.create_task(link.call("ClearCache", {}, TIMEOUT_S))
+        call = asyncio.create_task(link.call("ClearCache", "{}", uuid4().hex, TIMEOUT_S))
         kind, call_id, action, payload = await receive(station)
         assert (kind, action, payload) == (2, "ClearCache", {})
         await station.send(HEARTBEAT)
@@ -221,8 +221,8 @@ async def test_case_32_the_two_directions_do_not_wait_for_each_other(
 
 async def test_one_call_at_a_time_goes_out(database: Database, settings: Settings) -> None:
     async with open_link(database, settings) as (link, station):
-        first = asyncio.create_task(link.call("ClearCache", {}, TIMEOUT_S))
-        second = asyncio.create_task(link.call("Reset", {"type": "Soft"}, TIMEOUT_S))
+        first = asyncio.create_task(link.call("ClearCache", "{}", uuid4().hex, TIMEOUT_S))
+        second = asyncio.create_task(link.call("Reset", '{"type":"Soft"}', uuid4().hex, TIMEOUT_S))
         _, first_id, action, _ = await receive(station)
         assert action == "ClearCache"
         await station.send(HEARTBEAT)
@@ -241,7 +241,7 @@ async def test_an_answer_too_late_is_recorded_and_hurts_nobody(
 ) -> None:
     async with open_link(database, settings) as (link, station):
         with pytest.raises(CallTimeout):
-            await link.call("ClearCache", {}, 0.05)
+            await link.call("ClearCache", "{}", uuid4().hex, 0.05)
         _, call_id, _, _ = await receive(station)
         await station.send(f'[3,"{call_id}",{{"status":"Accepted"}}]')
         await station.send(HEARTBEAT)
@@ -257,18 +257,11 @@ async def test_an_answer_too_late_is_recorded_and_hurts_nobody(
 
 async def test_a_call_ends_with_its_connection(database: Database, settings: Settings) -> None:
     async with open_link(database, settings) as (link, station):
-        call = asyncio.create_task(link.call("ClearCache", {}, TIMEOUT_S))
+        call = asyncio.create_task(link.call("ClearCache", "{}", uuid4().hex, TIMEOUT_S))
         await receive(station)
         station.transport.abort()
         with pytest.raises(CallTimeout):
             await call
-
-
-async def test_what_we_send_must_be_valid(database: Database, settings: Settings) -> None:
-    async with open_link(database, settings) as (link, _):
-        for payload in ({}, {"type": "Medium"}, {"type": "Soft", "more": 1}):
-            with pytest.raises(PayloadError):
-                await link.call("Reset", payload, TIMEOUT_S)
 
 
 def test_every_field_case_is_here() -> None:

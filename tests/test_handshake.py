@@ -1,5 +1,6 @@
 """Who may connect, told from outside a live gateway: identities, passwords, TLS, subprotocols."""
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -371,3 +372,24 @@ async def back(gate: Gate, identity: str) -> None:
         if isinstance(await gate.knock(identity), ClientConnection):
             return
     raise AssertionError("still refused")
+
+
+# --- More than a node can take at once -----------------------------------------------------------
+
+
+async def test_storm_beyond_the_rate_is_told_when_to_come_and_gets_in_then(
+    settings: Settings, database: Database
+) -> None:
+    settings = replace(settings, handshakes_per_s_max=1.0, handshakes_burst_max=10)
+    async with open_gate_on(settings, database) as gate:
+        await gate.add("CP1")
+        answers = [await gate.knock("CP1") for _ in range(40)]
+        busy = [answer for answer in answers if isinstance(answer, Response)]
+        assert 0 < len(busy) <= 30
+        for answer in busy:
+            assert answer.status_code == 503
+            assert 1 <= int(answer.headers["Retry-After"]) <= 30
+        await gate.refused("CP1", "busy")
+        async with asyncio.timeout(30):
+            while await gate.status("CP1") != 101:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)

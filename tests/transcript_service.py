@@ -73,6 +73,7 @@ async def running_on(
         data_dir=tmp_path_factory.mktemp("data"),
         ocpp_port=ocpp_port,
         http_port=http_port,
+        command_poll_s=0.2,
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("csms.observations.PERIOD_S", 0.05)

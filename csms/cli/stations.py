@@ -1,6 +1,7 @@
 """`time2plug station`: charge points that may connect."""
 
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +9,7 @@ import typer
 from csms.cli import common
 
 if TYPE_CHECKING:
+    from csms.store.commands import Command
     from csms.store.stations import Station
 
 app = typer.Typer(
@@ -121,6 +123,75 @@ def retire(station_id: StationId) -> None:
     typer.echo(f"Station {station_id} is retired.")
 
 
+@app.command()
+def command(
+    station_id: StationId,
+    action: Annotated[str, typer.Argument(help="OCPP action of its version, like Reset.")],
+    payload: Annotated[
+        str, typer.Argument(help="Its payload as JSON; '-' reads it from standard input.")
+    ] = "{}",
+    wait_s: Annotated[
+        float, typer.Option("--wait", min=0, help="Seconds to wait for the answer.")
+    ] = 30.0,
+    expires_in_s: Annotated[
+        float, typer.Option("--expires-in", min=1, help="Seconds after which it is not sent.")
+    ] = 3600.0,
+) -> None:
+    """Order something of a station, and show its answer as JSON.
+
+    Sent by the running server when the station is connected, kept for it when it is not. Exit
+    code 0: accepted; 1: rejected, failed, expired; 3: no answer yet (the order stays).
+    """
+    shown = common.run(_order(station_id, action, _json_object(payload), wait_s, expires_in_s))
+    common.show_json(shown)
+    if shown["status"] != "accepted":
+        raise typer.Exit(3 if shown["status"] in ("queued", "sent") else common.FAILED)
+
+
+@app.command()
+def commands(
+    station_id: Annotated[str | None, typer.Argument(help="Only this station's.")] = None,
+    status: Annotated[str | None, typer.Option(help="Only queued, sent, accepted, ...")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """List orders to stations, newest first."""
+    found = common.run(_orders(station_id, status, limit))
+    if as_json:
+        common.show_json(found)
+        return
+    common.show_table(
+        ["order", "station", "action", "status", "created", "finished", "answer or error"],
+        [
+            [c.id, c.station_id, c.action, c.status, c.created_at, c.finished_at, _came_of(c)]
+            for c in found
+        ],
+    )
+
+
+@app.command()
+def cancel(command_id: Annotated[int, typer.Argument(help="Number of the order.")]) -> None:
+    """Take back an order that has not been sent."""
+    common.run(_cancel(command_id))
+    typer.echo(f"Order {command_id} is cancelled.")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    import json
+
+    try:
+        value = json.loads(sys.stdin.read() if text == "-" else text)
+    except ValueError as error:
+        common.fail(f"the payload is not JSON: {error}", 2)
+    if not isinstance(value, dict):
+        common.fail('the payload is a JSON object, like {} or {"type": "Soft"}', 2)
+    return value
+
+
+def _came_of(order: "Command") -> str:
+    return (order.error or order.response or "")[:100]
+
+
 def _values(
     site: str | None,
     protocol: str | None,
@@ -227,3 +298,61 @@ async def _list(
             connection, site_id=site, connected=connected, search=search
         )
     return found, total
+
+
+async def _order(
+    station_id: str, action: str, payload: dict[str, Any], wait_s: float, expires_in_s: float
+) -> dict[str, Any]:
+    """Place an order and wait for what comes of it; the members that the API answers."""
+    import asyncio
+
+    from csms import commands, db
+    from csms.store import commands as store
+    from csms.wire import orders
+
+    settings = common.settings()
+    async with common.open_migrated(settings) as database, asyncio.TaskGroup() as tasks:
+        watch = commands.Watch(database)
+        watching = tasks.create_task(watch.run())
+        async with await db.connect(database, application_name="time2plug-cli") as connection:
+            async with connection.transaction():
+                command_id = await orders.place(
+                    connection,
+                    station_id,
+                    action,
+                    payload,
+                    origin=commands.OPERATOR,
+                    now=common.now(),
+                    expires_in_s=expires_in_s,
+                    settings=settings,
+                )
+            fetch = partial(store.get_command, connection, command_id)
+            found = await commands.wait_for(watch, command_id, fetch, wait_s)
+        watching.cancel()
+    return {
+        "command_id": found.id,
+        "status": found.status,
+        "response": orders.plain_json(found.response),
+        "error": orders.plain_json(found.error),
+    }
+
+
+async def _orders(station_id: str | None, status: str | None, limit: int) -> "list[Command]":
+    from csms.store import commands as store
+
+    which = store.CommandFilter(station_id=station_id, status=status)
+    async with common.transaction() as connection:
+        return await store.list_commands(connection, which, limit=limit)
+
+
+async def _cancel(command_id: int) -> None:
+    from csms import registry
+    from csms.store import commands as store
+
+    async with common.transaction() as connection:
+        if await store.cancel_command(connection, command_id, common.now()):
+            return
+        found = await store.get_command(connection, command_id)
+    if found is None:
+        raise registry.NotThere(f"There is no order {command_id}.")
+    raise registry.Refusal(f"Order {command_id} is {found.status}: too late to take it back.")

@@ -91,6 +91,7 @@ class Station:
         "answers",
         "boot_status",
         "booted_at",
+        "called_for",
         "client_id",
         "clock_noted",
         "clock_skew_s",
@@ -114,6 +115,8 @@ class Station:
         self.site_id: str | None = None
         self.time_zone = "UTC"
         self.boot_status = "accepted"
+        #: requests that we asked for, the only ones that a station on hold may send
+        self.called_for: set[str] = set()
         self.quirks: frozenset[str] = frozenset()
         self.power_max_w: dict[int, int] = {}
         self.clock_skew_s: float | None = None

@@ -33,6 +33,7 @@ class StationRow:
     firmware: str | None
     clock_skew_s: float | None
     naive_is_local: bool | None
+    node: str | None  # that held it last, or holds it
 
 
 async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
@@ -44,8 +45,9 @@ async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> lis
                    coalesce(site.time_zone, 'Europe/Paris') AS time_zone, s.protocol,
                    s.security_profile, s.password_hash, s.boot_status, s.auto_configure,
                    s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s,
-                   s.naive_is_local
+                   s.naive_is_local, c.node
               FROM station s LEFT JOIN site ON site.id = s.site_id
+              LEFT JOIN station_connection c USING (station_key)
              WHERE s.id = ANY(%s) AND s.retired_at IS NULL
             """,
             (list(ids),),
@@ -112,6 +114,7 @@ async def fetch_answers(
          CROSS JOIN LATERAL (
                SELECT * FROM ocpp_message
                 WHERE station_key = k.station_key AND direction = 'in' AND answer IS NOT NULL
+                  AND answer NOT LIKE '[4,%%"SecurityError",%%'  -- of a station on hold: not kept
                   AND at > now() - interval '1 day'
                 ORDER BY at DESC LIMIT %s) m
          ORDER BY m.station_key, m.at

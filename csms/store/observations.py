@@ -190,6 +190,38 @@ async def count_refused(connection: AsyncConnection) -> int:
     return await fetch_count(connection, "SELECT count(*) FROM refused_connection", {})
 
 
+async def list_reports(
+    connection: AsyncConnection, command_id: int, *, limit: int, cursor: Cursor | None
+) -> list[StationEvent]:
+    """Up to `limit` messages that followed the answer to an order, oldest first."""
+    async with connection.cursor(row_factory=class_row(StationEvent)) as rows:
+        await rows.execute(
+            """
+            SELECT e.id, s.id AS station_id, e.received_at, e.stated_at, e.kind, e.content
+              FROM station_event e JOIN station s USING (station_key)
+             WHERE e.command_id = %(command_id)s
+               AND (%(after)s::bigint IS NULL OR e.id > %(after)s)
+             ORDER BY e.id LIMIT %(limit)s
+            """,
+            {
+                "command_id": command_id,
+                "limit": limit,
+                "after": cursor.key[0] if cursor else None,
+            },
+            prepare=False,
+        )
+        return await rows.fetchall()
+
+
+async def count_reports(connection: AsyncConnection, command_id: int) -> int:
+    """How many messages followed the answer to an order."""
+    return await fetch_count(
+        connection,
+        "SELECT count(*) FROM station_event WHERE command_id = %(command_id)s",
+        {"command_id": command_id},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Overview:
     """The numbers of the front page."""

@@ -260,7 +260,8 @@ async def _update_booted(connection: AsyncConnection, rows: Sequence[dict[str, A
         """
         UPDATE station s
            SET vendor = r.vendor, model = r.model, serial = coalesce(r.serial, s.serial),
-               firmware = coalesce(r.firmware, s.firmware), booted_at = r.booted_at
+               firmware = coalesce(r.firmware, s.firmware), booted_at = r.booted_at,
+               spoken = r.spoken
           FROM json_populate_recordset(NULL::station, %s::json) r
          WHERE s.station_key = r.station_key
         """,
@@ -305,11 +306,42 @@ async def _write_statuses(connection: AsyncConnection, rows: Sequence[dict[str, 
 
 
 async def _insert_reports(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """What stations report; what follows an answer of theirs joins the order it belongs to."""
     await connection.execute(
         """
-        INSERT INTO station_event (station_key, received_at, stated_at, kind, content)
-        SELECT station_key, received_at, stated_at, kind, content
-          FROM json_populate_recordset(NULL::station_event, %s::json)
+        WITH told AS (
+            SELECT r.*,
+                   -- The order that it answers: by its requestId, else the newest still open one.
+                   (SELECT max(q.id) FROM report_of o JOIN command q ON q.action = o.action
+                     WHERE o.kind = r.kind AND q.station_key = r.station_key
+                       AND q.status IN ('sent', 'accepted', 'failed')
+                       AND CASE WHEN r.content ->> 'requestId' ~ '^-?[0-9]{1,10}$'
+                                THEN q.request_id = (r.content ->> 'requestId')::bigint
+                                ELSE q.request_id IS NULL AND q.parts IN ('none', 'awaited')
+                           END) AS answers,
+                   CASE WHEN r.kind IN ('log', 'diagnostics')
+                        THEN r.content ->> 'status' NOT IN ('Idle', 'Uploading')
+                        WHEN r.kind = 'firmware'
+                        THEN r.content ->> 'status' IN (
+                             'Installed', 'InstallationFailed', 'DownloadFailed',
+                             'InvalidSignature', 'InstallVerificationFailed')
+                        WHEN r.kind = 'publish_firmware'
+                        THEN r.content ->> 'status' IN (
+                             'Published', 'DownloadFailed', 'InvalidChecksum', 'PublishFailed')
+                        ELSE coalesce(r.content ->> 'tbc', 'false') <> 'true' END AS is_last
+              FROM json_populate_recordset(NULL::station_event, %s::json) r
+        ), collected AS (
+            UPDATE command q
+               SET parts = CASE WHEN NOT t.is_last THEN
+                                     CASE q.parts WHEN 'none' THEN 'awaited' ELSE q.parts END
+                                WHEN q.parts = 'overdue' THEN 'late'
+                                ELSE 'complete' END
+              FROM (SELECT answers, bool_or(is_last) AS is_last
+                      FROM told WHERE answers IS NOT NULL GROUP BY answers) t
+             WHERE q.id = t.answers
+        )
+        INSERT INTO station_event (station_key, received_at, stated_at, kind, content, command_id)
+        SELECT station_key, received_at, stated_at, kind, content, answers FROM told
         """,
         (json_rows(rows),),
     )

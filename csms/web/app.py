@@ -14,8 +14,10 @@ from starlette.middleware import Middleware
 from starlette.staticfiles import StaticFiles
 
 from csms import db
+from csms.commands import Watch
 from csms.config import Settings
 from csms.web import (
+    commands_api,
     desk_api,
     docs,
     observed_api,
@@ -42,6 +44,7 @@ Lists are `{"items": [...], "next": cursor or null, "total": n}` and take `limit
 answer in UTC. `PUT` creates or replaces, `PATCH` changes what is named, `DELETE` retires."""
 _TAGS = [
     {"name": "Stations", "description": "Charge points: who may connect, and how they stand."},
+    {"name": "Orders", "description": "What stations are told to do, and what came of it."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
     {"name": "Badges", "description": "Who may charge."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
@@ -52,9 +55,13 @@ _TAGS = [
 
 
 def create_app(
-    pool: AsyncConnectionPool, settings: Settings, *, ready: Ready | None = None
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    *,
+    ready: Ready | None = None,
+    watch: Watch | None = None,
 ) -> FastAPI:
-    """The application on an open pool.
+    """The application on an open pool. `watch` tells at once when orders are over.
 
     `ready` adds the process's own conditions to /readyz: it returns what is not ready, by name,
     with the reason; an empty dict is ready.
@@ -70,8 +77,10 @@ def create_app(
     )
     app.state.pool = pool
     app.state.settings = settings
+    app.state.watch = watch
     problems.install(app)
     for part in (
+        commands_api,  # first: the address of a station may hold slashes, and takes the rest
         stations_api,
         sites_api,
         tokens_api,

@@ -119,6 +119,7 @@ TokenType = Literal[
 ]
 State = Literal["active", "ended", "lost"]
 Direction = Literal["in", "out"]
+CommandStatus = Literal["queued", "sent", "accepted", "rejected", "failed", "expired", "cancelled"]
 Resolution = Literal["dismissed", "attached", "confirmed", "created"]
 
 Limit = Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Rows at most.")]

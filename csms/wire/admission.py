@@ -13,7 +13,7 @@ import hashlib
 import hmac
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -60,11 +60,19 @@ class Refusal(NamedTuple):
     text: str
 
 
+class Found(NamedTuple):
+    """A station that knocks, and the generation that its connection would have."""
+
+    row: StationRow
+    generation: int
+
+
 class Welcome(NamedTuple):
     """The station, and the protocol to speak; None: to be seen from its first frame."""
 
     row: StationRow
     protocol: str | None
+    generation: int
 
 
 BUSY: Final = Refusal(503, "busy", "Too many connections are waiting; try again later.\n")
@@ -138,12 +146,14 @@ class Admission:
     def __init__(self, database: db.Database, settings: Settings) -> None:
         self.database = database
         self.settings = settings
-        self._waiting: dict[str, list[asyncio.Future[StationRow | None]]] = {}
+        self._waiting: dict[str, list[asyncio.Future[Found | None]]] = {}
         self._wake = asyncio.Event()
         self._pool = ThreadPoolExecutor(settings.argon2_workers, "password")
         #: passwords that argon2 has accepted, by keyed digest, so that a storm costs it once
         self._accepted: dict[str, bytes] = {}
         self._verifying = 0
+        self._room = float(settings.handshakes_burst_max)  # handshakes that may come now
+        self._room_at_s = asyncio.get_running_loop().time()
         self._pepper = secrets.token_bytes(32)
         self._refused: dict[tuple[str, str], dict[str, Any]] = {}
 
@@ -154,30 +164,48 @@ class Admission:
             return self._refuse(
                 safe(knock.path)[:255], Refusal(404, "path", "No such place.\n"), knock, now
             )
-        if len(self._waiting) >= self.settings.handshakes_waiting_max:
+        if not self._has_room(asyncio.get_running_loop().time()):
             return self._refuse(identity, BUSY, knock, now)
         try:
             async with asyncio.timeout(LOOKUP_TIMEOUT_S):
-                row = await self.fetch(identity)
+                found = await self.fetch(identity)
         except (psycopg.Error, OSError, TimeoutError):
             return self._refuse(identity, AWAY, knock, now)
-        if row is None:
+        if found is None:
             text = f"There is no station {identity}.\n"
             return self._refuse(identity, Refusal(404, "unknown", text), knock, now)
+        row = found.row
         refusal = await self._check_password(row, knock)
         if refusal is not None:
             return self._refuse(identity, refusal, knock, now)
         protocol = choose_protocol(row, knock.subprotocols, self.settings.default_protocol)
         if isinstance(protocol, Refusal):
             return self._refuse(identity, protocol, knock, now)
-        return Welcome(row, protocol)
+        return Welcome(row, protocol, found.generation)
 
-    async def fetch(self, identity: str) -> StationRow | None:
+    def _has_room(self, now_s: float) -> bool:
+        """Whether one more may be looked at: few enough wait, and the rate allows it.
+
+        Those refused come back at a moment of chance (`Retry-After`): a storm that a node could
+        not take at once becomes one that it can.
+        """
+        settings = self.settings
+        self._room = min(
+            float(settings.handshakes_burst_max),
+            self._room + (now_s - self._room_at_s) * settings.handshakes_per_s_max,
+        )
+        self._room_at_s = now_s
+        if self._room < 1 or len(self._waiting) >= settings.handshakes_waiting_max:
+            return False
+        self._room -= 1
+        return True
+
+    async def fetch(self, identity: str) -> Found | None:
         """The station as the database holds it now; None when there is none.
 
         Raises: psycopg.Error, OSError while the database is away.
         """
-        future: asyncio.Future[StationRow | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Found | None] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(identity, []).append(future)
         self._wake.set()
         return await future
@@ -259,7 +287,8 @@ class Admission:
                 crowded = len(identities) >= CROWD
                 batch = {identity: self._waiting.pop(identity) for identity in identities}
                 try:
-                    _give(batch, await self._look_up(line, identities))
+                    knocks = sum(map(len, batch.values()))
+                    _give(batch, *await self._look_up(line, identities, knocks))
                 except (psycopg.Error, OSError, TimeoutError) as error:
                     db.raise_if_cancelled()
                     _fail(batch, error)
@@ -267,15 +296,24 @@ class Admission:
                 if self._waiting:
                     self._wake.set()
 
-    async def _look_up(self, line: db.Line, identities: list[str]) -> dict[str, StationRow]:
-        """The rows of the stations. A connection that died unnoticed is tried once more, anew."""
+    async def _look_up(
+        self, line: db.Line, identities: list[str], knocks: int
+    ) -> tuple[dict[str, StationRow], Iterator[int]]:
+        """The rows of the stations, and a generation for each knock. A connection that died
+        unnoticed is tried once more, anew."""
         async with asyncio.timeout(LOOKUP_TIMEOUT_S):
             try:
-                return await self._rows(await line.get(), identities)
+                return await self._read(await line.get(), identities, knocks)
             except psycopg.OperationalError:
                 db.raise_if_cancelled()
                 await line.drop()
-                return await self._rows(await line.get(), identities)
+                return await self._read(await line.get(), identities, knocks)
+
+    async def _read(
+        self, connection: AsyncConnection, identities: list[str], knocks: int
+    ) -> tuple[dict[str, StationRow], Iterator[int]]:
+        rows = await self._rows(connection, identities)
+        return rows, iter(await connections.next_generations(connection, knocks))
 
     async def _rows(
         self, connection: AsyncConnection, identities: list[str]
@@ -306,15 +344,19 @@ class Admission:
 
 
 def _give(
-    batch: Mapping[str, list[asyncio.Future[StationRow | None]]], rows: Mapping[str, StationRow]
+    batch: Mapping[str, list[asyncio.Future[Found | None]]],
+    rows: Mapping[str, StationRow],
+    generations: Iterator[int],
 ) -> None:
     for identity, futures in batch.items():
+        row = rows.get(identity)
         for future in futures:
+            generation = next(generations)
             if not future.done():
-                future.set_result(rows.get(identity))
+                future.set_result(None if row is None else Found(row, generation))
 
 
-def _fail(batch: Mapping[str, list[asyncio.Future[StationRow | None]]], error: Exception) -> None:
+def _fail(batch: Mapping[str, list[asyncio.Future[Found | None]]], error: Exception) -> None:
     for futures in batch.values():
         for future in futures:
             if not future.done():

@@ -130,6 +130,9 @@ class Dispatcher:
         exchange.action = frame.action
         if frame.repaired is not None:
             self._note(exchange, "frame_repaired", frame.action, frame.repaired)
+        if exchange.station.boot_status != "accepted" and self._must_wait(exchange, frame.action):
+            self._refuse_on_hold(exchange, frame, known[0])
+            return None
         return self._handle_call(exchange, version, frame, known, facts)
 
     def refuse(self, exchange: Exchange) -> None:
@@ -225,6 +228,32 @@ class Dispatcher:
                 exchange, version, frame, "NotImplemented", f"there is no action {action[:50]}"
             )
             exchange.action = action if action.isprintable() and len(action) <= 50 else None
+
+    @staticmethod
+    def _must_wait(exchange: Exchange, action: str) -> bool:
+        """Whether a station that is not accepted may not say that. One of 1.6 that is pending may:
+        the standard forbids us to start and stop it, not it to talk (4.2)."""
+        station = exchange.station
+        if action == "BootNotification":
+            return False
+        if station.boot_status == "rejected":
+            return True
+        return exchange.protocol != ocpp16.PROTOCOL and action not in station.called_for
+
+    def _refuse_on_hold(self, exchange: Exchange, frame: Frame, request: Request) -> None:
+        """OCPP 2.0.1, B02.FR.09 and B03.FR.07: what comes unasked is refused. What a session may
+        hang on is kept where a person sees it (promise 3)."""
+        status = exchange.station.boot_status
+        self._note(exchange, "sent_while_not_accepted", exchange.action or "", exchange.frame)
+        if request.transaction:
+            self.recorder.group.desk(f"station_{status}", None, None)
+        # Not remembered: once accepted, the station may send the same frame again, and be heard.
+        exchange.answer = frames.error_text(
+            frame.message_id,
+            "SecurityError",
+            f"This station is {status}: only BootNotification, and what is asked for, is taken.",
+        )
+        metrics.count_message("in", exchange.action or "", "refused")
 
     def _refuse_payload(
         self,

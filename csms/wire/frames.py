@@ -207,6 +207,14 @@ def call_text(message_id: str, action: str, payload: str) -> str:
     return f"[2,{quote(message_id)},{quote(action)},{payload}]"
 
 
+def error_parts(payload: msgspec.Raw) -> tuple[str, str, Any]:
+    """Code, description and details of a CALLERROR, whatever of them is there."""
+    parts = msgspec.json.decode(payload)
+    code = str(parts[0]) if len(parts) > 0 else "GenericError"
+    description = str(parts[1]) if len(parts) > 1 else ""
+    return code, description, parts[2] if len(parts) > 2 else None
+
+
 def quote(text: str) -> str:
     """The text as JSON; ids are nearly always plain, and then need no encoder."""
     if text.isprintable() and text.isascii() and '"' not in text and "\\" not in text:

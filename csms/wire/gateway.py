@@ -31,20 +31,30 @@ from csms.recorder import Recorder
 from csms.store import connections, lookup
 from csms.wire.admission import Admission, Knock, Refusal, Welcome
 from csms.wire.dispatch import Dispatcher
+from csms.wire.frames import Frame
 from csms.wire.link import Link, StationConnection
+from csms.wire.outbox import Outbox
 
 log = logging.getLogger(__name__)
 
 SWEEP_PERIOD_S: Final = 1.0
-FLUSH_PERIOD_S: Final = 0.05  # connections that opened or closed
+FLUSH_PERIOD_S: Final = 0.05  # connections that opened or closed, when they are many
+CROWD: Final = 8
 TOUCH_PERIOD_S: Final = 10.0  # last_seen_at of those that stay
 WRITE_BUFFER_BYTES_MAX: Final = 1 << 20  # a station that reads so late is cut
 RETRY_AFTER_S_MAX: Final = 30
+DRAIN_BATCH: Final = 20  # links that a stopping node closes in one go
+MOVED: Final = "a newer connection took over, on another node"
 _DATA: Final = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
 class Gateway:
-    """All links of this node. `run` must be running."""
+    """All links of this node. `run` must be running.
+
+    Several nodes may share a database. Each connection takes a generation from it when it is let
+    in; the row of `station_connection` names the node with the highest one, and a node whose link
+    is not the newest any more is told, and closes it.
+    """
 
     def __init__(self, database: db.Database, settings: Settings, recorder: Recorder) -> None:
         self.database = database
@@ -52,6 +62,7 @@ class Gateway:
         self.recorder = recorder
         self.dispatcher = Dispatcher(recorder)
         self.admission = Admission(database, settings)
+        self.draining = False  # takes no more stations: the node is about to stop
         self.loop = asyncio.get_running_loop()
         self.links: dict[str, Link] = {}  # the newest of each station
         self.paused: set[Link] = set()
@@ -59,7 +70,10 @@ class Gateway:
         self.ports: list[int] = []
         self._link_count: dict[Station, int] = {}
         self._opened: dict[int, Link] = {}
-        self._closed: dict[int, datetime] = {}
+        self._closed: dict[int, tuple[Link, datetime]] = {}
+        self._changed = asyncio.Event()  # somebody connected or left
+        self._started_at = datetime.now(UTC)
+        self.outbox = Outbox(database, settings, recorder, self.links)
         metrics.SESSIONS_OPEN.set_function(recorder.count_open_sessions)
 
     async def start(self) -> None:
@@ -68,6 +82,13 @@ class Gateway:
         Raises: SettingError for a port that cannot be opened, a certificate that cannot be used;
         another port may be open then.
         """
+        with contextlib.suppress(psycopg.Error, OSError):
+            async with await db.connect(self.database) as connection:
+                # What a former life of this node left open; the recorder's lock says it is over.
+                await connections.close_connections_of(
+                    connection, self.settings.node, self._started_at
+                )
+                await self._touch_node(connection, self._started_at)
         context = tls_context(self.settings) if self.settings.tls_cert else None
         try:
             await self._listen(self.settings.ocpp_port, None)
@@ -108,11 +129,18 @@ class Gateway:
             tasks.create_task(self._sweep())
             tasks.create_task(self._keep_connections())
             tasks.create_task(self._listen_to_changes())
+            tasks.create_task(self.outbox.run())
 
     async def stop(self) -> None:
-        """Take no more stations, answer what was received, say goodbye."""
+        """Take no more stations, answer what was received, say goodbye.
+
+        The goodbyes are spread over `drain_s`, so that the other nodes are not stormed.
+        """
+        self.draining = True
         for server in self.servers:
             server.close(close_connections=False)
+        await self.outbox.drain(self.settings.drain_timeout_s)
+        await self._send_away(self.settings.drain_s)
         for link in list(self.links.values()):
             link.pause()
         with contextlib.suppress(TimeoutError):
@@ -126,6 +154,22 @@ class Gateway:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(5):
                     await server.wait_closed()
+        await self._leave()
+
+    async def _send_away(self, over_s: float) -> None:
+        """Close the links one after the other, the answers to their frames first."""
+        links = random.sample(list(self.links.values()), len(self.links)) if over_s else []
+        for number, link in enumerate(links, 1):
+            link.pause()
+            if not link.station.pending:
+                link.close(CloseCode.SERVICE_RESTART, "this node restarts; another one is there")
+            else:
+                link.resume()  # it has its turn with the rest, behind `Recorder.drain`
+            if number % DRAIN_BATCH == 0 or number == len(links):
+                await asyncio.sleep(over_s * DRAIN_BATCH / len(links))
+
+    async def _leave(self) -> None:
+        """Tell the database that this node holds nothing any more."""
         with contextlib.suppress(psycopg.Error, OSError):
             async with await db.connect(self.database) as connection:
                 await self._flush(connection)
@@ -169,7 +213,17 @@ class Gateway:
         if decision.row.compression:
             connection.protocol.available_extensions = [ServerPerMessageDeflateFactory()]
         station = self.recorder.station_of(decision.row)
-        connection.link = Link(self, connection, station, decision.row, decision.protocol, remote)
+        if decision.row.node not in (None, self.settings.node):
+            station.stale = True  # it was elsewhere since this node last knew it
+        connection.link = Link(
+            self,
+            connection,
+            station,
+            decision.row,
+            decision.protocol,
+            remote,
+            decision.generation,
+        )
         self._link_count[station] = self._link_count.get(station, 0) + 1
         return None
 
@@ -180,6 +234,9 @@ class Gateway:
         if link is None or response.status_code != 101:
             return
         former = self.links.get(link.station.id)
+        if former is not None and former.generation > link.generation:
+            link.close(CloseCode.POLICY_VIOLATION, "a newer connection took over")
+            return  # its password took longer to check than that of the one after it
         self.links[link.station.id] = link
         if former is not None:
             former.close(CloseCode.POLICY_VIOLATION, "a newer connection took over")
@@ -187,6 +244,7 @@ class Gateway:
             metrics.STATIONS_CONNECTED.inc()
         metrics.HANDSHAKES.labels("accepted").inc()
         self._opened[link.station.key] = link
+        self._changed.set()
         self._closed.pop(link.station.key, None)
         self.recorder.loaded = len(self.links) > self.settings.group_loaded_stations
 
@@ -209,7 +267,16 @@ class Gateway:
         if self.links.get(station.id) is link:
             del self.links[station.id]
             metrics.STATIONS_CONNECTED.dec()
-            self._closed[station.key] = datetime.now(UTC)
+            self._closed[station.key] = (link, datetime.now(UTC))
+            self._changed.set()
+
+    def booted(self, link: Link) -> None:
+        """A station booted: what was ordered of it may go out."""
+        self.outbox.offer(link)
+
+    def answer_unasked(self, link: Link, frame: Frame) -> None:
+        """An answer that no call waits for: late, or nobody's."""
+        self.outbox.take_late(link, frame)
 
     def resume_if_room(self, link: Link) -> None:
         """Read on from a link that had too much unanswered."""
@@ -240,11 +307,11 @@ class Gateway:
 
     async def _keep_connections(self) -> None:
         """Write who is connected and when each was last heard of, and who was refused."""
-        touched_s = self.loop.time()
+        touched_s = -TOUCH_PERIOD_S  # this node is told of at once
         async with db.Line(self.database) as line:
             while True:
                 db.raise_if_cancelled()
-                await asyncio.sleep(FLUSH_PERIOD_S)
+                await self._until_connections_change()
                 due = self.loop.time() - touched_s >= TOUCH_PERIOD_S
                 if not (self._opened or self._closed or due or self.admission.has_refused):
                     continue
@@ -257,24 +324,31 @@ class Gateway:
                 except (psycopg.Error, OSError) as error:
                     db.raise_if_cancelled()
                     log.warning("who is connected was not written: %s", str(error).strip())
+                    for link in self.links.values():
+                        link.touched_at = 0.0  # the others may have taken this node for dead
                     await line.drop()
                     await asyncio.sleep(1.0)
+
+    async def _until_connections_change(self) -> None:
+        """Wait until there is something to write; when many come and go, let them gather."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SWEEP_PERIOD_S):
+                await self._changed.wait()
+        self._changed.clear()
+        if len(self._opened) + len(self._closed) > CROWD:
+            await asyncio.sleep(FLUSH_PERIOD_S)
 
     async def _flush(self, connection: AsyncConnection) -> None:
         opened, self._opened = self._opened, {}
         closed, self._closed = self._closed, {}
         try:
             if opened:
-                rows = [self._connection_row(link) for link in opened.values()]
-                await connections.open_connections(connection, rows)
+                await self._register(connection, opened)
             if closed:
                 await connections.touch_connections(
                     connection,
                     self.settings.node,
-                    [
-                        {"station_key": key, "last_seen_at": at, "disconnected_at": at}
-                        for key, at in closed.items()
-                    ],
+                    [_seen_row(link, at) | {"disconnected_at": at} for link, at in closed.values()],
                 )
         except (psycopg.Error, OSError):
             # What happened meanwhile is newer: a station that is back is not closed again.
@@ -282,15 +356,27 @@ class Gateway:
                 key: link for key, link in opened.items() if key not in self._closed
             } | self._opened
             self._closed = {
-                key: at for key, at in closed.items() if key not in self._opened
+                key: gone for key, gone in closed.items() if key not in self._opened
             } | self._closed
             raise
         await self.admission.flush(connection)
+
+    async def _register(self, connection: AsyncConnection, opened: dict[int, Link]) -> None:
+        """Make the links the database's. One that is not the newest is closed."""
+        rows = [self._connection_row(link) for link in opened.values()]
+        taken = await connections.open_connections(connection, rows, self.settings.node)
+        for key, link in opened.items():
+            if key in taken:
+                link.registered = True
+                self.outbox.offer(link)
+            else:
+                link.close(CloseCode.POLICY_VIOLATION, MOVED)
 
     def _connection_row(self, link: Link) -> dict[str, Any]:
         return {
             "station_key": link.station.key,
             "node": self.settings.node,
+            "generation": link.generation,
             "protocol": link.protocol or "",
             "remote_address": link.remote_address,
             "connected_at": link.opened_at,
@@ -303,9 +389,15 @@ class Gateway:
             if link.heard_at > link.touched_at:
                 link.touched_at = link.heard_at
                 seen_at = datetime.fromtimestamp(now - (now_s - link.heard_at), UTC)
-                rows.append({"station_key": link.station.key, "last_seen_at": seen_at})
+                rows.append(_seen_row(link, seen_at))
+        await self._touch_node(connection, datetime.fromtimestamp(now, UTC))
         if rows:
             await connections.touch_connections(connection, self.settings.node, rows)
+
+    async def _touch_node(self, connection: AsyncConnection, now: datetime) -> None:
+        await connections.touch_node(
+            connection, self.settings.node, self._started_at, now, self.draining
+        )
 
     async def _listen_to_changes(self) -> None:
         """Follow what people change: stations and their sessions, quirks.
@@ -318,7 +410,11 @@ class Gateway:
                     await connections.listen(connection)
                     self.recorder.reconsider_quirks(await lookup.fetch_quirks(connection))
                     async for notice in connection.notifies():
-                        if notice.channel == "t2p_quirk":
+                        if notice.channel == "t2p_command":
+                            self.outbox.wake(notice.payload)
+                        elif notice.channel == "t2p_moved":
+                            self._moved(notice.payload)
+                        elif notice.channel == "t2p_quirk":
                             self.recorder.reconsider_quirks(await lookup.fetch_quirks(connection))
                         else:
                             await self._station_changed(notice.payload)
@@ -329,6 +425,13 @@ class Gateway:
             for station_id in list(self.recorder.stations):
                 self.recorder.refresh(station_id)
 
+    def _moved(self, notice: str) -> None:
+        """A station connected to another node: "generation id". An older link here is over."""
+        generation, _, station_id = notice.partition(" ")
+        link = self.links.get(station_id)
+        if link is not None and link.generation < int(generation):
+            link.close(CloseCode.POLICY_VIOLATION, MOVED)
+
     async def _station_changed(self, station_id: str) -> None:
         """Load a changed station anew; one that was retired has to go."""
         self.recorder.refresh(station_id)
@@ -338,6 +441,10 @@ class Gateway:
         with contextlib.suppress(psycopg.Error, OSError):
             if await self.admission.fetch(station_id) is None:
                 link.close(CloseCode.POLICY_VIOLATION, "the station was retired")
+
+
+def _seen_row(link: Link, at: datetime) -> dict[str, Any]:
+    return {"station_key": link.station.key, "generation": link.generation, "last_seen_at": at}
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext:

@@ -7,7 +7,6 @@ beside all that: the two directions never wait for each other.
 
 import asyncio
 import contextlib
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -26,7 +25,7 @@ from csms.domain.values import UTC
 from csms.exchange import Outbound
 from csms.recorder import Recorder
 from csms.store.lookup import StationRow
-from csms.wire import frames, schema
+from csms.wire import frames
 from csms.wire.dispatch import Dispatcher
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1, no extension bits
@@ -35,6 +34,13 @@ _WHOLE = frozenset((_WHOLE_TEXT, 0x88, 0x89, 0x8A))  # close, ping, pong
 _unmask: Callable[[bytes, bytes], bytes] = library_frames.apply_mask  # type: ignore[attr-defined]
 _MASKED = 0x80
 _LENGTH_16 = 0xFE  # masked, and the length is in the next two bytes
+_BOOT_ANSWERS = ("Accepted", "Pending", "Rejected")
+#: requests that a trigger asks for by another name than their own
+_TRIGGERED = {
+    "SignChargingStationCertificate": "SignCertificate",
+    "SignV2GCertificate": "SignCertificate",
+    "SignCombinedCertificate": "SignCertificate",
+}
 _DATA = (Opcode.TEXT, Opcode.BINARY, Opcode.CONT)
 
 
@@ -46,6 +52,12 @@ class Home(Protocol):
     dispatcher: Dispatcher
     loop: asyncio.AbstractEventLoop
     paused: "set[Link]"
+
+    def booted(self, link: "Link") -> None:
+        """The station's BootNotification was answered on the link."""
+
+    def answer_unasked(self, link: "Link", frame: frames.Frame) -> None:
+        """An answer came that no call waits for."""
 
     def link_lost(self, link: "Link") -> None:
         """The link's socket is gone."""
@@ -142,20 +154,23 @@ class Link:
         "_call_lock",
         "_expected",
         "_fragments",
+        "_greeted",
         "_held",
         "_listened",
         "_paused",
         "_rate_at",
         "_rate_left",
         "_waiting",
-        "booted",
+        "boot_answer",
         "connection",
         "gateway",
+        "generation",
         "heard_at",
         "opened_at",
         "ping_interval_s",
         "pinged_at",
         "protocol",
+        "registered",
         "remote_address",
         "station",
         "touched_at",
@@ -169,6 +184,7 @@ class Link:
         row: StationRow,
         protocol: str | None,
         remote_address: str,
+        generation: int,
     ) -> None:
         settings = gateway.settings
         self.gateway = gateway
@@ -182,8 +198,12 @@ class Link:
         self.heard_at = self.touched_at = self.pinged_at = gateway.loop.time()
         stated = row.ping_interval_s
         self.ping_interval_s = settings.ping_interval_s if stated is None else stated
-        #: set by its BootNotification; orders to the station wait for it, with patience
-        self.booted = False
+        #: which of the station's connections this is, on whichever node: the highest is the newest
+        self.generation = generation
+        self.registered = False  # the database knows that this node holds the station
+        #: what was answered to its BootNotification on this link; None: it has not booted
+        self.boot_answer: str | None = None
+        self._greeted = False  # a BootNotification waits for its answer
         self._rate_left = float(settings.frames_burst_max)
         self._rate_at = self.heard_at
         self._paused = False
@@ -204,8 +224,8 @@ class Link:
         if not self._listened:
             self._listened = True
             self._sniff(data)
-        if not self.booted and b'"BootNotification"' in data[:300]:
-            self.booted = True
+        if b'"BootNotification"' in data[:300]:
+            self._greeted = True
         protocol = self.protocol
         assert protocol is not None
         gateway.dispatcher.receive(
@@ -254,6 +274,7 @@ class Link:
     def _take_answer(self, frame: frames.Frame) -> bool:
         waiting = self._waiting
         if waiting is None or waiting.message_id != frame.message_id or waiting.answer.done():
+            self.gateway.answer_unasked(self, frame)
             return False
         waiting.answer.set_result(frame)
         return True
@@ -287,6 +308,16 @@ class Link:
     # --- Out ------------------------------------------------------------------------------------
 
     def reply(self, text: str) -> None:
+        """Send an answer, and read on if that was what the reading waited for."""
+        self._write(text)
+        if self._paused and self in self.gateway.paused:
+            self.gateway.resume_if_room(self)
+        if self._greeted and '"interval":' in text:
+            self._greeted = False
+            self.boot_answer = next(word for word in _BOOT_ANSWERS if f'"{word}"' in text).lower()
+            self.gateway.booted(self)
+
+    def _write(self, text: str) -> None:
         """Send a frame; what cannot be sent is dropped with its connection."""
         connection = self.connection
         if connection.protocol.state is OPEN:
@@ -296,44 +327,63 @@ class Link:
                 connection.transport.abort()
             if connection.paused:
                 connection.transport.abort()
-        if self._paused and self in self.gateway.paused:
-            self.gateway.resume_if_room(self)
 
-    async def call(self, action: str, payload: dict[str, Any], timeout_s: float) -> dict[str, Any]:
-        """Ask the station; its answer's payload. One call at a time, whatever the station asks us.
+    @property
+    def booted(self) -> bool:
+        """Whether the station booted on this link, and was answered."""
+        return self.boot_answer is not None
 
-        Raises: schema.PayloadError when the request is not valid by its schema, CallError,
-            CallTimeout.
+    def calls_for(self, action: str, payload: str) -> None:
+        """An order goes out that the station may answer with requests of its own: on hold, it may
+        send nothing else (OCPP 2.0.1, B02 and B03)."""
+        if action == "TriggerMessage":
+            wanted = msgspec.json.decode(payload).get("requestedMessage")
+            self.station.called_for.add(_TRIGGERED.get(wanted, wanted))
+        elif action in ("GetBaseReport", "GetReport"):
+            self.station.called_for.add("NotifyReport")
+
+    def age_s(self) -> float:
+        """How long the link is open."""
+        return (datetime.now(UTC) - self.opened_at).total_seconds()
+
+    async def call(
+        self, action: str, payload: str, message_id: str, timeout_s: float
+    ) -> dict[str, Any]:
+        """Ask the station, in JSON that is valid by its schema; its answer's payload. One call at
+        a time, whatever the station asks us meanwhile (field case 32).
+
+        Raises: CallError, CallTimeout.
         """
         assert self.protocol is not None, "the station's protocol is not known yet"
-        text = msgspec.json.encode(payload).decode()
-        _, deviations = schema.read(schema.shape(self.protocol, action), text.encode())
-        if deviations:
-            raise schema.PayloadError("FormatViolation", f"{action}: {deviations[0]}")
         if self._call_lock is None:
             self._call_lock = asyncio.Lock()
         async with self._call_lock:
-            return await self._call(action, text, timeout_s)
+            return await self._call(action, payload, message_id, timeout_s)
 
-    async def _call(self, action: str, payload: str, timeout_s: float) -> dict[str, Any]:
-        message_id = uuid.uuid4().hex
+    async def _call(
+        self, action: str, payload: str, message_id: str, timeout_s: float
+    ) -> dict[str, Any]:
+        if self.connection.protocol.state is not OPEN:
+            raise CallTimeout("The connection ended before the order could be written to it.")
         waiting = self._waiting = _Waiting(message_id, self.gateway.loop.create_future())
         frame_text = frames.call_text(message_id, action, payload)
         sent_at = datetime.now(UTC)
         answer: frames.Frame | None = None
         try:
-            self.reply(frame_text)
+            self._write(frame_text)
             async with asyncio.timeout(timeout_s):
                 answer = await waiting.answer
-        except (TimeoutError, asyncio.CancelledError) as error:
-            if self._waiting is None or isinstance(error, TimeoutError):
-                raise CallTimeout(f"{self.station.id} did not answer {action}") from None
-            raise
+        except TimeoutError:
+            raise CallTimeout(f"The station gave no answer within {timeout_s:g} s.") from None
+        except asyncio.CancelledError:
+            if self._waiting is not None:
+                raise
+            raise CallTimeout("The connection ended before the station's answer.") from None
         finally:
             self._waiting = None
             self._note_call(action, message_id, frame_text, sent_at, answer)
         if answer.kind == frames.CALL_ERROR:
-            raise CallError(*_error_parts(answer.payload))
+            raise CallError(*frames.error_parts(answer.payload))
         result = msgspec.json.decode(answer.payload)
         return result if isinstance(result, dict) else {}
 
@@ -442,11 +492,3 @@ def _is_utf8(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def _error_parts(payload: msgspec.Raw) -> tuple[str, str, Any]:
-    """Code, description and details of a CALLERROR, whatever of them is there."""
-    parts = msgspec.json.decode(payload)
-    code = str(parts[0]) if len(parts) > 0 else "GenericError"
-    description = str(parts[1]) if len(parts) > 1 else ""
-    return code, description, parts[2] if len(parts) > 2 else None

@@ -29,6 +29,9 @@ INSERT INTO evse_status (station_key, at, received_at, evse_id, status)
 INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id, frame, answer)
     SELECT now(), station_key, 'in', 'ocpp1.6', 'Heartbeat', '1', '[2,"1","Heartbeat",{}]', '[3,"1",{}]'
       FROM station;
+INSERT INTO command (station_key, protocol, action, payload, origin, created_at, expires_at)
+    SELECT station_key, 'ocpp1.6', 'Reset', '{"type":"Soft"}', 'operator', now(), now() + interval '1h'
+      FROM station;
 INSERT INTO station_event (station_key, received_at, kind, content)
     SELECT station_key, now(), 'boot', '{"reason": "PowerUp"}' FROM station;
 INSERT INTO deviation (station_key, kind, subject, sample, first_seen_at, last_seen_at)

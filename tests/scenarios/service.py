@@ -37,20 +37,27 @@ class Service:
     """`time2plug serve` in a folder of its own, restarted on the same ports.
 
     external: a database server that the service may not start itself; None: it runs its own.
+    only: one of its parts, as a node among others; None: all.
     """
 
     def __init__(
-        self, folder: Path, external: EmbeddedServer | None = None, **settings: object
+        self,
+        folder: Path,
+        external: EmbeddedServer | None = None,
+        *,
+        only: str | None = None,
+        **settings: object,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.only = only
         self.server = external or EmbeddedServer(folder / "data")
-        ocpp_port, http_port = free_ports(2)
-        self.url = f"ws://127.0.0.1:{ocpp_port}/ocpp"
+        self.ocpp_port, http_port = free_ports(2)
+        self.url = f"ws://127.0.0.1:{self.ocpp_port}/ocpp"
         self.http_url = f"http://127.0.0.1:{http_port}"
         self._environment = {k: v for k, v in os.environ.items() if not k.startswith("T2P_")} | {
             "T2P_DATA_DIR": str(folder / "data"),
-            "T2P_OCPP_PORT": str(ocpp_port),
+            "T2P_OCPP_PORT": str(self.ocpp_port),
             "T2P_HTTP_PORT": str(http_port),
         }
         if external is not None:
@@ -66,8 +73,9 @@ class Service:
     async def start(self) -> None:
         """Start it and wait until it is ready. Raises: ServiceError."""
         with (self.folder / "service.log").open("ab") as log:
+            part = ["--only", self.only] if self.only else []
             self._process = subprocess.Popen(  # noqa: ASYNC220 - it takes milliseconds
-                [sys.executable, "-m", "csms", "serve"],
+                [sys.executable, "-m", "csms", "serve", *part],
                 cwd=self.folder,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -86,6 +86,10 @@ class Settings:
     database_retry_s: float = 0.5
     commit_timeout_s: float = 30.0
 
+    # MQTT: what may be lost.
+    telemetry_queue_events_max: int = 10_000  # waiting for the broker; the oldest are dropped
+    telemetry_live_s: float = 5.0  # live values of an EVSE, the newest of so long
+
     # What is believed of a station.
     clock_skew_max_s: float = 600.0  # beyond it the time of receipt is used, and flagged
     offline_age_max_days: int = 730  # a queued event older than that has a wrong clock

@@ -14,11 +14,12 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import uvloop
 from psycopg import AsyncConnection
@@ -30,6 +31,7 @@ from rich.table import Table
 from csms import db, keys, registry, worker
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
+from csms.embedded_broker import Broker
 from csms.provisioning import import_file
 from csms.serve import open_service, tune_collector
 from reporting import collection
@@ -114,8 +116,9 @@ async def _run(settings: Settings, job: Job, once: bool) -> int:
         with contextlib.suppress(ValueError, NotImplementedError):
             loop.add_signal_handler(name, stopping.set)
     console.rule("[bold]Time2Plug supervision")
-    console.print("Starting database, gateway, web and worker ...")
+    console.print("Starting database, MQTT broker, gateway, web and worker ...")
     async with (
+        _broker(settings) as settings,
         open_service(settings),
         db.open_database(settings) as database,
         db.open_pool(database, settings) as pool,
@@ -136,6 +139,16 @@ async def _run(settings: Settings, job: Job, once: bool) -> int:
             await stop
         stop.cancel()
     return exit_code
+
+
+@contextlib.asynccontextmanager
+async def _broker(settings: Settings) -> AsyncIterator[Settings]:
+    """The settings with a broker: the embedded one where they name none."""
+    if settings.mqtt_url is not None:
+        yield settings
+        return
+    async with Broker().open() as broker:
+        yield replace(settings, mqtt_url=broker.url)
 
 
 async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
@@ -283,6 +296,9 @@ async def _tell_where(settings: Settings, pool: AsyncConnectionPool, once: bool)
     console.print(f"API          {base}/docs")
     console.print(f"Metrics      {base}/metrics")
     console.print(f"Stations     ws://{settings.host}:{settings.ocpp_port}/ocpp/{{station_id}}")
+    if settings.mqtt_url is not None:
+        broker = urlsplit(settings.mqtt_url)
+        console.print(f"MQTT         {broker.hostname}:{broker.port or 1883}, topics t2p/#")
     console.print(f"API key      {key}  (operator, for one day)", soft_wrap=True)
 
 

@@ -94,6 +94,7 @@ class Group:
         self.readings: list[tuple[Any, ...]] = []
         self.evidence_rows: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
+        self.station_ids: dict[int, str] = {}  # of the statuses
         self.boots: dict[int, dict[str, Any]] = {}
         self.reports: list[dict[str, Any]] = []
         self.desk_rows: list[dict[str, Any]] = []
@@ -149,6 +150,7 @@ class Group:
     def status(self, event: StatusChanged, at: datetime) -> None:
         exchange = self.current
         assert exchange is not None
+        self.station_ids[exchange.station.key] = exchange.station.id
         self.statuses.append(
             {
                 "station_key": exchange.station.key,

@@ -190,7 +190,7 @@ class Intake:
         )
         accepted = station.boot_status == "accepted"
         if accepted:
-            station.called_for.clear()
+            station.called_for = frozenset()
         interval_s = self._settings.heartbeat_interval_s
         if accepted and interval_s >= 60:
             # Stations that boot together would else beat together for ever.

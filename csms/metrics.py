@@ -63,5 +63,10 @@ DEVIATIONS: Final = Counter(
 DESK: Final = Counter(
     "t2p_reconciliation_total", "Frames put on the reconciliation desk", ["reason"]
 )
+MQTT_CONNECTED: Final = Gauge("t2p_mqtt_connected", "1 while the MQTT broker takes messages")
+MQTT_PUBLISHED: Final = Counter("t2p_mqtt_published_total", "Messages given to the MQTT broker")
+MQTT_DROPPED: Final = Counter(
+    "t2p_mqtt_dropped_total", "Messages that the MQTT broker was too late for"
+)
 ORDERS: Final = Counter("t2p_orders_total", "Orders sent to stations by outcome", ["outcome"])
 HANDSHAKES: Final = Counter("t2p_handshakes_total", "Connection attempts by outcome", ["outcome"])

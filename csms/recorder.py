@@ -75,6 +75,8 @@ class Recorder:
         self.in_flight: Group | None = None
         #: makes the answer to a frame that cannot be recorded; given by the wire
         self.refuse: Callable[[Exchange], None] = _unset
+        #: told of every group after its commit; must not wait
+        self.published: Callable[[Group], None] = _to_nobody
         self.loaded = False  # more stations than group_loaded_stations are connected
         self.up = asyncio.Event()  # the database takes commits
         self.unanswered = 0
@@ -280,6 +282,7 @@ class Recorder:
             oldest = group.exchanges[0].received_at
             metrics.ANSWER_LATENCY.observe((self.now() - oldest).total_seconds())
         metrics.UNANSWERED.set(self.unanswered)
+        self.published(group)
         _tell(group.done)
 
     async def _until_committed(self, waiting: Iterable[Station]) -> None:
@@ -563,6 +566,10 @@ def _why(error: Exception) -> str:
     if state[:2] == "40":
         return CHANGED
     return AWAY if state[:2] in _AWAY_CLASSES else REFUSED
+
+
+def _to_nobody(group: Group) -> None:
+    """Nobody wants to be told."""
 
 
 def _unset(*arguments: object) -> Any:

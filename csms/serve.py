@@ -20,6 +20,7 @@ from csms.commands import Watch
 from csms.config import SettingError, Settings
 from csms.embedded import EmbeddedServer
 from csms.recorder import Recorder
+from csms.telemetry import Telemetry, check_url
 from csms.web.app import create_app
 from csms.wire.gateway import Gateway, port_taken
 
@@ -76,6 +77,7 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
     """
     raise_file_limit()
     parts = PARTS if only is None else (only,)
+    check_url(settings)
     with _bind_http(settings) as http_socket:
         async with db.open_database(settings) as database:
             await _migrate(database)
@@ -92,9 +94,11 @@ async def _open_parts(
         gateway: Gateway | None = None
         _listen_http(http_socket, settings)
         recorder: Recorder | None = None
+        telemetry = Telemetry(settings)
         if "gateway" in parts:
             recorder = Recorder(database, settings)
-            gateway = Gateway(database, settings, recorder)
+            recorder.published = telemetry.published
+            gateway = Gateway(database, settings, recorder, telemetry)
             running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
             await recorder.up.wait()
             try:
@@ -102,6 +106,8 @@ async def _open_parts(
             except SettingError:
                 await gateway.stop()  # another of its ports may be open
                 raise
+        if parts != ("worker",):
+            running.append(tasks.create_task(telemetry.run()))
         watch = Watch(database)
         running.append(tasks.create_task(watch.run()))
         if database.server is not None:
@@ -109,6 +115,7 @@ async def _open_parts(
         if "worker" in parts:
             running.append(tasks.create_task(worker.run(pool, settings)))
         app = create_app(pool, settings, ready=_readiness(recorder, gateway), watch=watch)
+        app.state.telemetry = telemetry
         http = _HttpServer(settings, app)
         serving = tasks.create_task(http.serve([http_socket]))
         await http.up.wait()

@@ -35,7 +35,6 @@ NOBODYS = {
     "refused_connection": "identities that belong to nobody here",
     "api_key": "the operator's own staff",
     "node": "our own processes",
-    "report_of": "words of the protocol",
     "schema_migration": "the migrator's",
     "schema_views": "the migrator's",
 }

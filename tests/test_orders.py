@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from csms.embedded import EmbeddedServer
+from csms.wire import orders
 from tests.conversation import TRANSCRIPTS, play
 from tests.transcript_service import running_on
 
@@ -41,3 +42,8 @@ async def plays(
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 async def test_order(path: Path, plays: Plays) -> None:
     await plays[path]
+
+
+@pytest.mark.parametrize("protocol", FOLDERS)
+def test_every_order_has_its_transcript(protocol: str) -> None:
+    assert {path.stem for path in FOLDERS[protocol].glob("*.ocpp")} == orders.actions(protocol)

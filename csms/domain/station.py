@@ -116,7 +116,7 @@ class Station:
         self.time_zone = "UTC"
         self.boot_status = "accepted"
         #: requests that we asked for, the only ones that a station on hold may send
-        self.called_for: set[str] = set()
+        self.called_for: frozenset[str] = frozenset()
         self.quirks: frozenset[str] = frozenset()
         self.power_max_w: dict[int, int] = {}
         self.clock_skew_s: float | None = None

@@ -43,22 +43,6 @@ CREATE INDEX command_expiring ON command (expires_at) WHERE status = 'queued';
 CREATE INDEX command_station ON command (station_key, id DESC);
 CREATE INDEX command_request ON command (station_key, request_id) WHERE request_id IS NOT NULL;
 
--- Which reports answer which orders.
-CREATE TABLE report_of (
-    kind   text NOT NULL,                                 -- of station_event
-    action text NOT NULL,
-    PRIMARY KEY (kind, action)
-);
-INSERT INTO report_of (kind, action) VALUES
-    ('report', 'GetBaseReport'), ('report', 'GetReport'),
-    ('monitoring_report', 'GetMonitoringReport'),
-    ('customer_information', 'CustomerInformation'),
-    ('display_messages', 'GetDisplayMessages'),
-    ('charging_profiles', 'GetChargingProfiles'),
-    ('log', 'GetLog'), ('diagnostics', 'GetDiagnostics'),
-    ('firmware', 'UpdateFirmware'), ('firmware', 'SignedUpdateFirmware'),
-    ('publish_firmware', 'PublishFirmware');
-
 ALTER TABLE station_event ADD COLUMN command_id bigint REFERENCES command;
 CREATE INDEX station_event_command ON station_event (command_id) WHERE command_id IS NOT NULL;
 
@@ -69,5 +53,4 @@ ALTER TABLE station ADD COLUMN spoken text;
 ALTER TABLE node ADD COLUMN draining boolean NOT NULL DEFAULT false;
 
 GRANT SELECT, INSERT, UPDATE ON command TO t2p_app;
-GRANT SELECT ON report_of TO t2p_app;
 GRANT USAGE ON SEQUENCE station_generation_seq TO t2p_app;

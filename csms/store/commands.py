@@ -44,6 +44,7 @@ class Target(NamedTuple):
     protocol: str | None  # what it speaks, or is expected to; None: nobody knows yet
     auto_configure: bool
     queued: int  # orders that wait for it
+    node: str | None  # that holds it; None: it is away
 
 
 class Claimed(NamedTuple):
@@ -71,7 +72,8 @@ async def fetch_target(connection: AsyncConnection, station_id: str) -> Target |
                         ELSE coalesce(s.protocol, s.spoken, nullif(c.protocol, '')) END,
                    s.auto_configure,
                    (SELECT count(*)::integer FROM command q
-                     WHERE q.station_key = s.station_key AND q.status = 'queued')
+                     WHERE q.station_key = s.station_key AND q.status = 'queued'),
+                   CASE WHEN c.disconnected_at IS NULL THEN c.node END
               FROM station s LEFT JOIN station_connection c USING (station_key)
              WHERE s.id = %s AND s.retired_at IS NULL
             """,
@@ -81,8 +83,11 @@ async def fetch_target(connection: AsyncConnection, station_id: str) -> Target |
     return None if row is None else Target(*row)
 
 
-async def insert_commands(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[int]:
-    """Place orders, in their order; their ids. The nodes are told at the commit.
+async def insert_commands(
+    connection: AsyncConnection, rows: Sequence[dict[str, Any]], *, notify: bool = True
+) -> list[int]:
+    """Place orders, in their order; their ids. The nodes are told at the commit, unless the caller
+    has another way to wake them.
 
     Columns: station_key, protocol, action, payload, origin, created_by, created_at, expires_at,
     request_id.
@@ -97,10 +102,10 @@ async def insert_commands(connection: AsyncConnection, rows: Sequence[dict[str, 
               FROM json_populate_recordset(NULL::command, %s::json)
             RETURNING id, station_key
         )
-        SELECT placed.id, pg_notify('t2p_command', s.id)
+        SELECT placed.id, CASE WHEN %s THEN pg_notify('t2p_command', s.id) END
           FROM placed JOIN station s USING (station_key) ORDER BY placed.id
         """,
-        (json_rows(rows),),
+        (json_rows(rows), notify),
     )
     return [row[0] for row in await cursor.fetchall()]
 
@@ -142,6 +147,11 @@ async def claim_commands(
         {"links": json_rows(links), "now": now, "node": node, "due_at": due_at},
     )
     return [Claimed(*row) for row in await cursor.fetchall()]
+
+
+async def notify_command(connection: AsyncConnection, station_id: str) -> None:
+    """Tell the nodes that an order waits for the station."""
+    await connection.execute("SELECT pg_notify('t2p_command', %s)", (station_id,))
 
 
 async def postpone_due(connection: AsyncConnection, command_id: int, due_at: datetime) -> None:

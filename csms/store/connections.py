@@ -66,19 +66,22 @@ async def open_connections(
 
 async def touch_connections(
     connection: AsyncConnection, node: str, rows: Sequence[dict[str, Any]]
-) -> None:
+) -> set[int]:
     """Stations heard of, and those gone (disconnected_at set): station_key, generation,
-    last_seen_at, disconnected_at. What is true of an older connection changes nothing."""
-    await connection.execute(
+    last_seen_at, disconnected_at. What is true of an older connection changes nothing; the
+    station_keys of those that are still the newest."""
+    cursor = await connection.execute(
         """
         UPDATE station_connection c
            SET last_seen_at = greatest(c.last_seen_at, r.last_seen_at),
                disconnected_at = r.disconnected_at
           FROM json_populate_recordset(NULL::station_connection, %s::json) r
          WHERE c.station_key = r.station_key AND c.generation = r.generation AND c.node = %s
+        RETURNING c.station_key
         """,
         (json_rows(rows), node),
     )
+    return {row[0] for row in await cursor.fetchall()}
 
 
 async def close_connections_of(connection: AsyncConnection, node: str, now: datetime) -> None:

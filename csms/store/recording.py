@@ -309,7 +309,16 @@ async def _insert_reports(connection: AsyncConnection, rows: Sequence[dict[str, 
     """What stations report; what follows an answer of theirs joins the order it belongs to."""
     await connection.execute(
         """
-        WITH told AS (
+        WITH report_of (kind, action) AS (
+            VALUES ('report', 'GetBaseReport'), ('report', 'GetReport'),
+                   ('monitoring_report', 'GetMonitoringReport'),
+                   ('customer_information', 'CustomerInformation'),
+                   ('display_messages', 'GetDisplayMessages'),
+                   ('charging_profiles', 'GetChargingProfiles'),
+                   ('log', 'GetLog'), ('diagnostics', 'GetDiagnostics'),
+                   ('firmware', 'UpdateFirmware'), ('firmware', 'SignedUpdateFirmware'),
+                   ('publish_firmware', 'PublishFirmware')
+        ), told AS (
             SELECT r.*,
                    -- The order that it answers: by its requestId, else the newest still open one.
                    (SELECT max(q.id) FROM report_of o JOIN command q ON q.action = o.action

@@ -78,6 +78,7 @@ def create_app(
     app.state.pool = pool
     app.state.settings = settings
     app.state.watch = watch
+    app.state.telemetry = None  # wakes nodes by MQTT, where there is a broker
     problems.install(app)
     for part in (
         commands_api,  # first: the address of a station may hold slashes, and takes the rest

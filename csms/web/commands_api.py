@@ -16,6 +16,7 @@ from csms.registry import NotThere
 from csms.store import commands as store
 from csms.store import connections, observations
 from csms.store.commands import Command, CommandFilter
+from csms.telemetry import Telemetry
 from csms.web.fields import (
     CommandStatus,
     CursorText,
@@ -127,6 +128,8 @@ async def place_command(
     the address in `Location`. An order is sent at most once.
     """
     settings: Settings = request.app.state.settings
+    telemetry: Telemetry | None = request.app.state.telemetry
+    by_mqtt = telemetry is not None and telemetry.connected
     async with transaction(pool) as connection:
         command_id = await orders.place(
             connection,
@@ -138,7 +141,10 @@ async def place_command(
             now=datetime.now(UTC),
             expires_in_s=body.expires_in_s,
             settings=settings,
+            notify=not by_mqtt,
         )
+    if by_mqtt:
+        await _wake(pool, telemetry, station_id)
     command = await commands.wait_for(
         request.app.state.watch, command_id, partial(_fetch, pool, command_id), body.wait_s
     )
@@ -231,6 +237,15 @@ async def list_nodes(pool: Pool, _: Operator) -> PageOf[NodeOut]:
         found = await connections.list_nodes(connection)
     items = [NodeOut.model_validate(node) for node in found]
     return PageOf[NodeOut](items=items, next=None, total=len(items))
+
+
+async def _wake(pool: AsyncConnectionPool, telemetry: Telemetry | None, station_id: str) -> None:
+    """Tell the node that holds the station; by way of the database when the broker has gone."""
+    async with pool.connection() as connection:
+        target = await store.fetch_target(connection, station_id)
+        node = target.node if target is not None else None
+        if node is not None and not (telemetry and telemetry.wake(node, "command", station_id)):
+            await store.notify_command(connection, station_id)
 
 
 async def _fetch(pool: AsyncConnectionPool, command_id: int) -> Command:

@@ -12,6 +12,7 @@ import random
 import ssl
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,6 +30,7 @@ from csms.domain.station import Station
 from csms.domain.values import UTC
 from csms.recorder import Recorder
 from csms.store import connections, lookup
+from csms.telemetry import Telemetry
 from csms.wire.admission import Admission, Knock, Refusal, Welcome
 from csms.wire.dispatch import Dispatcher
 from csms.wire.frames import Frame
@@ -56,8 +58,15 @@ class Gateway:
     is not the newest any more is told, and closes it.
     """
 
-    def __init__(self, database: db.Database, settings: Settings, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        database: db.Database,
+        settings: Settings,
+        recorder: Recorder,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self.database = database
+        self.telemetry = telemetry or Telemetry(replace(settings, mqtt_url=None))
         self.settings = settings
         self.recorder = recorder
         self.dispatcher = Dispatcher(recorder)
@@ -74,6 +83,7 @@ class Gateway:
         self._changed = asyncio.Event()  # somebody connected or left
         self._started_at = datetime.now(UTC)
         self.outbox = Outbox(database, settings, recorder, self.links)
+        self.telemetry.on_wake = self._hinted
         metrics.SESSIONS_OPEN.set_function(recorder.count_open_sessions)
 
     async def start(self) -> None:
@@ -345,11 +355,14 @@ class Gateway:
             if opened:
                 await self._register(connection, opened)
             if closed:
-                await connections.touch_connections(
+                left = await connections.touch_connections(
                     connection,
                     self.settings.node,
                     [_seen_row(link, at) | {"disconnected_at": at} for link, at in closed.values()],
                 )
+                for key, (link, at) in closed.items():
+                    if key in left:
+                        self.telemetry.station_connected(link.station.id, False, at)
         except (psycopg.Error, OSError):
             # What happened meanwhile is newer: a station that is back is not closed again.
             self._opened = {
@@ -368,6 +381,7 @@ class Gateway:
         for key, link in opened.items():
             if key in taken:
                 link.registered = True
+                self.telemetry.station_connected(link.station.id, True, link.opened_at)
                 self.outbox.offer(link)
             else:
                 link.close(CloseCode.POLICY_VIOLATION, MOVED)
@@ -424,6 +438,11 @@ class Gateway:
             await asyncio.sleep(self.settings.database_retry_s)
             for station_id in list(self.recorder.stations):
                 self.recorder.refresh(station_id)
+
+    def _hinted(self, kind: str, subject: str) -> None:
+        """A hint by MQTT, from whomever: it makes us look, no more."""
+        if kind == "command":
+            self.outbox.wake(subject)
 
     def _moved(self, notice: str) -> None:
         """A station connected to another node: "generation id". An older link here is over."""

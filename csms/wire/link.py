@@ -338,9 +338,9 @@ class Link:
         send nothing else (OCPP 2.0.1, B02 and B03)."""
         if action == "TriggerMessage":
             wanted = msgspec.json.decode(payload).get("requestedMessage")
-            self.station.called_for.add(_TRIGGERED.get(wanted, wanted))
+            self.station.called_for |= {_TRIGGERED.get(wanted, wanted)}
         elif action in ("GetBaseReport", "GetReport"):
-            self.station.called_for.add("NotifyReport")
+            self.station.called_for |= {"NotifyReport"}
 
     def age_s(self) -> float:
         """How long the link is open."""

@@ -45,7 +45,7 @@ HELD_16: Final = ("RemoteStartTransaction", "RemoteStopTransaction")
 _BOTH_WAYS: Final = frozenset({"DataTransfer"})
 #: words of a status that say yes; all others say no
 _ACCEPTING: Final = frozenset(
-    {"Accepted", "AcceptedCanceled", "RebootRequired", "Scheduled", "Unlocked"}
+    {"Accepted", "AcceptedCanceled", "RebootRequired", "Scheduled", "Unlocked", "Unpublished"}
 )
 _ERROR_LENGTH_MAX: Final = 300
 
@@ -72,12 +72,14 @@ async def place(
     expires_in_s: float,
     settings: Settings,
     created_by: str | None = None,
+    notify: bool = True,
 ) -> int:
     """Put an order into the queue, in the caller's transaction; its id.
 
-    `origin` is `csms.commands.OPERATOR`, or "us:" and why. Raises: NotThere for an unknown station,
-    OrderRefused for what its version does not know or its schema does not allow, or when too many
-    orders wait for the station already.
+    `origin` is `csms.commands.OPERATOR`, or "us:" and why. `notify` is False where the caller wakes
+    the node himself, after the commit. Raises: NotThere for an unknown station, OrderRefused for
+    what its version does not know or its schema does not allow, or when too many orders wait for
+    the station already.
     """
     target = await store.fetch_target(connection, station_id)
     if target is None:
@@ -105,7 +107,7 @@ async def place(
         expires_in_s=min(expires_in_s, settings.command_expires_in_max_s),
         created_by=created_by,
     )
-    (command_id,) = await store.insert_commands(connection, [row])
+    (command_id,) = await store.insert_commands(connection, [row], notify=notify)
     return command_id
 
 

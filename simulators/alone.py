@@ -54,7 +54,10 @@ async def knock(
 
 @dataclass(frozen=True)
 class Rhythm:
-    """What a station does by itself; sessions 0: until it is stopped."""
+    """What a station does by itself; sessions 0: until it is stopped.
+
+    sample_s: until an order sets another interval.
+    """
 
     badge: str
     sessions: int
@@ -66,6 +69,7 @@ class Rhythm:
 async def charge_on(driver: Driver, rhythm: Rhythm, tell: Callable[[str], None]) -> int:
     """Charge again and again, and obey; returns how many messages were never answered."""
     station = driver.station
+    station.settings.put("sample_s", str(max(1, round(rhythm.sample_s))))
     done = 0
     heard = asyncio.ensure_future(_tell_orders(driver, tell))
     try:
@@ -93,7 +97,8 @@ async def _charge_once(driver: Driver, rhythm: Rhythm, tell: Callable[[str], Non
             tell(f"{now:%H:%M:%S} EVSE {evse_id} charges")
     until = now + timedelta(seconds=rhythm.charge_s)
     while (now := driver.clock()) < until:
-        await asyncio.sleep(min(rhythm.sample_s, (until - now).total_seconds()))
+        left_s = (until - now).total_seconds()
+        await asyncio.sleep(min(station.settings.number("sample_s") or left_s, left_s))
         station.sample_all(driver.clock())
     if free:
         station.unplug(evse_id, driver.clock())

@@ -89,6 +89,24 @@ def sampled(evse_id: int, reading: dict[str, Any]) -> Wire:
     return "MeterValues", {"evseId": evse_id, "meterValue": [reading]}
 
 
+def charging_needs(evse_id: int, phases: int, current_a: int, energy_wh: int) -> Wire:
+    """What a car asks for over ISO 15118, alternating current at 230 V."""
+    return "NotifyEVChargingNeeds", {
+        "evseId": evse_id,
+        "chargingNeeds": {
+            "requestedEnergyTransfer": {1: "AC_single_phase", 2: "AC_two_phase"}.get(
+                phases, "AC_three_phase"
+            ),
+            "acChargingParameters": {
+                "energyAmount": energy_wh,
+                "evMinCurrent": 6,
+                "evMaxCurrent": current_a,
+                "evMaxVoltage": 230,
+            },
+        },
+    }
+
+
 def meter_value(at: str, values: list[Sample], context: str, faults: Faults) -> dict[str, Any]:
     """One reading."""
     sampled_values = []

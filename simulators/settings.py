@@ -39,6 +39,7 @@ _MEANINGS: dict[str, tuple[str | None, str | None]] = {
     ),
     "sample_s": ("MeterValueSampleInterval", "SampledDataCtrlr.TxUpdatedInterval"),
     "security_profile": ("SecurityProfile", "SecurityCtrlr.SecurityProfile"),
+    "stop_on_invalid": ("StopTransactionOnInvalidId", "TxCtrlr.StopTxOnInvalidId"),
     "slots": (None, "OCPPCommCtrlr.NetworkConfigurationPriority"),
     "certificates_max": ("CertificateStoreMaxLength", "SecurityCtrlr.CertificateEntries"),
 }
@@ -232,6 +233,7 @@ def settings201(evses: int, power_w: int) -> list[Setting]:
         _fixed("SmartChargingCtrlr.ProfileStackLevel", 10),
         _fixed("SmartChargingCtrlr.RateUnit", "A,W"),
         _number("TxCtrlr.EVConnectionTimeOut", 60, unit="s"),
+        _yes("TxCtrlr.StopTxOnInvalidId", "false"),
         _fixed("ChargingStation.AvailabilityState", "Available"),
         _fixed("ChargingStation.FirmwareVersion", ""),
         _fixed("ChargingStation.Model", ""),

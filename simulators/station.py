@@ -16,8 +16,8 @@ the truth a test compares with the central system's database.
 from datetime import datetime
 from typing import Any
 
-from simulators import telling
-from simulators.model import DRAWING, Evse, Reservation, Session, StationConfig
+from simulators import messages201, telling
+from simulators.model import DRAWING, Evse, Message, Reservation, Session, StationConfig
 from simulators.profiles import ProfileStore
 from simulators.speaker import Speaker
 
@@ -112,6 +112,34 @@ class Station(Speaker):
         self.set_state(evse, self.resting_state(evse, "Finishing"), now)
         self.pass_time(now)
         return session
+
+    def present(self, evse_id: int, badge: str, now: datetime) -> Session | None:
+        """A badge is shown at an EVSE: it starts a session, or ends the one that goes on.
+
+        None: neither, because list or cache know better, or the session is somebody else's.
+        """
+        evse = self.evses[evse_id]
+        if evse.session is not None:
+            allowed = self.may_stop(evse.session, badge)
+            return self.stop(evse_id, now, badge=badge) if allowed else None
+        known = self.badges.find(badge)
+        master = self.settings.text("master_group")
+        if known is not None and (known.status != "Accepted" or (master and known.group == master)):
+            return None  # a master never starts a session
+        return self.start(evse_id, badge, now)
+
+    def tell_needs(self, evse_id: int, current_a: int, energy_wh: int) -> None:
+        """2.0.1: a car says by ISO 15118 how much it can take, and wants."""
+        self.say(*messages201.charging_needs(evse_id, self.config.phases, current_a, energy_wh))
+
+    def answered(self, message: Message, response: dict[str, Any], now: datetime) -> None:
+        super().answered(message, response, now)
+        session = message.session
+        if not message.starts or session is None or session.authorization in (None, "Accepted"):
+            return
+        evse = self.evses[session.evse_id]
+        if evse.session is session and self.settings.flag("stop_on_invalid"):
+            self.stop(evse.evse_id, now, reason="DeAuthorized")
 
     def unplug(self, evse_id: int, now: datetime) -> None:
         """The car leaves; what still charges ends."""

@@ -208,6 +208,56 @@ def test_a_badge_of_the_master_group_may_stop_any_session() -> None:
 
 
 @PROTOCOLS
+def test_a_badge_shown_starts_or_ends_as_the_list_allows(protocol: str) -> None:
+    station = station_of(protocol)
+    version = "versionNumber" if protocol == OCPP201 else "listVersion"
+    entries = list_of(protocol, "GOOD") + list_of(protocol, "BAD", status="Blocked")
+    payload = {version: 1, "updateType": "Full", "localAuthorizationList": entries}
+    order(station, "SendLocalList", payload)
+    assert station.present(1, "BAD", BEGIN) is None
+    assert station.present(1, "GOOD", BEGIN) is not None
+    assert station.present(1, "UNKNOWN", later(1)) is None
+    session = station.present(1, "good", later(2))
+    assert session is not None and session.ended_at == later(2)
+
+
+def test_a_master_ends_sessions_and_never_starts_one() -> None:
+    station = station_of(OCPP201)
+    group = {"groupIdToken": {"idToken": "MASTERS", "type": "Central"}}
+    entries = list_of(OCPP201, "M", **group)
+    payload = {"versionNumber": 1, "updateType": "Full", "localAuthorizationList": entries}
+    order(station, "SendLocalList", payload)
+    station.settings.put("master_group", "MASTERS")
+    assert station.present(1, "M", BEGIN) is None
+    station.start(1, "B", BEGIN)
+    assert station.present(1, "M", later(1)) is not None
+
+
+@PROTOCOLS
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_session_of_a_refused_badge_ends_where_the_setting_says_so(
+    protocol: str, stops: bool
+) -> None:
+    station = station_of(protocol)
+    station.settings.put("stop_on_invalid", str(stops).lower())
+    session = station.start(1, "B", BEGIN)
+    assert session is not None
+    while (message := station.next_message()) is not None:
+        info = {"status": "Invalid"} if message.starts else {"status": "Accepted"}
+        answer = {"transactionId": 7, "idTagInfo": info, "idTokenInfo": info}
+        station.answered(message, answer, later(1))
+    assert (session.stop_reason == "DeAuthorized") is stops
+
+
+def test_the_needs_of_a_car_are_told() -> None:
+    station = station_of(OCPP201, phases=3)
+    station.tell_needs(1, 16, 30_000)
+    ((action, payload),) = told(station)
+    assert action == "NotifyEVChargingNeeds"
+    assert payload["chargingNeeds"]["requestedEnergyTransfer"] == "AC_three_phase"
+
+
+@PROTOCOLS
 def test_the_cache_learns_and_is_cleared(protocol: str) -> None:
     station = station_of(protocol)
     station.authorize("B")

@@ -3,13 +3,18 @@
 They share no code with the central system, so that a misunderstanding of the protocol is not
 shared either. From the bottom up:
 
-    faults, samples           what may go wrong, what is measured: plain data
-    messages16, messages201   OCPP payloads of a charge point: pure functions
-    model, station            the charge point itself, without input or output, and its own count
-    commands                  its answers to the central system's calls
-    clients, driver           the websocket: by the `ocpp` package or plain; reconnects, resends
-    fleet                     many stations: evening peak, cut network, reboots, wrong clocks,
-                              retransmissions, boot storm
+    faults, obedience, samples    what may go wrong, how orders are obeyed, what is measured: data
+    settings, profiles, badges,   what a charge point keeps: configuration, power limits, lists,
+    certificates, access          keys and roots, ways to connect: pure
+    messages16, messages201       OCPP payloads of a charge point: pure functions
+    model, outbox, agenda         EVSEs, sessions, messages; what is to be said, and done later
+    telling, speaker, station     the charge point itself, without input or output
+    orders, refusals, commands    its answers to the central system's calls, and what they do
+    connecting, tls, clients,     the websocket: by the `ocpp` package or plain; reconnects,
+    driver                        resends, reboots
+    alone                         one station in real time
+    fleet                         many stations: evening peak, cut network, reboots, wrong clocks,
+                                  retransmissions, boot storm
 
     sessions, shifting        real sessions of the past, moved by whole weeks into the present
     synthetic                 sessions of the same shape, for want of the real ones

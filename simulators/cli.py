@@ -5,10 +5,9 @@ Exit code 0 when everything sent was answered, 1 when not, 2 for a wrong command
 
 import asyncio
 import json
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from ssl import SSLContext, create_default_context
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -19,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from simulators.driver import Driver
+    from simulators.obedience import Obedience
 
 app = typer.Typer(
     help="Simulated charge points, for OCPP 1.6J and 2.0.1, against any central system.",
@@ -42,6 +41,13 @@ Ca = Annotated[
     Path | None,
     typer.Option(help="PEM file that the server's certificate is checked against, with wss."),
 ]
+Obey = Annotated[
+    str,
+    typer.Option(
+        help="What becomes of orders: accept, refuse, error (CALLERROR), silent or reboot, for all "
+        "or by action, with commas: 'refuse', 'Reset=silent,ClearCache=error'."
+    ),
+]
 Stations = Annotated[int, typer.Option(min=1, help="How many stations.")]
 DEFAULT_URL = "ws://127.0.0.1:9000/ocpp"
 PROTOCOLS = (None, "ocpp1.6", "ocpp2.0.1")
@@ -50,6 +56,15 @@ PROTOCOLS = (None, "ocpp1.6", "ocpp2.0.1")
 def _check_protocol(protocol: str | None) -> None:
     if protocol not in PROTOCOLS:
         raise typer.BadParameter("the protocol is ocpp1.6 or ocpp2.0.1")
+
+
+def _obedience(text: str) -> "Obedience":
+    from simulators.obedience import parse_obedience
+
+    try:
+        return parse_obedience(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"--obey: {error}") from None
 
 
 def _tls(ca: Path | None) -> SSLContext | None:
@@ -101,22 +116,35 @@ def station(
     charge_s: Annotated[float, typer.Option(help="Length of a session.")] = 60.0,
     pause_s: Annotated[float, typer.Option(help="Between sessions.")] = 10.0,
     sample_s: Annotated[float, typer.Option(help="Between meter values.")] = 10.0,
+    secure_url: Annotated[
+        str | None, typer.Option(help="wss address, for when it is told to use TLS.")
+    ] = None,
+    obey: Obey = "accept",
 ) -> None:
-    """One charge point in real time: charges, pauses, answers commands, until Ctrl-C."""
+    """One charge point in real time: charges, pauses, obeys orders, until Ctrl-C."""
+    from simulators.alone import Rhythm, charge_on
     from simulators.driver import Driver, DriverConfig, utc_now
     from simulators.model import StationConfig
     from simulators.station import Station
 
     _check_protocol(protocol)
-    config = StationConfig(identity=identity, protocol=protocol, evses=evses, power_w=power_w)
+    config = StationConfig(
+        identity=identity,
+        protocol=protocol,
+        evses=evses,
+        power_w=power_w,
+        obedience=_obedience(obey),
+    )
     secret = None if password is None else password.replace("{id}", identity)
-    driver_config = DriverConfig(url=url, password=secret, ssl=_tls(ca))
+    driver_config = DriverConfig(url=url, secure_url=secure_url, password=secret, ssl=_tls(ca))
 
     _knock(url, identity, password, driver_config.ssl)
 
+    rhythm = Rhythm(badge, sessions, charge_s, pause_s, sample_s)
+
     async def run() -> int:
         driver = Driver(Station(config, utc_now()), driver_config)
-        return await _charge_on(driver, badge, sessions, charge_s, pause_s, sample_s)
+        return await charge_on(driver, rhythm, lambda text: console.print(text, markup=False))
 
     try:
         unanswered = asyncio.run(run())
@@ -128,36 +156,11 @@ def station(
 def _knock(url: str, identity: str, password: str | None, tls: SSLContext | None) -> None:
     """End with a sentence where the central system does not want this station: a simulator that
     behaves like a charge point would knock for ever, and say nothing."""
-    from urllib.parse import quote
+    from simulators.alone import knock
 
-    from websockets.asyncio.client import connect
-    from websockets.exceptions import InvalidHandshake, InvalidStatus
-    from websockets.headers import build_authorization_basic
-
-    async def knock() -> int | None:
-        secret = None if password is None else password.replace("{id}", identity)
-        headers = (
-            {} if secret is None else {"Authorization": build_authorization_basic(identity, secret)}
-        )
-        address = f"{url.rstrip('/')}/{quote(identity, safe='')}"
-        try:
-            async with connect(
-                address, additional_headers=headers, ssl=tls, proxy=None, open_timeout=10
-            ):
-                return None
-        except InvalidStatus as error:
-            return error.response.status_code
-        except (OSError, InvalidHandshake, TimeoutError):
-            return None  # it may be away for a while: that is the driver's business
-
-    reasons = {
-        401: "wants its password: --password",
-        403: "forbids it",
-        404: "does not know it: create it there first (`time2plug station create`)",
-    }
-    status = asyncio.run(knock())
-    if status in reasons:
-        console.print(f"{identity} is refused with {status}: {url} {reasons[status]}")
+    refusal = asyncio.run(knock(url, identity, password, tls))
+    if refusal is not None:
+        console.print(refusal)
         raise typer.Exit(1)
 
 
@@ -181,6 +184,7 @@ def fleet(
         float | None,
         typer.Option(help="Real time: seconds for what is a quarter of an hour otherwise."),
     ] = None,
+    obey: Obey = "accept",
 ) -> None:
     """Many charge points and one scenario; hours pass in seconds, or in real time."""
     from simulators.fleet import SCENARIOS, FleetOptions
@@ -197,6 +201,7 @@ def fleet(
         ssl=_tls(ca),
         seed=seed,
         tick_s=tick_s,
+        obedience=_obedience(obey),
     )
     _knock(url, f"{prefix}0001", password, options.ssl)
     try:
@@ -339,32 +344,3 @@ def load(
         result = runner.run(generator.run(plan))
     typer.echo(json.dumps(asdict(result)))
     raise typer.Exit(0 if result.booted == stations and not result.unanswered else 1)
-
-
-async def _charge_on(
-    driver: "Driver", badge: str, sessions: int, charge_s: float, pause_s: float, sample_s: float
-) -> int:
-    """Charge again and again; returns how many messages were never answered."""
-    from simulators.driver import running
-
-    chosen = driver.station
-    done = 0
-    async with running(driver):
-        while not sessions or done < sessions:
-            evse_id = random.choice(list(chosen.evses))
-            if chosen.evses[evse_id].session is None and not chosen.evses[evse_id].inoperative:
-                chosen.plug_in(evse_id, driver.clock())
-                chosen.start(evse_id, badge, driver.clock())
-                console.print(f"{driver.clock():%H:%M:%S} EVSE {evse_id} charges")
-            until = driver.clock() + timedelta(seconds=charge_s)
-            while (now := driver.clock()) < until:
-                await asyncio.sleep(min(sample_s, (until - now).total_seconds()))
-                chosen.sample_all(driver.clock())
-            chosen.unplug(evse_id, driver.clock())
-            done += 1
-            told = [session for session in chosen.sessions if session.ended_at is not None]
-            energy_wh = sum(session.energy_wh or 0 for session in told)
-            console.print(f"{driver.clock():%H:%M:%S} {len(told)} sessions, {energy_wh} Wh")
-            await asyncio.sleep(pause_s)
-        await driver.settled(30)
-        return chosen.unanswered

@@ -3,7 +3,8 @@
 A driver connects (and reconnects, waiting longer each time), sends what the station wants to say,
 one call at a time, sends transaction messages again until they are answered, and lets the station
 answer the central system's calls. The station's time comes from `clock`, so a scenario can press
-an evening into seconds.
+an evening into seconds. How it connects (password, TLS, certificate, address) is the station's own
+business (`simulators.access`), which starts from what this driver was given.
 """
 
 import asyncio
@@ -11,45 +12,46 @@ import contextlib
 import json
 import random
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from ssl import SSLContext
-from typing import Any
-from urllib.parse import quote
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
-from websockets.headers import build_authorization_basic
 
-from simulators import commands
 from simulators.clients import CallRefused, Client, PackageClient, PlainClient
+from simulators.connecting import DriverConfig, deliver, opening
 from simulators.model import Message
 from simulators.station import Station
+
+__all__ = ["Driver", "DriverConfig", "running", "utc_now"]
 
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DriverConfig:
-    """How a driver behaves towards the central system at `url` (without the identity)."""
+TIMER_MAX_S = 1.0  # between looks at a clock that may be a virtual one
 
-    url: str
-    password: str | None = None  # HTTP basic authentication, the identity is the user
-    ssl: SSLContext | None = None  # None with wss: the system's certificates
-    call_timeout_s: float = 30.0
-    backoff_min_s: float = 0.2
-    backoff_max_s: float = 30.0
-    resend_same_id: bool = True  # an unanswered message keeps its id when sent again
-    heartbeats: bool = True
-    offer_subprotocol: bool = True
-    plain: bool = False  # frames without the package in between: faster, never validated
-    validate: bool = True  # by the package's schemas, where the station's faults allow it
 
-    def with_password(self, password: str | None) -> "DriverConfig":
-        """The same, for a station with its own password."""
-        return replace(self, password=password)
+@dataclass(frozen=True)
+class _Leave:
+    """How a connection is broken. reboot: the reason, None: the station stays on."""
+
+    waits: bool = True  # what is still to be said is said before
+    aborts: bool = False  # without a word even to the operating system
+    reboot: str | None = None
+    keeps_sessions: bool = False
+
+
+# The words of `Station.leaving`.
+_LEAVES = {
+    "reconnect": _Leave(),
+    "soft": _Leave(reboot="RemoteReset"),
+    "scheduled": _Leave(reboot="ScheduledReset"),
+    "firmware": _Leave(reboot="FirmwareUpdate"),
+    "hard": _Leave(waits=False, reboot="RemoteReset"),
+    "crash": _Leave(waits=False, aborts=True, reboot="Watchdog", keeps_sessions=True),
+}
 
 
 class Driver:
@@ -67,18 +69,26 @@ class Driver:
         self.errors: list[str] = []
         self.on_answer: Callable[[Message], None] = lambda message: None
         self._wake = asyncio.Event()
+        self._timer = asyncio.Event()
         self._changed = asyncio.Condition()
         self._wanted = asyncio.Event()  # set: the link is wanted
         self._wanted.set()
         self._closing = False
         self._socket: ClientConnection | None = None
-        self._restart: asyncio.Future[None] | None = None
         self._numbers = 0
         self._run_id = f"{random.getrandbits(40):010x}"
-        station.notify = self._wake.set
+        station.notify = self._woken
+        deliver(station, config)
 
     async def run(self) -> None:
         """Connect and serve the station until `close`."""
+        timer = asyncio.create_task(self._pass_time())
+        try:
+            await self._stay_connected()
+        finally:
+            await _cancel({timer})
+
+    async def _stay_connected(self) -> None:
         failures = 0
         while not self._closing:
             await self._wanted.wait()
@@ -89,6 +99,7 @@ class Driver:
                 failures = 0
             except (OSError, InvalidHandshake, TimeoutError) as error:
                 failures += 1
+                self.station.access.failed()
                 self.refused_handshakes += isinstance(error, InvalidHandshake)
                 self._note(error)
             except ConnectionClosed:
@@ -152,11 +163,12 @@ class Driver:
 
         Raises: OSError, InvalidHandshake, TimeoutError while connecting; ConnectionClosed.
         """
-        async with self._connect() as socket:
+        async with opening(self.station, self.config) as socket:
             self._socket = socket
             self.connections += 1
+            self.station.access.succeeded()
             make = PlainClient if self.config.plain else PackageClient
-            client = make(self.station, socket, self.config.call_timeout_s, self._take_effect)
+            client = make(self.station, socket, self.config.call_timeout_s, self.clock)
             self.station.connected()
             await self._notify()
             tasks = {
@@ -172,54 +184,78 @@ class Driver:
                 self._socket = None
                 self.station.disconnected()
                 await _cancel(tasks)
+                self._leave()
 
-    def _connect(self) -> connect:
-        config, identity = self.config, self.station.config.identity
-        protocol: Any = self.station.config.protocol
-        headers = {}
-        if config.password is not None:
-            headers["Authorization"] = build_authorization_basic(identity, config.password)
-        return connect(
-            f"{config.url.rstrip('/')}/{quote(identity, safe='')}",
-            subprotocols=[protocol] if config.offer_subprotocol else None,
-            additional_headers=headers,
-            compression=None,
-            ssl=config.ssl,
-            open_timeout=config.call_timeout_s,
-            ping_interval=None,
-            close_timeout=1,
-            proxy=None,
-        )
+    # ---- what the station wants of its driver
 
-    def _take_effect(self, answer: commands.Answer) -> None:
-        """What a call of the central system does, once its answer is out."""
-        if answer.effect is not None:
-            answer.effect(self.clock())
-        if answer.reset and self._socket is not None:
-            self._restart = asyncio.ensure_future(self._socket.close())
+    def _woken(self) -> None:
+        """The station has something to say, or to do."""
+        self._wake.set()
+        self._timer.set()
+        leave = _LEAVES.get(self.station.leaving or "")
+        if leave is None:
+            return
+        if self._socket is None:
+            self._leave()
+        elif leave.aborts:
+            self._socket.transport.abort()
+        elif not leave.waits:
+            self._socket.transport.close()  # what was written still goes out
+
+    def _leave(self) -> None:
+        """The connection is gone: reboot, if that is why."""
+        leave = _LEAVES.get(self.station.leaving or "")
+        self.station.leaving = None
+        if leave is not None and leave.reboot is not None:
+            self.station.reboot(
+                self.clock(), keep_sessions=leave.keeps_sessions, reason=leave.reboot
+            )
+
+    async def _pass_time(self) -> None:
+        """Let the station do what is due, connected or not."""
+        while True:
+            self._timer.clear()
+            now = self.clock()
+            due = self.station.next_due(now)
+            if due is not None and due <= now:
+                self.station.pass_time(now)
+                await asyncio.sleep(0)
+                continue
+            wait_s = None if due is None else min((due - now).total_seconds(), TIMER_MAX_S)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._timer.wait()
 
     async def _heartbeat(self) -> None:
         """Say something at the interval that the central system asked for."""
         while True:
             await asyncio.sleep(max(1, self.station.interval_s))
-            if not self.station.accepted and not self.station.unanswered:
+            if not self.station.accepted and self.station.next_message() is None:
                 self.station.tell_boot()  # on hold: ask again
             elif self.station.accepted and self.config.heartbeats:
                 self.station.heartbeat()
 
     async def _send_all(self, client: Client) -> None:
-        """Send what the station has to say, one call at a time, until the connection ends."""
+        """Send what the station has to say, one call at a time.
+
+        Until the connection ends, or the station leaves and has said all it can.
+        """
+        stuck = False
         while True:
             self._wake.clear()
             message = self.station.next_message()
+            if self.station.leaving is not None and (message is None or stuck):
+                return
             if message is None:
+                await self._notify()
                 await self._wake.wait()
                 continue
-            await self._send(client, message)
+            answered = await self._send(client, message)
+            stuck = not answered and self.station.next_message() is message
             await self._notify()
 
-    async def _send(self, client: Client, message: Message) -> None:
-        """One attempt at one message. A time-out leaves it where it is."""
+    async def _send(self, client: Client, message: Message) -> bool:
+        """One attempt at one message; whether it was answered. Otherwise it stays where it is."""
         station = self.station
         if message.attempts:
             self.resent += 1
@@ -241,18 +277,20 @@ class Driver:
             if not message.durable:
                 station.refused(message)
             self._note(error)
+            return False
         except CallRefused as error:
             station.refused(message)
             self._note(error)
             await asyncio.sleep(self.config.backoff_min_s)
-        else:
-            try:
-                station.answered(message, response, self.clock())
-            except (KeyError, TypeError, ValueError) as error:
-                station.refused(message)
-                self._note(error)
-                return
-            self.on_answer(message)
+            return False
+        try:
+            station.answered(message, response, self.clock())
+        except (KeyError, TypeError, ValueError) as error:
+            station.refused(message)
+            self._note(error)
+            return False
+        self.on_answer(message)
+        return True
 
     def _note(self, error: Exception) -> None:
         """Keep the last errors for those who look."""

@@ -27,6 +27,10 @@ class Faults:
     lose_stops: bool = False  # the end of a session is never told
     duplicate_every: int = 0  # each n-th transaction message is written twice; 0: none
     skip_seq_no_every: int = 0  # 2.0.1: each n-th event skips a number; 0: none
+    ignore_profiles: bool = False  # charging profiles are accepted and bound nothing
+    refuse_purposes: tuple[str, ...] = ()  # of charging profiles that it cannot do
+    fail_transfers: bool = False  # files are neither fetched nor sent
+    hex_password: bool = False  # an ordered password is the bytes that its hex digits stand for
 
     @property
     def break_schema(self) -> bool:

@@ -22,6 +22,7 @@ from simulators import load
 from simulators.driver import Driver, DriverConfig, running, utc_now
 from simulators.faults import Faults
 from simulators.model import OCPP16, OCPP201, Session, StationConfig
+from simulators.obedience import Obedience
 from simulators.station import Station
 
 Progress = Callable[[int, int], None]  # steps done, steps in all
@@ -46,6 +47,7 @@ class FleetOptions:
     timeout_s: float = 120.0
     call_timeout_s: float = 30.0
     tick_s: float | None = None  # None: pressed time
+    obedience: Obedience = field(default_factory=Obedience)
 
 
 @dataclass
@@ -130,6 +132,7 @@ class Fleet:
             register_wh=self.chance.randrange(10_000_000),
             all_values=True,
             faults=faults,
+            obedience=options.obedience,
         )
         password = options.password
         return Driver(

@@ -8,6 +8,9 @@ the next message leaves when the answer has come; in an open loop (`--rate`) mes
 fixed times whatever the server does, and latency counts from the time a message was due, so that a
 server which stalls cannot hide the messages it kept from being sent.
 
+Orders of the central system are obeyed in a word, at once, whatever else goes on. With `--wait` and
+`--hold` the stations stay connected and idle for as long as the caller likes.
+
 Messages are prepared texts in which only id, seqNo, time and meter register vary. Time and
 register rise with every message of a station (7.2 kW), so that no message repeats another.
 """
@@ -24,73 +27,20 @@ from array import array
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
-from ssl import SSLContext, create_default_context
+from dataclasses import asdict
+from ssl import create_default_context
 
 import uvloop
 
+from simulators.load_plan import ACTIONS, PROTOCOLS, LoadPlan, LoadResult, check
 from simulators.load_station import Clock, LoadStation
 from simulators.rawsocket import connect
 
-ACTIONS = ("MeterValues", "TransactionEvent", "Heartbeat", "BootNotification", "Echo")
-PROTOCOLS = ("ocpp1.6", "ocpp2.0.1")
 _PACE_S = 0.001
 _DRAIN_TIMEOUT_S = 10.0
 _CLOSE_TIMEOUT_S = 5.0
 
-
-@dataclass(frozen=True, kw_only=True)
-class LoadPlan:
-    """What to send. `rate_per_s` None: closed loop; `messages` None: until `duration_s`.
-
-    action: BootNotification only connects and boots (a boot storm), nothing follows; Echo sends
-    MeterValues texts to a server that returns each frame as it is.
-    password: sent by HTTP basic authentication; `{id}` in it stands for the station's identity.
-    """
-
-    url: str
-    stations: int = 100
-    action: str = "MeterValues"
-    protocol: str = "ocpp1.6"
-    duration_s: float = 10.0
-    messages: int | None = None
-    rate_per_s: float | None = None
-    in_flight: int = 1
-    warm_up_s: float = 0.0
-    prefix: str = "LOAD"
-    password: str | None = None
-    connects_at_once: int = 0  # 0: all
-    setup_timeout_s: float = 120.0
-    finish: bool = False  # end the transactions afterwards
-    ssl: SSLContext | None = None
-
-
-@dataclass
-class LoadResult:
-    """Figures of one run; latencies in ms. `sent` and `answered` leave the warm-up out."""
-
-    stations: int
-    action: str
-    protocol: str
-    connected: int = 0
-    booted: int = 0
-    setup_s: float = 0.0
-    boot_p50_ms: float | None = None
-    boot_p99_ms: float | None = None
-    sent: int = 0
-    answered: int = 0
-    seconds: float = 0.0
-    rate_per_s: float = 0.0
-    p50_ms: float | None = None
-    p99_ms: float | None = None
-    p999_ms: float | None = None
-    max_ms: float | None = None
-    errors: int = 0
-    unanswered: int = 0
-    closed: int = 0
-    refused: int = 0
-    cpu_s: float = 0.0
-    reasons: dict[str, int] = field(default_factory=dict)
+__all__ = ["LoadPlan", "LoadResult", "check", "main", "raise_file_limit", "run"]
 
 
 def raise_file_limit() -> int:
@@ -119,8 +69,10 @@ class Run:
         self.drained = asyncio.Event()  # nothing outstanding, nothing more to send
         self.open = 0
         self.all_closed = asyncio.Event()
+        urls = plan.urls
         self.stations = [
-            LoadStation(self, f"{plan.prefix}{number:05d}") for number in range(plan.stations)
+            LoadStation(self, f"{plan.prefix}{number:05d}", urls[number % len(urls)])
+            for number in range(plan.stations)
         ]
 
     def may_send(self, station: LoadStation) -> bool:
@@ -177,7 +129,7 @@ class Run:
         async def one(station: LoadStation) -> None:
             async with gate:
                 try:
-                    await connect(station, self.plan.url, self.plan.ssl)
+                    await connect(station, station.url, self.plan.ssl)
                     await station.ready
                 except OSError as error:
                     station.give_up(f"refused: {error.strerror or error}")
@@ -308,24 +260,13 @@ async def run(
     return result
 
 
-def check(plan: LoadPlan) -> None:
-    """Raises: ValueError, saying what is wrong with the plan."""
-    if plan.action not in ACTIONS:
-        raise ValueError(f"action {plan.action!r} is none of {', '.join(ACTIONS)}")
-    if plan.protocol not in PROTOCOLS:
-        raise ValueError(f"protocol {plan.protocol!r} is none of {', '.join(PROTOCOLS)}")
-    needed = {"MeterValues": "ocpp1.6", "TransactionEvent": "ocpp2.0.1"}.get(plan.action)
-    if needed is not None and plan.protocol != needed:
-        raise ValueError(f"{plan.action} is sent by {needed} stations only")
-    if plan.stations < 1 or plan.in_flight < 1:
-        raise ValueError("at least one station and one message in flight")
-    if plan.rate_per_s is not None and plan.rate_per_s <= 0:
-        raise ValueError("the rate must be above zero")
-
-
 def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="simulators.load", description="OCPP load generator")
-    parser.add_argument("--url", default="ws://127.0.0.1:9000/ocpp")
+    parser.add_argument(
+        "--url",
+        default="ws://127.0.0.1:9000/ocpp",
+        help="several with commas between: stations are dealt over them in turn",
+    )
     parser.add_argument("--stations", type=int, default=100)
     parser.add_argument("--action", choices=ACTIONS, default="MeterValues")
     parser.add_argument("--protocol", choices=PROTOCOLS, help="default: the action's")

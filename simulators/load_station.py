@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from simulators.load_orders import answer_to_order
 from simulators.rawsocket import RawSocket, upgrade_request
 
 if TYPE_CHECKING:
@@ -57,16 +58,17 @@ class LoadStation(RawSocket):
 
     __slots__ = (
         "backlog", "boot_s", "count", "failed", "id", "last_ms", "pending", "phase", "ready",
-        "run", "seq_no", "template", "transaction_id", "transaction_key", "zero_ms",
+        "run", "seq_no", "template", "transaction_id", "transaction_key", "url", "zero_ms",
     )  # fmt: skip
 
-    def __init__(self, run: "Run", identity: str) -> None:
+    def __init__(self, run: "Run", identity: str, url: str) -> None:
         plan = run.plan
         password = None if plan.password is None else plan.password.replace("{id}", identity)
         subprotocol = None if plan.action == "Echo" else plan.protocol
-        super().__init__(upgrade_request(plan.url, identity, subprotocol, password))
+        super().__init__(upgrade_request(url, identity, subprotocol, password))
         self.run = run
         self.id = identity
+        self.url = url
         self.phase = "new"
         self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.pending: dict[bytes, float] = {}  # id -> time the message was due
@@ -96,8 +98,10 @@ class LoadStation(RawSocket):
             return
         due = self.pending.pop(parts[1], None)
         if due is None:
-            if parts[0][:2] == b"[2":  # a call of the server: no station is so simple, say so
-                self.send(b'[4,"%b","NotSupported","",{}]' % parts[1])
+            if parts[0][:2] == b"[2":
+                self.run.result.orders += 1
+                is_201 = self.run.plan.protocol == "ocpp2.0.1"
+                self.send(answer_to_order(payload, is_201=is_201))
             return
         is_error = b"4" in parts[0]
         if self.phase == "run":

@@ -17,6 +17,8 @@ _REASONS = {
     "EVDisconnected": "EVDisconnected",
     "EmergencyStop": "EmergencyStop",
     "ImmediateReset": "HardReset",
+    "SoftReset": "SoftReset",
+    "UnlockCommand": "UnlockCommand",
     "DeAuthorized": "DeAuthorized",
     "PowerLoss": "PowerLoss",
     "Reboot": "Reboot",
@@ -50,13 +52,19 @@ def authorize(badge: str) -> Wire:
     return "Authorize", {"idTag": badge}
 
 
-def started(evse_id: int, badge: str, register_wh: float, at: str) -> Wire:
-    return "StartTransaction", {
+def started(
+    evse_id: int, badge: str, register_wh: float, at: str, reservation_id: int | None = None
+) -> Wire:
+    """`reservation_id` None: nothing was reserved."""
+    payload: dict[str, Any] = {
         "connectorId": evse_id,
         "idTag": badge,
         "meterStart": register_wh,
         "timestamp": at,
     }
+    if reservation_id is not None:
+        payload["reservationId"] = reservation_id
+    return "StartTransaction", payload
 
 
 def sampled(

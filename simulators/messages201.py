@@ -9,6 +9,7 @@ from simulators.samples import Sample
 Wire = tuple[str, dict[str, Any]]
 TRANSACTION_ACTIONS = frozenset({"TransactionEvent"})
 
+_REASONS = {"SoftReset": "ImmediateReset", "UnlockCommand": "Other"}  # words of 1.6 alone
 _STATES = {state: state for state in ("Available", "Reserved", "Unavailable", "Faulted")}
 
 
@@ -23,6 +24,7 @@ class Event:
     offline: bool
     charging_state: str | None = None
     remote_start_id: int | None = None
+    reservation_id: int | None = None
 
 
 def boot(vendor: str, model: str, serial: str, firmware: str, reason: str) -> Wire:
@@ -61,6 +63,8 @@ def started(event: Event, evse_id: int, badge: str, reading: dict[str, Any]) -> 
     payload["evse"] = {"id": evse_id, "connectorId": 1}
     payload["idToken"] = id_token(badge)
     payload["meterValue"] = [reading]
+    if event.reservation_id is not None:
+        payload["reservationId"] = event.reservation_id
     return "TransactionEvent", payload
 
 
@@ -73,7 +77,7 @@ def updated(event: Event, reading: dict[str, Any] | None) -> Wire:
 
 def ended(event: Event, reason: str, badge: str | None, reading: dict[str, Any]) -> Wire:
     payload = _event("Ended", event)
-    payload["transactionInfo"]["stoppedReason"] = reason
+    payload["transactionInfo"]["stoppedReason"] = _REASONS.get(reason, reason)
     if badge is not None:
         payload["idToken"] = id_token(badge)
     payload["meterValue"] = [reading]
@@ -83,6 +87,24 @@ def ended(event: Event, reason: str, badge: str | None, reading: dict[str, Any])
 def sampled(evse_id: int, reading: dict[str, Any]) -> Wire:
     """Values outside any session."""
     return "MeterValues", {"evseId": evse_id, "meterValue": [reading]}
+
+
+def charging_needs(evse_id: int, phases: int, current_a: int, energy_wh: int) -> Wire:
+    """What a car asks for over ISO 15118, alternating current at 230 V."""
+    return "NotifyEVChargingNeeds", {
+        "evseId": evse_id,
+        "chargingNeeds": {
+            "requestedEnergyTransfer": {1: "AC_single_phase", 2: "AC_two_phase"}.get(
+                phases, "AC_three_phase"
+            ),
+            "acChargingParameters": {
+                "energyAmount": energy_wh,
+                "evMinCurrent": 6,
+                "evMaxCurrent": current_a,
+                "evMaxVoltage": 230,
+            },
+        },
+    }
 
 
 def meter_value(at: str, values: list[Sample], context: str, faults: Faults) -> dict[str, Any]:

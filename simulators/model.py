@@ -1,13 +1,16 @@
 """What a simulated charge point is made of: its configuration, EVSEs, sessions and messages."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from simulators.faults import Faults
+from simulators.obedience import Obedience
 
 OCPP16 = "ocpp1.6"
 OCPP201 = "ocpp2.0.1"
+DRAWING = ("Charging", "SuspendedEVSE")  # states in which the car takes what it is given
 _MICROSECOND = timedelta(microseconds=1)
 _W_US_PER_WH = 3600 * 1_000_000
 
@@ -25,9 +28,11 @@ class StationConfig:
     model: str = "Simulator"
     firmware: str = "1.0.0"
     register_wh: int = 0
+    security_profile: int = 0  # it was delivered with
     all_values: bool = False  # current and voltage of each phase in every reading
     attempts_max: int | None = None  # a transaction message refused so often is dropped
     faults: Faults = field(default_factory=Faults)
+    obedience: Obedience = field(default_factory=Obedience)
 
 
 @dataclass(eq=False)
@@ -51,6 +56,8 @@ class Session:
     seq_no: int = 0
     events: int = 0
     remote_start_id: int | None = None
+    reservation_id: int | None = None  # the reservation that it used
+    cost: float | None = None  # as last told by CostUpdated
 
     @property
     def energy_wh(self) -> int | None:
@@ -78,6 +85,28 @@ class Message:
     twice: bool = False  # to be written twice
     starts: bool = False
     ends: bool = False
+    called_for: bool = False  # by an order: may be sent before the boot is accepted
+    then: Callable[[dict[str, Any], datetime], None] | None = None  # told the response
+
+
+@dataclass(frozen=True)
+class Heard:
+    """An order of the central system as it came in, whatever became of it."""
+
+    message_id: str
+    action: str
+    payload: dict[str, Any]
+    behaviour: str
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """An EVSE kept for a badge, or for any badge of its group, until `expires_at`."""
+
+    reservation_id: int
+    badge: str
+    group: str | None
+    expires_at: datetime
 
 
 @dataclass
@@ -92,48 +121,22 @@ class Evse:
     inoperative: bool = False
     error_code: str = "NoError"
     session: Session | None = None
+    reservation: Reservation | None = None
     metered_at: datetime | None = None  # up to when the register has counted
     register_error_wh: int = 0  # added to what the meter tells, by a fault
     _rest_w_us: int = 0
 
-    def count(self, now: datetime) -> None:
-        """Let the register run up to `now`; time that runs backwards counts nothing."""
-        if self.metered_at is not None and now > self.metered_at and self.state == "Charging":
+    def count(self, now: datetime, power_w: float | None = None) -> None:
+        """Let the register run up to `now`; time that runs backwards counts nothing.
+
+        power_w: what may flow at most; None: as much as the car draws.
+        """
+        drawing = self.state in DRAWING
+        if self.metered_at is not None and now > self.metered_at and drawing:
             elapsed_us = (now - self.metered_at) // _MICROSECOND
-            total = self.power_w * elapsed_us + self._rest_w_us
+            flows_w = self.power_w if power_w is None else min(self.power_w, int(power_w))
+            total = flows_w * elapsed_us + self._rest_w_us
             added_wh, self._rest_w_us = divmod(total, _W_US_PER_WH)
             self.register_wh += added_wh
         if self.metered_at is None or now > self.metered_at:
             self.metered_at = now
-
-
-def default_settings(config: StationConfig) -> dict[str, str]:
-    """The configuration keys (1.6) or `Component.Variable` names (2.0.1) that it knows."""
-    if config.protocol == OCPP16:
-        return {
-            "AuthorizeRemoteTxRequests": "false",
-            "ClockAlignedDataInterval": "0",
-            "ConnectionTimeOut": "60",
-            "HeartbeatInterval": "300",
-            "LocalAuthListEnabled": "true",
-            "MeterValueSampleInterval": "900",
-            "MeterValuesSampledData": "Energy.Active.Import.Register,Power.Active.Import",
-            "NumberOfConnectors": str(config.evses),
-            "SupportedFeatureProfiles": "Core,FirmwareManagement,LocalAuthListManagement,"
-            "RemoteTrigger",
-            "TransactionMessageAttempts": "3",
-            "TransactionMessageRetryInterval": "10",
-            "WebSocketPingInterval": "60",
-        }
-    return {
-        "AlignedDataCtrlr.Interval": "0",
-        "AuthCtrlr.AuthorizeRemoteStart": "false",
-        "LocalAuthListCtrlr.Enabled": "true",
-        "OCPPCommCtrlr.HeartbeatInterval": "300",
-        "OCPPCommCtrlr.MessageAttemptInterval": "10",
-        "OCPPCommCtrlr.MessageAttempts": "3",
-        "OCPPCommCtrlr.WebSocketPingInterval": "60",
-        "SampledDataCtrlr.TxUpdatedInterval": "900",
-        "SampledDataCtrlr.TxUpdatedMeasurands": "Energy.Active.Import.Register,Power.Active.Import",
-        "TxCtrlr.EVConnectionTimeOut": "60",
-    }

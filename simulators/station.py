@@ -2,112 +2,76 @@
 
 Methods are what happens to a station (`plug_in`, `start`, `sample`, `stop`, `reboot`, ...) at a
 moment `now` that the caller gives: an aware datetime, the true time, whatever the station's own
-clock says. They append messages to two queues. Transaction messages stay, in order, through cuts
-and reboots until they are answered; all others are forgotten when the connection goes. A driver
-asks `next_message`, sends it as `wire` writes it, and hands the answer to `answered` or `refused`.
+clock says. They queue messages (`simulators.telling`). A driver asks `next_message`, sends it as
+`wire` writes it, and hands the answer to `answered` or `refused`; it lets time pass (`pass_time`)
+and does what the station wants of its connection (`leaving`). Orders of the central system are
+answered by `simulators.commands`.
 
-States are the words of 1.6 (Available, Preparing, Charging, SuspendedEV, Finishing, Reserved,
-Unavailable, Faulted). Energy is integrated exactly and counted in whole Wh, and `sessions` is the
-station's own count of what flowed: the truth a test compares with the central system's database.
+States are the words of 1.6 (Available, Preparing, Charging, SuspendedEV, SuspendedEVSE, Finishing,
+Reserved, Unavailable, Faulted). Energy is integrated exactly, under the limits of charging profiles
+as they change, and counted in whole Wh, and `sessions` is the station's own count of what flowed:
+the truth a test compares with the central system's database.
 """
 
-import uuid
-from collections import deque
-from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
-from simulators import messages16, messages201
-from simulators.faults import stamp, told_register
-from simulators.model import OCPP201, Evse, Message, Session, StationConfig, default_settings
-from simulators.samples import Sample, samples
-
-# Why an end is told, by its reason.
-_TRIGGERS = {
-    "DeAuthorized": "Deauthorized",
-    "EVDisconnected": "EVDeparted",
-    "ImmediateReset": "ResetCommand",
-    "Other": "AbnormalCondition",
-    "PowerLoss": "AbnormalCondition",
-    "Remote": "RemoteStop",
-}
+from simulators import messages201, telling
+from simulators.model import DRAWING, Evse, Message, Reservation, Session, StationConfig
+from simulators.profiles import ProfileStore
+from simulators.speaker import Speaker
 
 
-class Station:
-    """The charge point. `notify` is called whenever there is something new to send."""
+class Station(Speaker):
+    """The charge point."""
 
-    def __init__(
-        self,
-        config: StationConfig,
-        now: datetime,
-        *,
-        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
-        notify: Callable[[], None] = lambda: None,
-    ) -> None:
-        self.config = config
-        self.faults = config.faults
-        self.notify = notify
-        self.new_id = new_id
-        self.evses = {
-            number: Evse(number, config.register_wh, config.power_w)
-            for number in range(1, config.evses + 1)
-        }
-        self.sessions: list[Session] = []
-        self.booted_at = now
-        self.accepted = False  # the central system's answer to the last boot
-        self.online = False
-        self.booting = True  # a boot is due before anything else
-        self.boot_reason = "PowerUp"
-        self.interval_s = 300
-        self.dropped: list[Message] = []
-        self.settings: dict[str, str] = default_settings(config)
-        self.local_list: dict[str, str] = {}  # badge -> status
-        self.local_list_version = 0
-        self._durable: deque[Message] = deque()
-        self._volatile: deque[Message] = deque()
-        self._durable_count = 0
+    def __init__(self, config: StationConfig, now: datetime, **options: Any) -> None:
+        super().__init__(config, now, **options)
+        self.profiles = ProfileStore()
 
     # ---- what happens to it
 
     def plug_in(self, evse_id: int, now: datetime) -> None:
         """A car is plugged in."""
         evse = self.evses[evse_id]
-        evse.count(now)
+        self.count(now)
         evse.plugged = True
         if evse.state in ("Available", "Reserved"):
-            self._set_state(evse, "Preparing", now)
-
-    def authorize(self, badge: str) -> None:
-        """A badge is shown."""
-        self._say((messages201 if self.is_201 else messages16).authorize(badge))
+            self.set_state(evse, "Preparing", now)
 
     def start(
         self, evse_id: int, badge: str, now: datetime, *, remote_start_id: int | None = None
     ) -> Session | None:
-        """Charging begins. None: this EVSE is in use, out of order or not there."""
+        """Charging begins. None: this EVSE is in use, out of order, kept for another, not there."""
         evse = self.evses.get(evse_id)
         if evse is None or evse.session is not None or evse.inoperative:
             return None
-        evse.count(now)
+        kept = evse.reservation
+        if kept is not None and not self.is_kept_for(kept, badge):
+            return None
+        self.count(now)
         evse.plugged = True
         transaction_id = self.new_id() if self.is_201 else ""
         session = Session(
             self.config.identity, evse_id, badge, transaction_id, now, evse.register_wh
         )
         session.remote_start_id = remote_start_id
+        if kept is not None:
+            session.reservation_id = kept.reservation_id
+            evse.reservation = None
         evse.session = session
         self.sessions.append(session)
-        self._set_state(evse, "Charging", now)
+        self.set_state(evse, "Charging", now)
         trigger = "Authorized" if remote_start_id is None else "RemoteStart"
-        self._tell_start(evse, session, now, trigger)
+        telling.tell_start(self, evse, session, now, trigger)
+        self.follow_limits(now)
         return session
 
     def sample(self, evse_id: int, now: datetime, *, context: str = "Sample.Periodic") -> None:
         """The EVSE tells its meter values."""
-        evse = self.evses[evse_id]
-        evse.count(now)
+        self.follow_limits(now)
         trigger = "Trigger" if context == "Trigger" else "MeterValuePeriodic"
-        self._tell_sample(evse, now, context, trigger)
+        telling.tell_sample(self, self.evses[evse_id], now, context, trigger)
 
     def sample_all(self, now: datetime) -> None:
         """Every EVSE with a session tells its meter values."""
@@ -117,25 +81,22 @@ class Station:
 
     def suspend(self, evse_id: int, now: datetime, *, resume: bool = False) -> None:
         """The car stops drawing current, or draws again."""
-        evse = self.evses[evse_id]
-        evse.count(now)
-        if evse.session is not None:
-            self._set_state(evse, "Charging" if resume else "SuspendedEV", now)
-            if self.is_201:
-                self._tell_sample(evse, now, "Other", "ChargingStateChanged")
+        self.count(now)
+        if self.evses[evse_id].session is not None:
+            self._change_charging(self.evses[evse_id], "Charging" if resume else "SuspendedEV", now)
+            self.follow_limits(now)
 
     def set_power(self, evse_id: int, power_w: int, now: datetime) -> None:
-        """From `now` on the car draws `power_w`."""
-        evse = self.evses[evse_id]
-        evse.count(now)
-        evse.power_w = power_w
+        """From `now` on the car draws `power_w`, where it is let."""
+        self.count(now)
+        self.evses[evse_id].power_w = power_w
 
     def stop(
         self, evse_id: int, now: datetime, *, reason: str = "Local", badge: str | None = None
     ) -> Session | None:
         """Charging ends; reasons are the words of 2.0.1. None: nothing was going on."""
         evse = self.evses[evse_id]
-        evse.count(now)
+        self.count(now)
         session = evse.session
         if session is None:
             return None
@@ -145,10 +106,40 @@ class Station:
         if self.faults.lose_stops:
             session.end_lost = True
         else:
-            self._tell_end(evse, session, now, badge)
+            telling.tell_end(self, evse, session, now, badge)
         evse.session = None
-        self._set_state(evse, "Finishing" if evse.plugged else "Available", now)
+        self.profiles.end_transaction(evse_id)
+        self.set_state(evse, self.resting_state(evse, "Finishing"), now)
+        self.pass_time(now)
         return session
+
+    def present(self, evse_id: int, badge: str, now: datetime) -> Session | None:
+        """A badge is shown at an EVSE: it starts a session, or ends the one that goes on.
+
+        None: neither, because list or cache know better, or the session is somebody else's.
+        """
+        evse = self.evses[evse_id]
+        if evse.session is not None:
+            allowed = self.may_stop(evse.session, badge)
+            return self.stop(evse_id, now, badge=badge) if allowed else None
+        known = self.badges.find(badge)
+        master = self.settings.text("master_group")
+        if known is not None and (known.status != "Accepted" or (master and known.group == master)):
+            return None  # a master never starts a session
+        return self.start(evse_id, badge, now)
+
+    def tell_needs(self, evse_id: int, current_a: int, energy_wh: int) -> None:
+        """2.0.1: a car says by ISO 15118 how much it can take, and wants."""
+        self.say(*messages201.charging_needs(evse_id, self.config.phases, current_a, energy_wh))
+
+    def answered(self, message: Message, response: dict[str, Any], now: datetime) -> None:
+        super().answered(message, response, now)
+        session = message.session
+        if not message.starts or session is None or session.authorization in (None, "Accepted"):
+            return
+        evse = self.evses[session.evse_id]
+        if evse.session is session and self.settings.flag("stop_on_invalid"):
+            self.stop(evse.evse_id, now, reason="DeAuthorized")
 
     def unplug(self, evse_id: int, now: datetime) -> None:
         """The car leaves; what still charges ends."""
@@ -156,7 +147,7 @@ class Station:
         evse.plugged = False
         if evse.session is not None:
             self.stop(evse_id, now, reason="EVDisconnected")
-        self._set_state(evse, "Unavailable" if evse.inoperative else "Available", now)
+        self.set_state(evse, self.resting_state(evse, "Preparing"), now)
 
     def fault(self, evse_id: int, now: datetime, error_code: str = "InternalError") -> None:
         """The EVSE breaks down, which ends its charging; "NoError" repairs it."""
@@ -164,8 +155,7 @@ class Station:
         if evse.session is not None and error_code != "NoError":
             self.stop(evse_id, now, reason="Other")
         evse.error_code = error_code
-        healthy = "Preparing" if evse.plugged else "Available"
-        self._set_state(evse, healthy if error_code == "NoError" else "Faulted", now)
+        self.set_state(evse, self.resting_state(evse, "Preparing"), now)
 
     def set_available(self, evse_id: int, available: bool, now: datetime) -> bool:
         """Take an EVSE (0: all) out of or into service. False: a session goes on, done after it."""
@@ -173,9 +163,27 @@ class Station:
         for evse in chosen:
             evse.inoperative = not available
             if evse.session is None:
-                in_service = "Preparing" if evse.plugged else "Available"
-                self._set_state(evse, in_service if available else "Unavailable", now)
+                self.set_state(evse, self.resting_state(evse, "Preparing"), now)
         return available or all(evse.session is None for evse in chosen)
+
+    def reserve(self, evse_id: int, reservation: Reservation, now: datetime) -> None:
+        """Keep an EVSE; a reservation of the same id is replaced, wherever it was."""
+        self.release(reservation.reservation_id, now)
+        evse = self.evses[evse_id]
+        evse.reservation = reservation
+        self.set_state(evse, self.resting_state(evse, "Preparing"), now)
+        self.agenda.at(reservation.expires_at, self._let_expire)
+        self.notify()
+
+    def release(self, reservation_id: int, now: datetime) -> bool:
+        """Keep an EVSE no longer. False: there is no such reservation."""
+        for evse in self.evses.values():
+            if evse.reservation and evse.reservation.reservation_id == reservation_id:
+                evse.reservation = None
+                if evse.session is None:
+                    self.set_state(evse, self.resting_state(evse, "Preparing"), now)
+                return True
+        return False
 
     def disturb_meter(self, evse_id: int, error_wh: int) -> None:
         """From now on the meter tells `error_wh` more (or less) than what flowed."""
@@ -186,254 +194,131 @@ class Station:
         evse = self.evses[evse_id]
         evse.register_error_wh = -evse.register_wh
 
+    def stop_all(self, now: datetime, reason: str) -> None:
+        """Every session ends for one reason."""
+        for evse in self.evses.values():
+            self.stop(evse.evse_id, now, reason=reason)
+
     def reboot(self, now: datetime, *, keep_sessions: bool = True, reason: str = "PowerUp") -> None:
         """Off and on again. Sessions go on after it, or end with it (reason PowerLoss or Reboot).
 
-        What was not sent and concerns no transaction is forgotten; the queue of transaction
-        messages is in permanent memory.
+        What was not sent and concerns no transaction is forgotten, and so are plans; the queue of
+        transaction messages is in permanent memory, and so is all that orders have set.
         """
+        self.count(now)
+        self.agenda.clear()
+        if not keep_sessions:
+            self.stop_all(now, "PowerLoss" if reason == "PowerUp" else "ImmediateReset")
         for evse in self.evses.values():
-            evse.count(now)
-            if evse.session is not None and not keep_sessions:
-                ended_by = "PowerLoss" if reason == "PowerUp" else "ImmediateReset"
-                self.stop(evse.evse_id, now, reason=ended_by)
-        self._volatile.clear()
+            if evse.reservation is not None:
+                self.agenda.at(evse.reservation.expires_at, self._let_expire)
+        self.outbox.forget()
         self.booted_at = now
         self.boot_reason = reason
         self.booting = True
-        self.accepted = False
+        self.boot_status = None
+        self.leaving = None
+        if self.is_201:
+            self.access.use_priority()
         self.notify()
 
-    def connected(self) -> None:
-        """The websocket is open."""
-        self.online = True
-        if self.booting:
-            self._queue_boot()
-        self.notify()
+    def pass_time(self, now: datetime) -> None:
+        """Do what is due, and follow limits that have changed."""
+        self.follow_limits(now)
+        self.agenda.run(now, idle=all(evse.session is None for evse in self.evses.values()))
 
-    def disconnected(self) -> None:
-        """The websocket is gone; what was under way is unanswered."""
-        self.online = False
-        self._volatile.clear()
+    # ---- power and state
 
-    def heartbeat(self) -> None:
-        self._say(("Heartbeat", {}))
-
-    def tell_status(self, now: datetime, evse_id: int | None = None) -> None:
-        """The state of one EVSE, 0 for the station, None for all."""
-        if evse_id in (0, None) and not self.is_201:
-            self._say(messages16.status(0, "Available", self.stamp(now), "NoError"))
+    def count(self, now: datetime) -> None:
+        """Let all meters run up to `now`, each under its limit as that has changed meanwhile."""
         for evse in self.evses.values():
-            if evse_id in (evse.evse_id, None):
-                self._tell_state(evse, now)
+            while evse.state in DRAWING and evse.metered_at is not None and evse.metered_at < now:
+                limit_w, until = self.limit(evse, evse.metered_at)
+                evse.count(now if until is None else min(now, until), limit_w)
+            evse.count(now)
 
-    def tell_boot(self) -> None:
-        """Boot again without having rebooted, as after TriggerMessage."""
-        self._queue_boot()
+    def limit(self, evse: Evse, now: datetime) -> tuple[float | None, datetime | None]:
+        """How much may flow in W (None: no limit; 0: it pauses), and when that may change.
 
-    def remember(self, messages: Iterable[Message], sessions: Iterable[Session]) -> None:
-        """Put what happened while nobody looked into the queue of transaction messages."""
-        self.sessions += sessions
-        for message in messages:
-            self._put(message)
-
-    # ---- what it wants to say
-
-    @property
-    def is_201(self) -> bool:
-        return self.config.protocol == OCPP201
-
-    @property
-    def unanswered(self) -> int:
-        """Messages that wait for their answer."""
-        return len(self._durable) + len(self._volatile)
-
-    @property
-    def durable_unanswered(self) -> int:
-        """Transaction messages that wait for their answer."""
-        return len(self._durable)
-
-    def next_message(self) -> Message | None:
-        """What to send now, one at a time; None when there is nothing or it is not allowed.
-
-        Boot comes first and alone until it is accepted.
+        A limit that a car cannot be told, below 6 A on each phase, pauses the charging.
         """
-        if self._volatile and (self.accepted or self._volatile[0].action == "BootNotification"):
-            return self._volatile[0]
-        if self.accepted and self._durable:
-            return self._durable[0]
-        return None
-
-    def wire(self, message: Message) -> dict[str, Any]:
-        """The payload as it goes out now."""
-        if "transactionId" not in message.payload:
-            return message.payload
-        number = -1
-        if message.session is not None and message.session.transaction_id:
-            number = int(message.session.transaction_id)
-        if self.faults.transaction_id_minus_one:
-            number = -1
-        return {**message.payload, "transactionId": number}
-
-    def answered(self, message: Message, response: dict[str, Any], now: datetime) -> None:
-        """`response` came for `message`.
-
-        Raises: KeyError, TypeError or ValueError when it lacks what the station needs; then
-        nothing has changed.
-        """
-        session = message.session
-        if message.action == "BootNotification":
-            self._remove(message)
-            self._boot_answered(response, now)
-        if session is None:
-            self._remove(message)
-            return
-        if message.starts and not self.is_201:
-            session.transaction_id = str(int(response["transactionId"]))
-        self._remove(message)
-        session.told_wh = max(session.told_wh, message.energy_wh)
-        if message.starts:
-            session.start_answered = True
-            info = response.get("idTokenInfo" if self.is_201 else "idTagInfo") or {}
-            session.authorization = info.get("status")
-        if message.ends:
-            session.end_answered = True
-
-    def refused(self, message: Message) -> None:
-        """A CALLERROR came for `message`: asked again, or dropped after `attempts_max` of them."""
-        message.refusals += 1
-        message.message_id = None  # a refused id is not used again
-        attempts_max = self.config.attempts_max if message.durable else 1
-        if attempts_max is not None and message.refusals >= attempts_max:
-            self._remove(message)
-            self.dropped.append(message)
-
-    def stamp(self, now: datetime) -> str:
-        """`now` by the station's own clock, as it writes it."""
-        return stamp(self.faults, now, self.booted_at)
-
-    # ---- within
-
-    def _queue_boot(self) -> None:
-        config = self.config
-        boot = messages201.boot if self.is_201 else messages16.boot
-        # A serial number has 25 characters at most.
-        wire = boot(
-            config.vendor, config.model, config.identity[:25], config.firmware, self.boot_reason
+        if self.faults.ignore_profiles or not self.profiles.profiles:
+            return None, None
+        began_at = evse.session.started_at if evse.session is not None else now
+        sharing = sum(other.state in DRAWING for other in self.evses.values())
+        allowed = self.profiles.allowed(
+            evse.evse_id, now, began_at, phases=self.config.phases, sharing=max(1, sharing)
         )
-        self._volatile.appendleft(Message(*wire, durable=False))
-        self.notify()
+        return 0.0 if allowed.pauses else allowed.power_w, allowed.until
 
-    def _boot_answered(self, response: dict[str, Any], now: datetime) -> None:
-        self.interval_s = int(response.get("interval") or self.interval_s)
-        self.accepted = response.get("status") == "Accepted"
-        if self.accepted and self.booting:
-            self.booting = False
-            self.tell_status(now)
+    def flowing_w(self, evse: Evse, now: datetime) -> float:
+        """The power at `now`."""
+        if evse.state not in DRAWING:
+            return 0
+        limit_w, _ = self.limit(evse, now)
+        return evse.power_w if limit_w is None else min(evse.power_w, limit_w)
 
-    def _say(self, wire: tuple[str, dict[str, Any]]) -> None:
-        self._volatile.append(Message(*wire, durable=False))
-        self.notify()
+    def next_due(self, now: datetime) -> datetime | None:
+        """When `pass_time` has something to do; None: not before something happens."""
+        drawing = [evse for evse in self.evses.values() if evse.state in DRAWING]
+        # Seen from when it was last looked at: what has changed since then is due.
+        limits = [self.limit(evse, evse.metered_at or now)[1] for evse in drawing]
+        return min((d for d in (self.agenda.next_due, *limits) if d is not None), default=None)
 
-    def _put(self, message: Message) -> None:
-        """Append a transaction message to the queue that outlives everything."""
-        self._durable_count += 1
-        every = self.faults.duplicate_every
-        message.twice = bool(every) and self._durable_count % every == 0
-        self._durable.append(message)
-        self.notify()
+    def follow_limits(self, now: datetime) -> None:
+        """Count up to `now`; pause what may draw nothing any more, and let go on what may."""
+        self.count(now)
+        for evse in self.evses.values():
+            if evse.state in DRAWING:
+                paused = self.limit(evse, now)[0] == 0
+                self._change_charging(evse, "SuspendedEVSE" if paused else "Charging", now)
 
-    def _remove(self, message: Message) -> None:
-        """Take an answered message out; a late answer finds it gone."""
-        for queue in (self._volatile, self._durable):
-            if message in queue:
-                queue.remove(message)
-                return
-
-    def _set_state(self, evse: Evse, state: str, now: datetime) -> None:
+    def set_state(self, evse: Evse, state: str, now: datetime) -> None:
+        """Take a state and tell it, when that is a change and the station is online."""
         if evse.state != state:
             evse.state = state
             if self.online:
-                self._tell_state(evse, now)
+                telling.tell_state(self, evse, now)
 
-    def _tell_state(self, evse: Evse, now: datetime) -> None:
-        status = messages201.status if self.is_201 else messages16.status
-        self._say(status(evse.evse_id, evse.state, self.stamp(now), evse.error_code))
+    def resting_state(self, evse: Evse, plugged: str) -> str:
+        """The state of an EVSE without a session; `plugged`: when a car is there."""
+        if evse.error_code != "NoError":
+            return "Faulted"
+        if evse.inoperative:
+            return "Unavailable"
+        if evse.plugged:
+            return plugged
+        return "Available" if evse.reservation is None else "Reserved"
 
-    def _register(self, evse: Evse) -> float:
-        """What the meter tells."""
-        start_wh = None if evse.session is None else evse.session.meter_start_wh
-        if self.faults.register_per_session:
-            return told_register(self.faults, evse.register_wh, start_wh)
-        return told_register(self.faults, evse.register_wh + evse.register_error_wh, start_wh)
-
-    def _values(self, evse: Evse) -> list[Sample]:
-        power_w = evse.power_w if evse.state == "Charging" else 0
-        config = self.config
-        return samples(self._register(evse), power_w, phases=config.phases, full=config.all_values)
-
-    def _event(
-        self, evse: Evse, session: Session, now: datetime, trigger: str
-    ) -> messages201.Event:
-        """The next event of a 2.0.1 transaction; counts its seqNo on."""
-        seq_no = session.seq_no
-        session.events += 1
-        every = self.faults.skip_seq_no_every
-        skips = bool(every) and session.events % every == 0
-        session.seq_no += 2 if skips else 1
-        states = {"Charging": "Charging", "SuspendedEV": "SuspendedEV"}
-        return messages201.Event(
-            transaction_id=session.transaction_id,
-            seq_no=seq_no,
-            at=self.stamp(now),
-            trigger=trigger,
-            offline=not self.online,
-            charging_state=states.get(evse.state, "EVConnected"),
-            remote_start_id=session.remote_start_id if seq_no == 0 else None,
+    def is_kept_for(self, reservation: Reservation, badge: str) -> bool:
+        """Whether a badge may use what is reserved: it is the one, or of its group."""
+        group = self.badges.group(badge)
+        return self.badges.belong_together(badge, reservation.badge) or (
+            group is not None and group == reservation.group
         )
 
-    def _tell_start(self, evse: Evse, session: Session, now: datetime, trigger: str) -> None:
-        at = self.stamp(now)
-        if self.is_201:
-            event = self._event(evse, session, now, trigger)
-            reading = messages201.meter_value(
-                at, self._values(evse)[:1], "Transaction.Begin", self.faults
-            )
-            wire = messages201.started(event, evse.evse_id, session.badge, reading)
-        else:
-            wire = messages16.started(evse.evse_id, session.badge, self._register(evse), at)
-        self._put(Message(*wire, durable=True, session=session, starts=True))
+    def may_stop(self, session: Session, badge: str) -> bool:
+        """Whether a badge shown may end a session: its own, one of its group, or a master."""
+        master = self.settings.text("master_group")
+        group = self.badges.group(badge)
+        return self.badges.belong_together(badge, session.badge) or bool(master and group == master)
 
-    def _tell_sample(self, evse: Evse, now: datetime, context: str, trigger: str) -> None:
-        session = evse.session
-        at = self.stamp(now)
-        values = self._values(evse)
-        if not self.is_201:
-            wire = messages16.sampled(
-                evse.evse_id, at, values, context, self.faults, in_session=session is not None
-            )
-        else:
-            reading = messages201.meter_value(at, values, context, self.faults)
-            if session is None:
-                wire = messages201.sampled(evse.evse_id, reading)
-            else:
-                wire = messages201.updated(self._event(evse, session, now, trigger), reading)
-        if session is None:
-            self._say(wire)
+    def _change_charging(self, evse: Evse, state: str, now: datetime) -> None:
+        if evse.state == state:
             return
-        energy_wh = evse.register_wh - session.meter_start_wh
-        self._put(Message(*wire, durable=True, session=session, energy_wh=energy_wh))
-
-    def _tell_end(self, evse: Evse, session: Session, now: datetime, badge: str | None) -> None:
-        at = self.stamp(now)
-        reason = session.stop_reason or "Local"
+        self.set_state(evse, state, now)
         if self.is_201:
-            event = self._event(evse, session, now, _TRIGGERS.get(reason, "StopAuthorized"))
-            reading = messages201.meter_value(
-                at, self._values(evse)[:1], "Transaction.End", self.faults
-            )
-            wire = messages201.ended(event, reason, badge, reading)
-        else:
-            wire = messages16.ended(self._register(evse), at, reason, badge, [])
-        energy_wh = evse.register_wh - session.meter_start_wh
-        self._put(Message(*wire, durable=True, session=session, energy_wh=energy_wh, ends=True))
+            telling.tell_sample(self, evse, now, "Other", "ChargingStateChanged")
+
+    def _let_expire(self, now: datetime) -> None:
+        """End reservations that nobody came for."""
+        for evse in self.evses.values():
+            kept = evse.reservation
+            if kept is not None and kept.expires_at <= now:
+                self.release(kept.reservation_id, now)
+                if self.is_201:
+                    payload = {
+                        "reservationId": kept.reservation_id,
+                        "reservationUpdateStatus": "Expired",
+                    }
+                    self.say("ReservationStatusUpdate", payload)

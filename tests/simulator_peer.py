@@ -8,6 +8,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any
 
 import ocpp.v16
@@ -40,6 +41,7 @@ class Peer:
         self.boot_status = "Accepted"
         self.passwords: list[str | None] = []
         self.clients: dict[str, Any] = {}
+        self.shown: list[dict[str, Any] | None] = []  # client certificates, one per connection
         self.changed = asyncio.Condition()
         self.schema_errors: list[str] = []
         self.server: Server | None = None
@@ -75,6 +77,8 @@ class Peer:
             return {"transactionId": self.starts, "idTagInfo": {"status": "Accepted"}}
         if action == "Authorize":
             return {"idTagInfo": {"status": "Accepted"}}
+        if action in ("SignCertificate", "DataTransfer"):
+            return {"status": "Accepted"}
         return {}
 
 
@@ -101,6 +105,8 @@ async def _serve(peer: Peer, socket: ServerConnection) -> None:
     assert socket.request is not None
     station = socket.request.path.rsplit("/", 1)[1]
     peer.passwords.append(socket.request.headers.get("Authorization"))
+    tls = socket.transport.get_extra_info("ssl_object")
+    peer.shown.append(None if tls is None else tls.getpeercert())
     module = ocpp.v201 if socket.subprotocol == "ocpp2.0.1" else ocpp.v16
     client = module.ChargePoint(station, socket, response_timeout=5)
     client.route_map = _routes(peer, client, module, station)
@@ -138,8 +144,8 @@ async def _note(peer: Peer, station: str, protocol: str, frame: list[Any]) -> No
 
 
 @asynccontextmanager
-async def peer_listening() -> AsyncIterator[Peer]:
-    """A peer on a free port of this machine."""
+async def peer_listening(tls: SSLContext | None = None) -> AsyncIterator[Peer]:
+    """A peer on a free port of this machine, over TLS when given its context."""
     peer = Peer()
     async with serve(
         lambda socket: _serve(peer, socket),
@@ -148,8 +154,9 @@ async def peer_listening() -> AsyncIterator[Peer]:
         subprotocols=["ocpp1.6", "ocpp2.0.1"],
         compression=None,
         close_timeout=1,
+        ssl=tls,
     ) as server:
         peer.server = server
         port = next(iter(server.sockets)).getsockname()[1]
-        peer.url = f"ws://127.0.0.1:{port}/ocpp"
+        peer.url = f"{'ws' if tls is None else 'wss'}://127.0.0.1:{port}/ocpp"
         yield peer

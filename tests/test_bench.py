@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from simulators.bench import main
+from simulators.bench.nodes import Shared, limited_by
 from simulators.bench.processes import BenchError, check_clean, load, plain_server
 from simulators.bench.provision import Kept, check_kept
 
@@ -111,3 +112,49 @@ def test_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for part in ("messages", "open", "storm", "boot"):
         assert part in printed
+
+
+def test_several_gateways_share_one_database_and_nothing_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run(tmp_path, "nodes", "--stations", "8", "--seconds", "0.5")["nodes"]
+    printed = capsys.readouterr().out
+    assert printed.count("limited by") == 3
+    assert "idle stations on 2 gateways" in printed
+    assert [one["nodes"] for one in figures["throughput"]] == [1, 2, 4]
+    assert all(one["answered"] > 0 for one in figures["throughput"])
+    assert figures["idle"]["stations"] == 8
+    orders = figures["idle"]["orders"]
+    for kind in ("same_node", "other_node"):
+        assert 0 < orders[kind]["p50_ms"] <= orders[kind]["p99_ms"]
+
+
+@pytest.mark.parametrize(
+    ("gateways", "busiest", "database", "load_", "words"),
+    [
+        (1.0, 0.5, 0.6, 0.3, "the 2 cores"),
+        (0.5, 0.3, 0.2, 0.95, "the load generator"),
+        (0.95, 0.95, 0.3, 0.3, "a gateway's one core"),
+        (0.5, 0.5, 0.2, 0.2, "waiting"),
+    ],
+)
+def test_what_limits_is_told_by_where_the_cpu_went(
+    gateways: float, busiest: float, database: float, load_: float, words: str
+) -> None:
+    one = Shared(
+        nodes=1,
+        stations=8,
+        answered=1,
+        rate_per_s=1.0,
+        per_gateway_cpu_s=1.0,
+        gateways_cores=gateways,
+        busiest_gateway_cores=busiest,
+        database_cores=database,
+        database_us=1.0,
+        load_cores=load_,
+        others_cores=0.0,
+        stolen_cores=0.0,
+        p50_ms=1.0,
+        p99_ms=1.0,
+    )
+    assert limited_by(one, 2).startswith(words)

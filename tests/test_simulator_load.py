@@ -5,11 +5,16 @@ import json
 import sys
 from collections.abc import AsyncIterator
 
+import ocpp.v16.call as call16
 import pytest
+from ocpp.messages import CallResult, _validate_payload
 from websockets.asyncio.server import ServerConnection, serve
 
 from simulators import load
+from simulators.load_orders import answer_to_order
+from simulators.model import OCPP16, OCPP201
 from simulators.rawsocket import upgrade_request
+from tests.order_samples import ORDERS
 from tests.simulator_peer import Peer, peer_listening
 
 
@@ -128,6 +133,30 @@ async def test_as_a_process_it_waits_when_asked_and_prints_json(peer: Peer) -> N
     assert result["answered"] == 10
     process.stdin.close()
     assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+@pytest.mark.parametrize("protocol", [OCPP16, OCPP201])
+def test_every_order_is_obeyed_in_a_valid_word(protocol: str) -> None:
+    for action, payload in ORDERS[protocol].items():
+        order = json.dumps([2, "id-1", action, payload], separators=(",", ":")).encode()
+        kind, message_id, response = json.loads(answer_to_order(order, is_201=protocol == OCPP201))
+        assert (kind, message_id) == (3, "id-1"), action
+        _validate_payload(CallResult("id-1", response, action), protocol.removeprefix("ocpp"))
+
+
+async def test_stations_are_dealt_over_all_gateways_and_obey_while_they_wait() -> None:
+    async with peer_listening() as one, peer_listening() as other:
+        plan = load.LoadPlan(url=f"{one.url},{other.url}", stations=5, action="BootNotification")
+
+        async def order_about(result: load.LoadResult) -> None:
+            for peer in (one, other):
+                for client in peer.clients.values():
+                    answer = await client.call(call16.ClearCache(), suppress=False)
+                    assert answer.status == "Accepted"
+
+        result = await load.run(plan, order_about)
+    assert result.booted == result.orders == 5
+    assert [len(one.clients), len(other.clients)] == [3, 2]
 
 
 def test_identity_and_password_are_written_as_http_wants_them() -> None:

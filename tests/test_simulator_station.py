@@ -324,12 +324,11 @@ def test_seq_no_may_have_gaps() -> None:
 # ---- answers to calls
 
 
-def test_what_a_station_has_no_state_for_is_not_accepted_for_show() -> None:
-    for protocol, word in ((OCPP16, "NotSupported"), (OCPP201, "Rejected")):
-        given_answer = commands.answer(station_of(protocol), "SetChargingProfile", {})
-        assert given_answer is not None
-        assert given_answer.response == {"status": word}
-    assert commands.answer(station_of(), "SetDisplayMessage", {}) is None
+def test_an_action_that_is_not_known_is_not_implemented() -> None:
+    for protocol, action in ((OCPP16, "SetDisplayMessage"), (OCPP201, "GetDiagnostics")):
+        with pytest.raises(commands.OrderError) as refused:
+            commands.answer(station_of(protocol), action, {}, BEGIN)
+        assert refused.value.code == "NotImplemented"
 
 
 @PROTOCOLS
@@ -349,14 +348,12 @@ def test_a_local_list_is_kept_by_version(protocol: str) -> None:
                 entry[info] = {"status": status}
             entries.append(entry)
         payload = {version: number, "updateType": kind, "localAuthorizationList": entries}
-        result = commands.answer(station, "SendLocalList", payload)
-        assert result is not None
+        result = commands.answer(station, "SendLocalList", payload, BEGIN)
         return str(result.response["status"])
 
     assert send(2, "Full", A="Accepted", B="Blocked") == "Accepted"
     assert send(3, "Differential", A=None, C="Accepted") == "Accepted"
     assert send(3, "Differential", D="Accepted") == "VersionMismatch"
     assert station.local_list == {"B": "Blocked", "C": "Accepted"}
-    told = commands.answer(station, "GetLocalListVersion", {})
-    assert told is not None
+    told = commands.answer(station, "GetLocalListVersion", {}, BEGIN)
     assert told.response == {version: 3}

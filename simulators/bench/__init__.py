@@ -7,6 +7,8 @@
     messages     durable messages per CPU second, beside the plain way and a bare echo
     open_loop    how late answers are at half of the maximum rate
     storm        thousands of stations at once; memory of each
+    cluster      several gateways on one database
+    nodes        what they do together, idle stations; orders: from node to node
     boot         from nothing to ready, and back after a kill -9
     report       the tables
     command      the command line

@@ -13,12 +13,12 @@ from typing import Any
 
 from rich.console import Console
 
-from simulators.bench import boot, messages, open_loop, report, storm
+from simulators.bench import boot, messages, nodes, open_loop, report, storm
 from simulators.bench.machine import describe
 from simulators.bench.processes import BenchError
 from simulators.load import raise_file_limit
 
-PARTS = ("messages", "open", "storm", "boot")
+PARTS = ("messages", "open", "storm", "boot", "nodes")
 NOISE = (
     "Figures of one run on one machine. Ratios hold better than figures: what else runs here "
     '("others\' cores") costs all servers alike, but it costs them. Repeat when it is not near 0.'
@@ -37,9 +37,19 @@ class Sizes:
     storm_stations: int = 2_000
     boot_rounds: int = 3
     boot_load_s: float = 2.0
+    idle_stations: int = 2_000
+    idle_s: float = 20.0
 
 
-FULL = Sizes(rounds=5, open_stations=5_000, open_seconds=60.0, storm_stations=5_000, boot_rounds=5)
+FULL = Sizes(
+    rounds=5,
+    open_stations=5_000,
+    open_seconds=60.0,
+    storm_stations=5_000,
+    boot_rounds=5,
+    idle_stations=10_000,
+    idle_s=90.0,  # longer than a gateway waits between its pings
+)
 
 
 async def measure(
@@ -75,6 +85,15 @@ async def measure(
             rounds=sizes.boot_rounds, load_s=sizes.boot_load_s, tell=tell
         )
         report.show_boot(console, figures["boot"])
+    if "nodes" in parts:
+        figures["nodes"] = await nodes.run(
+            stations=sizes.stations,
+            idle_stations=sizes.idle_stations,
+            seconds=sizes.seconds,
+            idle_s=sizes.idle_s,
+            tell=tell,
+        )
+        report.show_nodes(console, figures["nodes"])
     return figures
 
 
@@ -85,12 +104,15 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "over websockets, storing nothing) and a bare echo. Nothing is kept.",
         epilog="Parts: messages (durable messages per CPU second), open (latency at half of the "
         "maximum rate), storm (thousands of stations at once, memory of each), boot (seconds to "
-        "ready). Exit code 1 when something failed or was lost; no figure is judged by it.",
+        "ready), nodes (1, 2 and 4 gateways on one database, idle stations, orders). Exit code 1 "
+        "when something failed or was lost; no figure is judged by it.",
     )
     parser.add_argument(
         "part", nargs="*", choices=[[], *PARTS], help=f"{', '.join(PARTS)}; default: all"
     )
-    parser.add_argument("--full", action="store_true", help="large sizes, 5,000 stations")
+    parser.add_argument(
+        "--full", action="store_true", help="large sizes: 5,000 and 10,000 stations"
+    )
     parser.add_argument("--output", type=Path, help="file for all figures, as JSON")
     parser.add_argument("--rounds", type=int, help="of messages")
     parser.add_argument("--seconds", type=float, help="of each run under load")
@@ -103,10 +125,11 @@ def _sizes(args: argparse.Namespace) -> Sizes:
     if args.rounds is not None:
         sizes = sizes | {"rounds": args.rounds, "boot_rounds": args.rounds}
     if args.seconds is not None:
-        sizes = sizes | {"seconds": args.seconds, "open_seconds": args.seconds}
+        sizes |= dict.fromkeys(("seconds", "open_seconds", "idle_s"), args.seconds)
         sizes["boot_load_s"] = min(args.seconds, sizes["boot_load_s"])
     if args.stations is not None:
-        sizes |= dict.fromkeys(("stations", "open_stations", "storm_stations"), args.stations)
+        names = ("stations", "open_stations", "storm_stations", "idle_stations")
+        sizes |= dict.fromkeys(names, args.stations)
     return Sizes(**sizes)
 
 

@@ -51,11 +51,14 @@ def free_port() -> int:
 class Product:
     """`time2plug serve --only gateway` in a directory of its own, with its embedded database.
 
-    settings: T2P_ variables without the prefix, beside ports and directory.
+    settings: T2P_ variables without the prefix, beside ports and directory. part: what it serves.
     """
 
-    def __init__(self, directory: Path, settings: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, settings: dict[str, str] | None = None, *, part: str = "gateway"
+    ) -> None:
         self.directory = directory.resolve()
+        self.part = part
         self.ocpp_port = free_port()
         self.http_port = free_port()
         self._settings = settings or {}
@@ -80,9 +83,9 @@ class Product:
         began = time.perf_counter()
         with (self.directory / "server.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *[sys.executable, "-m", "csms", "serve", "--only", "gateway"],
+                *[sys.executable, "-m", "csms", "serve", "--only", self.part],
                 cwd=self.directory,  # no time2plug.toml there
-                env=self._environment(),
+                env=self.environment(),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -90,7 +93,8 @@ class Product:
         await self.ready()
         return time.perf_counter() - began
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """In which its processes run, and verbs beside it."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith("T2P_")}
         ours = {
             "DATA_DIR": "data",
@@ -267,6 +271,11 @@ class Load:
         self._process = process
         self._patience_s = patience_s
         self.set_up: dict[str, Any] = {}
+
+    @property
+    def pid(self) -> int:
+        """Of the generator."""
+        return self._process.pid
 
     async def figures(self) -> dict[str, Any]:
         """The next line of figures.

@@ -117,6 +117,47 @@ def show_boot(console: Console, figures: dict[str, Any]) -> None:
     console.print(table)
 
 
+def show_nodes(console: Console, figures: dict[str, Any]) -> None:
+    """Gateways as rows, where the cores went behind; then idle stations and orders."""
+    runs = figures["throughput"]
+    title = f"several gateways, one database: {runs[0]['stations']:,} stations, closed loop"
+    columns = ("msg/s", "x 1", "msg/CPU-s", "p50 / p99 ms", "db µs/msg", "cores: gw / db / load")
+    table = _table(title, "gateways", *columns, "others")
+    for one in runs:
+        cores = [one[f"{name}_cores"] for name in ("gateways", "database", "load")]
+        table.add_row(
+            f"{one['nodes']}",
+            f"{one['rate_per_s']:,.0f}",
+            f"{one['rate_per_s'] / runs[0]['rate_per_s']:.2f}",
+            f"{one['per_gateway_cpu_s']:,.0f}",
+            f"{one['p50_ms']:.1f} / {one['p99_ms']:.1f}",
+            f"{one['database_us']:.0f}",
+            " / ".join(f"{used:.2f}" for used in cores),
+            f"{one['others_cores'] + one['stolen_cores']:.2f}",
+        )
+    console.print(table)
+    for one in runs:
+        console.print(f"  {one['nodes']} gateways, limited by {one['limited_by']}")
+    _show_idle(console, figures["idle"])
+
+
+def _show_idle(console: Console, idle: dict[str, Any]) -> None:
+    console.print(
+        f"  {idle['stations']:,} idle stations on {idle['nodes']} gateways: in after "
+        f"{idle['setup_s']:.1f} s; {idle['bytes_per_station'] / 1000:.1f} kB each "
+        f"(a gateway without any: {idle['gateway_bytes_before'] / 1e6:.0f} MB); "
+        f"all gateways {idle['gateways_cores'] * 100:.1f} % of a core, "
+        f"the database {idle['database_cores'] * 100:.1f} %"
+    )
+    orders = idle["orders"]
+    for name, words in (("same_node", "of the same node"), ("other_node", "of another node")):
+        taken = orders[name]
+        console.print(
+            f"  an order to a station {words} and back: "
+            f"{taken['p50_ms']:.1f} ms (p50), {taken['p99_ms']:.1f} ms (p99)"
+        )
+
+
 def _table(title: str, first: str, *columns: str) -> Table:
     table = Table(title=title, title_justify="left")
     table.add_column(first)

@@ -46,13 +46,20 @@ def decide_start(
 ) -> Decision:
     """Whether the badge may begin a session on the EVSE.
 
-    `concurrent_max` bounds its open sessions elsewhere, 0 is no bound; `opening` are sessions
+    The master of a group never does. `concurrent_max` bounds its open sessions elsewhere where the
+    badge states no bound of its own, 0 is no bound; `opening` are sessions
     elsewhere not yet committed, `over` those whose end is not. A session that began offline is
     never refused for it: it has happened (field case 9). Sessions on the same EVSE do not count:
     this start ends them.
     """
     decision = decide(token, station, now)
-    if token is None or decision.status != "Accepted" or offline or concurrent_max <= 0:
+    if token is None or decision.status != "Accepted":
+        return decision
+    if token.is_master:
+        return Decision("Invalid", token.group_uid, token.valid_until)
+    if token.concurrent_max is not None:
+        concurrent_max = token.concurrent_max
+    if offline or concurrent_max <= 0:
         return decision
     elsewhere = {
         id

@@ -183,6 +183,7 @@ async def create_token(
         group_uid=None,
         valid_until=None,
         site_ids=None,
+        concurrent_max=None,
     )
     config = replace(config, **await _token_values(connection, values))
     if await tokens.write_config(connection, config, replace=replacing) is None:

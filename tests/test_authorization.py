@@ -112,6 +112,28 @@ def test_other_sessions_of_a_badge_count_up_to_the_limit(
     assert decision.status == status
 
 
+@pytest.mark.parametrize(
+    ("own_max", "status"),
+    [(None, "ConcurrentTx"), (1, "ConcurrentTx"), (2, "Accepted"), (0, "Accepted")],
+)
+def test_a_badges_own_bound_counts_before_the_setting(own_max: int | None, status: str) -> None:
+    known = token(open_sessions=[(1, 8, 1)], concurrent_max=own_max)
+    decision = decide_start(known, station(), 1, NOW, offline=False, concurrent_max=1)
+    assert decision.status == status
+
+
+@pytest.mark.parametrize("offline", [False, True])
+def test_master_of_a_group_is_let_in_to_stop_and_never_to_start(offline: bool) -> None:
+    master = token(uid_key="boss", group_uid="BOSS")
+    assert decide(master, station(), NOW) == ("Accepted", "BOSS", None)
+    decision = decide_start(master, station(), 1, NOW, offline=offline, concurrent_max=0)
+    assert decision == ("Invalid", "BOSS", None)
+    member = token(group_uid="BOSS")
+    assert (
+        decide_start(member, station(), 1, NOW, offline=offline, concurrent_max=0)[0] == "Accepted"
+    )
+
+
 # --- What stations are told ---------------------------------------------------------------------
 
 

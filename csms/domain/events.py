@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from csms.domain.metering import Reading
+from csms.domain.values import uid_key
 
 
 class Started(NamedTuple):
@@ -109,6 +110,13 @@ class Token(NamedTuple):
     valid_until: datetime | None  # None: without end
     site_ids: list[str] | None  # None: at every site
     open_sessions: list[tuple[int, int, int | None]]  # (session id, station_key, evse_id)
+    concurrent_max: int | None = None  # of them at once; None: as the setting says; 0: no bound
+
+    @property
+    def is_master(self) -> bool:
+        """Whether it is the master of its group: it stops any session at its sites, and starts
+        none (OCPP 2.0.1, C16)."""
+        return self.group_uid is not None and uid_key(self.group_uid) == self.uid_key
 
 
 class TokenShown(NamedTuple):

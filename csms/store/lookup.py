@@ -165,7 +165,8 @@ async def fetch_tokens(connection: AsyncConnection, uid_keys: Sequence[str]) -> 
                    ARRAY(SELECT json_build_array(s.id, s.station_key, s.evse_id) FROM session s
                           WHERE lower(s.token_uid) = t.uid_key AND s.state = 'active'
                             AND s.authorization_status = 'Accepted'
-                          LIMIT 100) AS open_sessions
+                          LIMIT 100) AS open_sessions,
+                   t.concurrent_max
               FROM token t
              WHERE t.uid_key = ANY(%s) AND t.retired_at IS NULL
             """,

@@ -20,6 +20,7 @@ class TokenConfig:
     group_uid: str | None
     valid_until: datetime | None  # None: without end
     site_ids: list[str] | None  # None: at every site
+    concurrent_max: int | None  # open sessions at once; None: the setting; 0: no bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ async def list_tokens(
         await rows.execute(
             """
             SELECT uid, client_id, client.name AS client, type, status, group_uid, valid_until,
-                   site_ids, created_at, updated_at
+                   site_ids, concurrent_max, created_at, updated_at
               FROM token JOIN client ON client.id = client_id
              WHERE retired_at IS NULL
                AND (%(uid)s::text IS NULL OR uid_key = lower(%(uid)s))
@@ -117,7 +118,7 @@ async def lock_config(connection: AsyncConnection, uid: str) -> TokenConfig | No
     async with connection.cursor(row_factory=class_row(TokenConfig)) as rows:
         await rows.execute(
             """
-            SELECT uid, client_id, type, status, group_uid, valid_until, site_ids
+            SELECT uid, client_id, type, status, group_uid, valid_until, site_ids, concurrent_max
               FROM token WHERE uid_key = lower(%s) AND retired_at IS NULL FOR UPDATE
             """,
             (uid,),
@@ -132,13 +133,15 @@ async def write_config(
     uid as now written, None when it exists and may not be replaced."""
     cursor = await connection.execute(
         """
-        INSERT INTO token (uid_key, uid, client_id, type, status, group_uid, valid_until, site_ids)
+        INSERT INTO token (uid_key, uid, client_id, type, status, group_uid, valid_until, site_ids,
+                           concurrent_max)
         VALUES (lower(%(uid)s), %(uid)s, %(client_id)s, %(type)s, %(status)s, %(group_uid)s,
-                %(valid_until)s, %(site_ids)s)
+                %(valid_until)s, %(site_ids)s, %(concurrent_max)s)
         ON CONFLICT (uid_key) DO UPDATE
            SET uid = EXCLUDED.uid, client_id = EXCLUDED.client_id, type = EXCLUDED.type,
                status = EXCLUDED.status, group_uid = EXCLUDED.group_uid,
                valid_until = EXCLUDED.valid_until, site_ids = EXCLUDED.site_ids,
+               concurrent_max = EXCLUDED.concurrent_max,
                updated_at = now(), retired_at = NULL
          WHERE %(replace)s OR token.retired_at IS NOT NULL
         RETURNING uid
@@ -151,6 +154,7 @@ async def write_config(
             "group_uid": config.group_uid,
             "valid_until": config.valid_until,
             "site_ids": config.site_ids,
+            "concurrent_max": config.concurrent_max,
             "replace": replace,
         },
     )

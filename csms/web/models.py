@@ -229,6 +229,9 @@ class TokenChange(Input):
     site_ids: Annotated[list[Name], Field(max_length=10_000)] | None = Field(
         default=None, description="Null: at every site."
     )
+    concurrent_max: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = Field(
+        default=None, description="Open sessions at once. Null: as the server's setting; 0: any."
+    )
     client_id: Annotated[int, Field(strict=True, ge=1, le=BIGINT_MAX)] | None = Field(
         default=None, description="Null: the operator's own client."
     )
@@ -261,6 +264,7 @@ class TokenOut(Output):
     group_uid: str | None
     valid_until: Utc | None
     site_ids: list[str] | None
+    concurrent_max: int | None
     client_id: int
     client: str
     created_at: Utc

@@ -46,3 +46,4 @@ INSERT INTO refused_connection (identity, reason, remote_address, first_seen_at,
     VALUES ('CP-9', 'unknown', '192.0.2.9', now(), now());
 INSERT INTO api_key (name, role, key_sha256) VALUES ('test', 'operator', '\x00');
 INSERT INTO node (name, started_at, seen_at) VALUES ('node-1', now(), now());
+INSERT INTO local_authorization (station_key) SELECT station_key FROM station;

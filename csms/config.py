@@ -97,6 +97,8 @@ class Settings:
     power_w_max: int = 400_000  # bound of plausibility where the connector states none
     lost_stop_after_s: float = 1_800.0  # EVSE free for so long and no stop: the session is lost
     lost_station_after_s: float = 30 * 86_400.0  # station silent for so long: its sessions are lost
+    local_list_entries_max: int = 1_000  # badges in a station's local list; 0: none is sent
+    local_list_update_entries_max: int = 100  # badges in one message of it
     token_concurrent_max: int = 1  # open sessions per badge; 0: no limit
 
     # How long things are kept.

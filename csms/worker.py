@@ -20,6 +20,7 @@ from csms.domain.session import Act
 from csms.domain.values import UTC
 from csms.store import connections, lost
 from csms.store.session_rows import session_from_row, session_row
+from csms.wire import badges
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,12 @@ async def _close_dead_nodes(
     return await connections.close_connections_of_the_dead(connection, before)
 
 
+async def _keep_badges(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    return await badges.keep_in_step(connection, settings, now)
+
+
 JOBS: Final = (
+    Job("keep badges in stations in step", 10.0, _keep_badges),
     Job("give up orders that nobody will answer", 5.0, give_up_orders),
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),

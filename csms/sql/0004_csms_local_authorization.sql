@@ -16,16 +16,16 @@ CREATE TABLE local_authorization (
     list_sending       jsonb,                             -- what it holds then; null: it is asked
     list_sending_version integer,
     list_failures      integer NOT NULL DEFAULT 0,
-    list_next_at       timestamptz NOT NULL DEFAULT now(),-- not before
+    list_next_at       timestamptz NOT NULL DEFAULT '-infinity', -- not before
     list_checked_at    timestamptz,                       -- in step with the badges of that moment
     list_boot_at       timestamptz,                       -- its boot when its version was asked
     list_firmware      text,                              -- with which it did not support lists
     cache_cleared_at   timestamptz,
     cache_command_id   bigint REFERENCES command,
-    cache_next_at      timestamptz NOT NULL DEFAULT now(),
+    cache_next_at      timestamptz NOT NULL DEFAULT '-infinity',
     master_group_uid   text,                              -- that it was told
     master_command_id  bigint REFERENCES command,
-    master_next_at     timestamptz NOT NULL DEFAULT now()
+    master_next_at     timestamptz NOT NULL DEFAULT '-infinity'
 );
 
 GRANT SELECT, INSERT, UPDATE ON local_authorization TO t2p_app;

@@ -1,0 +1,274 @@
+"""SQL of what stations keep of badges: local list, cache, master group."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+from psycopg.types.json import Jsonb
+
+# A badge's time of change is that of its transaction's begin: it may be committed a while later.
+COMMIT_LAG = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class StationBadges:
+    """A connected station, what it is known to keep, and what became of the order under way."""
+
+    station_key: int
+    station_id: str
+    client_id: int
+    site_id: str | None
+    protocol: str
+    firmware: str | None
+    booted_at: datetime | None
+    list_state: str
+    list_version: int | None
+    list_held: dict[str, Any]
+    list_full: bool
+    list_command_id: int | None
+    list_sending: dict[str, Any] | None
+    list_sending_version: int | None
+    list_failures: int
+    list_boot_at: datetime | None
+    order_status: str | None  # None: none is under way
+    order_response: str | None  # JSON
+    order_error: str | None  # JSON
+
+
+async def fetch_changed_at(connection: AsyncConnection) -> datetime | None:
+    """When a badge was last changed; None: there are none."""
+    cursor = await connection.execute("SELECT max(updated_at) FROM token")
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
+async def fetch_lists_due(
+    connection: AsyncConnection, now: datetime, changed_at: datetime | None, limit: int
+) -> list[StationBadges]:
+    """Up to `limit` connected stations whose list may be out of step, or whose order is over.
+
+    Only those that are accepted, and that may be told what nobody has ordered.
+    """
+    async with connection.cursor(row_factory=class_row(StationBadges)) as rows:
+        await rows.execute(
+            """
+            SELECT s.station_key, s.id AS station_id, s.client_id, s.site_id, c.protocol,
+                   s.firmware, s.booted_at, coalesce(a.list_state, 'unknown') AS list_state,
+                   a.list_version, coalesce(a.list_held, '{}') AS list_held,
+                   coalesce(a.list_full, true) AS list_full, a.list_command_id, a.list_sending,
+                   a.list_sending_version, coalesce(a.list_failures, 0) AS list_failures,
+                   a.list_boot_at, q.status AS order_status, q.response AS order_response,
+                   q.error AS order_error
+              FROM station_connection c JOIN station s USING (station_key)
+              LEFT JOIN local_authorization a USING (station_key)
+              LEFT JOIN command q ON q.id = a.list_command_id
+             WHERE c.disconnected_at IS NULL AND c.protocol <> '' AND s.retired_at IS NULL
+               AND s.boot_status = 'accepted' AND s.auto_configure
+               AND CASE WHEN a.station_key IS NULL THEN true
+                        WHEN q.id IS NOT NULL THEN q.status NOT IN ('queued', 'sent')
+                        WHEN a.list_next_at > %(now)s THEN false
+                        WHEN a.list_state = 'unsupported'
+                        THEN s.firmware IS DISTINCT FROM a.list_firmware
+                        ELSE a.list_state = 'unknown' OR a.list_full
+                             OR s.booted_at > a.list_boot_at
+                             OR a.list_checked_at IS NULL
+                             OR a.list_checked_at < %(changed)s
+                             OR %(changed)s > %(recent)s END
+             ORDER BY s.station_key LIMIT %(limit)s
+            """,
+            {"now": now, "changed": changed_at, "recent": now - COMMIT_LAG, "limit": limit},
+        )
+        return await rows.fetchall()
+
+
+async def fetch_wanted(
+    connection: AsyncConnection, site_id: str | None, now: datetime, limit: int
+) -> list[tuple[str, str, str, str | None, datetime | None]]:
+    """(uid_key, uid, status, group_uid, valid_until) of badges that a station of the site should
+    know by itself; those that may charge first, the refused ones too, for when it is offline."""
+    cursor = await connection.execute(
+        """
+        SELECT uid_key, uid,
+               CASE WHEN status = 'accepted' AND valid_until <= %(now)s THEN 'expired'
+                    ELSE status END AS status,
+               group_uid, valid_until
+          FROM token
+         WHERE retired_at IS NULL AND type NOT IN ('Central', 'NoAuthorization', 'MacAddress')
+           AND (site_ids IS NULL OR %(site)s = ANY (site_ids))
+         ORDER BY (status = 'accepted' AND coalesce(valid_until > %(now)s, true)) DESC, uid_key
+         LIMIT %(limit)s
+        """,
+        {"site": site_id, "now": now, "limit": limit},
+    )
+    return await cursor.fetchall()
+
+
+async def write_list(
+    connection: AsyncConnection,
+    station_key: int,
+    *,
+    state: str,
+    version: int | None,
+    held: dict[str, Any],
+    full: bool,
+    failures: int,
+    command_id: int | None,
+    sending: dict[str, Any] | None,
+    sending_version: int | None,
+    next_at: datetime,
+    checked_at: datetime | None,
+    boot_at: datetime | None,
+    firmware: str | None,
+) -> None:
+    """Write what is known of a station's list. `checked_at` None leaves it as it was."""
+    await connection.execute(
+        """
+        INSERT INTO local_authorization AS a (
+            station_key, list_state, list_version, list_held, list_full, list_failures,
+            list_command_id, list_sending, list_sending_version, list_next_at, list_checked_at,
+            list_boot_at, list_firmware)
+        VALUES (%(key)s, %(state)s, %(version)s, %(held)s, %(full)s, %(failures)s, %(command)s,
+                %(sending)s, %(sending_version)s, %(next)s, %(checked)s, %(boot)s, %(firmware)s)
+        ON CONFLICT (station_key) DO UPDATE
+           SET list_state = excluded.list_state, list_version = excluded.list_version,
+               list_held = excluded.list_held, list_full = excluded.list_full,
+               list_failures = excluded.list_failures,
+               list_command_id = excluded.list_command_id, list_sending = excluded.list_sending,
+               list_sending_version = excluded.list_sending_version,
+               list_next_at = excluded.list_next_at,
+               list_checked_at = coalesce(excluded.list_checked_at, a.list_checked_at),
+               list_boot_at = excluded.list_boot_at, list_firmware = excluded.list_firmware
+        """,
+        {
+            "key": station_key,
+            "state": state,
+            "version": version,
+            "held": Jsonb(held),
+            "full": full,
+            "failures": failures,
+            "command": command_id,
+            "sending": None if sending is None else Jsonb(sending),
+            "sending_version": sending_version,
+            "next": next_at,
+            "checked": checked_at,
+            "boot": boot_at,
+            "firmware": firmware,
+        },
+    )
+
+
+async def fetch_caches_due(
+    connection: AsyncConnection, now: datetime, limit: int
+) -> list[tuple[int, str, str]]:
+    """(station_key, station_id, protocol) of connected stations that may still let in, from their
+    cache, a badge that may not charge there any more.
+
+    That is: blocked, expired by a person, retired or taken from the site since the cache was last
+    cleared. An order that failed to clear it is tried again.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT s.station_key, s.id, c.protocol
+          FROM station_connection c JOIN station s USING (station_key)
+          LEFT JOIN local_authorization a USING (station_key)
+          LEFT JOIN command q ON q.id = a.cache_command_id
+         WHERE c.disconnected_at IS NULL AND c.protocol <> '' AND s.retired_at IS NULL
+           AND s.boot_status = 'accepted' AND s.auto_configure
+           AND (q.id IS NULL OR q.status NOT IN ('queued', 'sent'))
+           AND coalesce(a.cache_next_at <= %(now)s, true)
+           AND (q.status IN ('expired', 'cancelled') OR q.error::json ->> 'code' = 'NoAnswer'
+                OR EXISTS (
+                SELECT FROM token t
+                 WHERE t.updated_at > greatest(a.cache_cleared_at, t.created_at, s.created_at)
+                   AND (t.status <> 'accepted' OR t.retired_at IS NOT NULL
+                        OR NOT coalesce(s.site_id = ANY (t.site_ids), t.site_ids IS NULL))
+                   AND (t.site_ids IS NULL OR s.site_id = ANY (t.site_ids)
+                        OR EXISTS (SELECT FROM session u
+                                    WHERE lower(u.token_uid) = t.uid_key
+                                      AND u.station_key = s.station_key))))
+         ORDER BY s.station_key LIMIT %(limit)s
+        """,
+        {"now": now, "limit": limit},
+    )
+    return await cursor.fetchall()
+
+
+async def note_cache_cleared(
+    connection: AsyncConnection,
+    station_key: int,
+    command_id: int,
+    changed_at: datetime,
+    next_at: datetime,
+) -> None:
+    """The station is told to forget badges changed up to that moment; tried again from next_at."""
+    await connection.execute(
+        """
+        INSERT INTO local_authorization (station_key, cache_command_id, cache_cleared_at,
+                                         cache_next_at)
+        VALUES (%s, %s, %s, %s)
+        ON CONFLICT (station_key) DO UPDATE
+           SET cache_command_id = excluded.cache_command_id,
+               cache_cleared_at = excluded.cache_cleared_at, cache_next_at = excluded.cache_next_at
+        """,
+        (station_key, command_id, changed_at, next_at),
+    )
+
+
+async def fetch_masters_due(
+    connection: AsyncConnection, now: datetime, limit: int
+) -> list[tuple[int, str, str]]:
+    """(station_key, station_id, group_uid) of connected 2.0.1 stations that were not yet told the
+    group whose badges may stop every session there.
+
+    It is that of the first accepted master badge of the station's client, else of the operator's
+    own, that is valid at the station's site. An order without an answer is tried again; one that
+    the station has answered is not, until the group changes.
+    """
+    cursor = await connection.execute(
+        """
+        SELECT s.station_key, s.id, m.group_uid
+          FROM station_connection c JOIN station s USING (station_key)
+          LEFT JOIN local_authorization a USING (station_key)
+          LEFT JOIN command q ON q.id = a.master_command_id
+         CROSS JOIN LATERAL (
+               SELECT t.group_uid FROM token t JOIN client k ON k.id = t.client_id
+                WHERE t.uid_key = lower(t.group_uid) AND t.status = 'accepted'
+                  AND t.retired_at IS NULL AND coalesce(t.valid_until > %(now)s, true)
+                  AND (t.site_ids IS NULL OR s.site_id = ANY (t.site_ids))
+                  AND (t.client_id = s.client_id OR k.is_operator)
+                ORDER BY (t.client_id = s.client_id) DESC, t.uid_key LIMIT 1) m
+         WHERE c.disconnected_at IS NULL AND c.protocol = 'ocpp2.0.1' AND s.retired_at IS NULL
+           AND s.boot_status = 'accepted' AND s.auto_configure
+           AND (q.id IS NULL OR q.status NOT IN ('queued', 'sent'))
+           AND coalesce(a.master_next_at <= %(now)s, true)
+           AND (a.master_group_uid IS DISTINCT FROM m.group_uid
+                OR q.status IN ('expired', 'cancelled') OR q.error::json ->> 'code' = 'NoAnswer')
+         ORDER BY s.station_key LIMIT %(limit)s
+        """,
+        {"now": now, "limit": limit},
+    )
+    return await cursor.fetchall()
+
+
+async def note_master_told(
+    connection: AsyncConnection,
+    station_key: int,
+    command_id: int,
+    group_uid: str,
+    next_at: datetime,
+) -> None:
+    """The station is told the group; tried again from next_at where that fails."""
+    await connection.execute(
+        """
+        INSERT INTO local_authorization (station_key, master_command_id, master_group_uid,
+                                         master_next_at)
+        VALUES (%s, %s, %s, %s)
+        ON CONFLICT (station_key) DO UPDATE
+           SET master_command_id = excluded.master_command_id,
+               master_group_uid = excluded.master_group_uid,
+               master_next_at = excluded.master_next_at
+        """,
+        (station_key, command_id, group_uid, next_at),
+    )

@@ -1,0 +1,282 @@
+"""What stations keep of badges, kept in step: local list, cache, master group.
+
+A job of the worker, for the stations that are connected, accepted, and may be told what nobody has
+ordered. Nothing here waits for a station: an order is placed, and a later pass reads what became of
+it. So every pass can be run twice, and a worker that dies leaves nothing half done.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+
+from csms.commands import command_row
+from csms.config import Settings
+from csms.domain import local_list
+from csms.domain.local_list import Entry, Known, Update
+from csms.domain.values import UTC
+from csms.store import local_authorization as store
+from csms.store.commands import insert_commands
+from csms.store.local_authorization import StationBadges
+from csms.wire import ocpp16
+from csms.wire.context import time_text
+from csms.wire.orders import plain_json
+
+PER_PASS_MAX: Final = 500  # stations
+_UID_LENGTH_MAX: Final = {ocpp16.PROTOCOL: 20, "ocpp2.0.1": 36}
+_STATUSES: Final = {
+    "accepted": "Accepted",
+    "blocked": "Blocked",
+    "expired": "Expired",
+    "invalid": "Invalid",
+}
+_BACKOFF: Final = timedelta(minutes=1)
+_BACKOFF_MAX: Final = timedelta(hours=6)
+_RETRY: Final = timedelta(minutes=10)  # of the cache and the master group
+
+
+async def keep_in_step(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
+    """One pass over what is due; how many orders it placed."""
+    placed = await _keep_lists(connection, settings, now) if settings.local_list_entries_max else 0
+    placed += await _clear_caches(connection, settings, now)
+    return placed + await _tell_masters(connection, settings, now)
+
+
+# --- Lists --------------------------------------------------------------------------------------
+
+
+async def _keep_lists(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
+    changed_at = await store.fetch_changed_at(connection)
+    wanted: dict[str | None, dict[str, Entry]] = {}
+    placed = 0
+    for station in await store.fetch_lists_due(connection, now, changed_at, PER_PASS_MAX):
+        if station.site_id not in wanted:
+            wanted[station.site_id] = await _wanted(connection, settings, station.site_id, now)
+        async with connection.transaction():
+            placed += await _keep_list(
+                connection, settings, station, wanted[station.site_id], changed_at, now
+            )
+    return placed
+
+
+async def _wanted(
+    connection: AsyncConnection, settings: Settings, site_id: str | None, now: datetime
+) -> dict[str, Entry]:
+    rows = await store.fetch_wanted(connection, site_id, now, settings.local_list_entries_max)
+    return {
+        key: Entry(uid, _STATUSES[status], group_uid, None if until is None else time_text(until))
+        for key, uid, status, group_uid, until in rows
+    }
+
+
+async def _keep_list(
+    connection: AsyncConnection,
+    settings: Settings,
+    station: StationBadges,
+    wanted: dict[str, Entry],
+    changed_at: datetime | None,
+    now: datetime,
+) -> int:
+    """One step for one station: read what became of the last order, place the next."""
+    known = _after_order(station) if station.order_status is not None else _known(station)
+    failed = known.failures > station.list_failures
+    boot_at = station.list_boot_at
+    rebooted = station.booted_at is not None and (boot_at is None or station.booted_at > boot_at)
+    if rebooted:
+        boot_at = station.booted_at
+    if station.order_status is None and known.state == "unsupported":
+        known = local_list.UNKNOWN  # it has other firmware: it may have learnt lists
+    elif rebooted and known.state == "known":
+        known = known._replace(state="unknown")  # it may have lost its list
+    update: Update | None = None
+    command_id: int | None = None
+    version = None
+    if known.state != "unsupported" and not failed:
+        if known.state == "unknown":
+            command_id = await _place(connection, settings, station, "GetLocalListVersion", {}, now)
+        else:
+            usable = {
+                key: entry
+                for key, entry in wanted.items()
+                if len(entry.uid) <= _UID_LENGTH_MAX[station.protocol]
+            }
+            update = local_list.next_update(
+                known.held,
+                usable,
+                full=known.full,
+                entries_max=settings.local_list_update_entries_max,
+            )
+            if update is not None:
+                version = (known.version or 0) + 1
+                payload = list_payload(station.protocol, version, update)
+                command_id = await _place(
+                    connection, settings, station, "SendLocalList", payload, now
+                )
+    await store.write_list(
+        connection,
+        station.station_key,
+        state=known.state,
+        version=known.version,
+        held=_json(known.held),
+        full=known.full,
+        failures=known.failures,
+        command_id=command_id,
+        sending=None if update is None else _json(update.becomes),
+        sending_version=version,
+        next_at=now + _backoff(known.failures) if failed else now,
+        checked_at=changed_at or now if command_id is None and not failed else None,
+        boot_at=boot_at,
+        firmware=station.firmware,
+    )
+    return int(command_id is not None)
+
+
+def _known(station: StationBadges) -> Known:
+    held = {key: Entry(*entry) for key, entry in station.list_held.items()}
+    return Known(
+        station.list_state, station.list_version, held, station.list_full, station.list_failures
+    )
+
+
+def _after_order(station: StationBadges) -> Known:
+    """What is known once the order under way is over."""
+    known = _known(station)
+    response: dict[str, Any] = plain_json(station.order_response) or {}
+    error: dict[str, Any] = plain_json(station.order_error) or {}
+    if station.order_status == "failed" and error.get("code") in ("NotSupported", "NotImplemented"):
+        return local_list.refused(known, str(error["code"]))
+    if station.order_status not in ("accepted", "rejected"):
+        return local_list.unanswered(known)
+    if station.list_sending is None or station.list_sending_version is None:
+        word = response.get("listVersion", response.get("versionNumber"))
+        return local_list.told_version(known, word if isinstance(word, int) else 0)
+    if station.order_status == "accepted":
+        becomes = {key: Entry(*entry) for key, entry in station.list_sending.items()}
+        return local_list.accepted(known, station.list_sending_version, becomes)
+    return local_list.refused(known, str(response.get("status")))
+
+
+def list_payload(protocol: str, version: int, update: Update) -> dict[str, Any]:
+    """SendLocalList in the words of the version."""
+    if protocol == ocpp16.PROTOCOL:
+        entries: list[dict[str, Any]] = [{"idTag": uid} for uid in update.removed]
+        entries += [
+            {"idTag": entry.uid, "idTagInfo": _info(entry, "expiryDate", "parentIdTag", 20)}
+            for entry in update.entries
+        ]
+        number = "listVersion"
+    else:
+        entries = [{"idToken": {"idToken": uid, "type": "ISO14443"}} for uid in update.removed]
+        entries += [
+            {
+                "idToken": {"idToken": entry.uid, "type": "ISO14443"},
+                "idTokenInfo": _info(entry, "cacheExpiryDateTime", "groupIdToken", 36),
+            }
+            for entry in update.entries
+        ]
+        number = "versionNumber"
+    payload: dict[str, Any] = {
+        number: version,
+        "updateType": "Full" if update.full else "Differential",
+    }
+    if entries:  # an empty list has no entries; 2.0.1 wants none rather than an empty array
+        payload["localAuthorizationList"] = entries
+    return payload
+
+
+def _info(entry: Entry, until: str, group: str, group_length_max: int) -> dict[str, Any]:
+    info: dict[str, Any] = {"status": entry.status}
+    if entry.valid_until is not None:
+        info[until] = entry.valid_until
+    if entry.group_uid is not None and len(entry.group_uid) <= group_length_max:
+        in_16 = group == "parentIdTag"
+        central = {"idToken": entry.group_uid, "type": "Central"}
+        info[group] = entry.group_uid if in_16 else central
+    return info
+
+
+def _json(held: dict[str, Entry]) -> dict[str, Any]:
+    return {key: list(entry) for key, entry in held.items()}
+
+
+def _backoff(failures: int) -> timedelta:
+    backoff: timedelta = _BACKOFF * 2 ** min(failures - 1, 10)
+    return min(backoff, _BACKOFF_MAX)
+
+
+async def _place(
+    connection: AsyncConnection,
+    settings: Settings,
+    station: StationBadges,
+    action: str,
+    payload: dict[str, Any],
+    now: datetime,
+) -> int:
+    return await _order(
+        connection, settings, station.station_key, station.protocol, action, payload, "badges", now
+    )
+
+
+async def _order(
+    connection: AsyncConnection,
+    settings: Settings,
+    station_key: int,
+    protocol: str,
+    action: str,
+    payload: dict[str, Any],
+    why: str,
+    now: datetime,
+) -> int:
+    row = command_row(
+        station_key,
+        protocol,
+        action,
+        payload,
+        origin=f"us:{why}",
+        now=now.astimezone(UTC),
+        expires_in_s=settings.own_order_expires_in_s,
+    )
+    (command_id,) = await insert_commands(connection, [row])
+    return command_id
+
+
+# --- Caches and masters ---------------------------------------------------------------------------
+
+
+async def _clear_caches(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
+    """Stations whose cache may hold a badge that is refused by now are told to clear it."""
+    changed_at = await store.fetch_changed_at(connection)
+    due = await store.fetch_caches_due(connection, now, PER_PASS_MAX)
+    for key, _, protocol in due:
+        async with connection.transaction():
+            command_id = await _order(
+                connection, settings, key, protocol, "ClearCache", {}, "badge_refused", now
+            )
+            await store.note_cache_cleared(
+                connection, key, command_id, changed_at or now, now + _RETRY
+            )
+    return len(due)
+
+
+async def _tell_masters(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
+    """2.0.1 stations are told whose badges may stop every session (C16)."""
+    due = await store.fetch_masters_due(connection, now, PER_PASS_MAX)
+    for key, _, group_uid in due:
+        variable = {
+            "attributeValue": group_uid,
+            "component": {"name": "AuthCtrlr"},
+            "variable": {"name": "MasterPassGroupId"},
+        }
+        async with connection.transaction():
+            command_id = await _order(
+                connection,
+                settings,
+                key,
+                "ocpp2.0.1",
+                "SetVariables",
+                {"setVariableData": [variable]},
+                "master_group",
+                now,
+            )
+            await store.note_master_told(connection, key, command_id, group_uid, now + _RETRY)
+    return len(due)

@@ -1,0 +1,300 @@
+"""What stations keep of badges, kept in step with what people decide: lists, caches, masters."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from psycopg import AsyncConnection
+from websockets.asyncio.client import ClientConnection
+
+from csms import db
+from csms.config import Settings
+from csms.db import Database
+from csms.wire import badges
+from tests.scenarios.gate import PATIENCE_S, Gate, boot, heartbeat, open_gate
+from tests.test_commands import boot_201, client_of, ordered
+
+BOTH = pytest.mark.parametrize("protocol", ["ocpp1.6", "ocpp2.0.1"])
+
+
+@dataclass
+class Scene:
+    """A gate, its API, and the worker's hand on the database."""
+
+    gate: Gate
+    api: httpx.AsyncClient
+    connection: AsyncConnection
+    now: datetime
+
+    async def work(self) -> int:
+        """One pass of the worker; how many orders it placed."""
+        return await badges.keep_in_step(self.connection, self.gate.settings, self.now)
+
+    async def badge(self, uid: str, **fields: Any) -> None:
+        assert (await self.api.put(f"/tokens/{uid}", json=fields)).is_success
+
+    async def quiet(self, station: ClientConnection) -> None:
+        """Nothing is ordered of the station, however often the worker passes."""
+        assert await self.work() == 0
+        await heartbeat(station, "quiet")
+
+
+@pytest.fixture
+async def scene(settings: Settings, database: Database) -> AsyncIterator[Scene]:
+    settings = replace(settings, local_list_update_entries_max=2, command_poll_s=0.1)
+    async with (
+        open_gate(settings, database) as gate,
+        client_of(gate) as api,
+        await db.connect(database) as connection,
+    ):
+        yield Scene(gate, api, connection, datetime.now(UTC))
+
+
+async def booted(scene: Scene, station: ClientConnection, protocol: str, number: str = "b") -> None:
+    """The station is there, and the database knows it."""
+    if protocol == "ocpp1.6":
+        await boot(station, number)
+    else:
+        await boot_201(station, number)
+    await scene.gate.connected("CP1", True)
+
+
+async def answer(scene: Scene, station: ClientConnection, **payload: Any) -> list[Any]:
+    """Answer the next order, and wait until the answer is written; the order."""
+    order = await ordered(station)
+    assert order[0] == 2, order
+    await station.send(json.dumps([3, order[1], payload]))
+    async with asyncio.timeout(PATIENCE_S):
+        while await scene.gate.rows(  # noqa: ASYNC110
+            "SELECT 1 FROM command WHERE message_id = %s AND finished_at IS NULL", order[1]
+        ):
+            await asyncio.sleep(0.02)
+    return order
+
+
+def version_key(protocol: str) -> str:
+    return "listVersion" if protocol == "ocpp1.6" else "versionNumber"
+
+
+def listed(order: list[Any]) -> dict[str, str | None]:
+    """Badges and statuses of a SendLocalList; None: the badge goes."""
+    found = {}
+    for entry in order[3].get("localAuthorizationList", []):
+        uid = entry.get("idTag") or entry["idToken"]["idToken"]
+        info = entry.get("idTagInfo") or entry.get("idTokenInfo")
+        found[uid] = info["status"] if info else None
+    return found
+
+
+@BOTH
+async def test_list_is_sent_in_parts_and_then_only_what_changed(
+    scene: Scene, protocol: str
+) -> None:
+    await scene.gate.add("CP1", protocol=protocol)
+    for uid in ("AA", "BB", "CC"):
+        await scene.badge(uid)
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        assert await scene.work() == 1
+        order = await answer(scene, station, **{version_key(protocol): 0})
+        assert order[2] == "GetLocalListVersion"
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert (order[2], order[3]["updateType"]) == ("SendLocalList", "Differential")
+        assert (order[3][version_key(protocol)], listed(order)) == (
+            1,
+            {"AA": "Accepted", "BB": "Accepted"},
+        )
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert (order[3][version_key(protocol)], listed(order)) == (2, {"CC": "Accepted"})
+        await scene.quiet(station)
+        # One is blocked and one goes: the station hears of both, and forgets its cache.
+        await scene.badge("AA", status="blocked")
+        assert (await scene.api.delete("/tokens/BB")).is_success
+        assert await scene.work() == 2
+        seen = [await answer(scene, station, status="Accepted") for _ in range(2)]
+        by_action = {order[2]: order for order in seen}
+        assert listed(by_action["SendLocalList"]) == {"BB": None, "AA": "Blocked"}
+        assert by_action["ClearCache"][3] == {}
+        await scene.quiet(station)
+
+
+@BOTH
+@pytest.mark.parametrize("word", ["Failed", "VersionMismatch"])
+async def test_failed_update_is_repaired(scene: Scene, protocol: str, word: str) -> None:
+    await scene.gate.add("CP1", protocol=protocol)
+    await scene.badge("AA")
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        await scene.work()
+        await answer(scene, station, **{version_key(protocol): 0})
+        await scene.work()
+        await answer(scene, station, status=word)
+        await scene.quiet(station)  # it is given time
+        scene.now += timedelta(minutes=2)
+        await scene.work()
+        if word == "VersionMismatch":
+            order = await answer(scene, station, **{version_key(protocol): 41})
+            assert order[2] == "GetLocalListVersion"
+            await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert order[3]["updateType"] == "Full"
+        assert order[3][version_key(protocol)] == (42 if word == "VersionMismatch" else 1)
+        await scene.quiet(station)
+
+
+async def test_station_that_lost_its_list_gets_it_again_after_its_boot(scene: Scene) -> None:
+    await scene.gate.add("CP1", protocol="ocpp1.6")
+    await scene.badge("AA")
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        await scene.work()
+        await answer(scene, station, listVersion=0)
+        await scene.work()
+        await answer(scene, station, status="Accepted")
+        await scene.quiet(station)
+        await boot(station, "b2")
+        await scene.work()
+        await answer(scene, station, listVersion=1)  # it has kept it
+        await scene.quiet(station)
+        await boot(station, "b3")
+        await scene.work()
+        await answer(scene, station, listVersion=0)  # it has not
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert listed(order) == {"AA": "Accepted"}
+        await scene.quiet(station)
+
+
+async def test_update_without_an_answer_is_asked_about(scene: Scene) -> None:
+    await scene.gate.add("CP1", protocol="ocpp1.6")
+    await scene.badge("AA")
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        await scene.work()
+        await answer(scene, station, listVersion=0)
+        await scene.work()
+        assert (await ordered(station))[2] == "SendLocalList"
+        station.transport.abort()
+    await scene.gate.eventually(
+        [("failed",)], "SELECT status FROM command ORDER BY id DESC LIMIT 1"
+    )
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6", "b2")
+        await scene.work()
+        scene.now += timedelta(minutes=2)
+        await scene.work()
+        await answer(scene, station, listVersion=1)  # it had taken it: nobody knows what it holds
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert (order[3]["updateType"], order[3]["listVersion"]) == ("Full", 2)
+        await scene.quiet(station)
+
+
+@BOTH
+async def test_station_without_lists_is_left_alone_until_it_has_other_firmware(
+    scene: Scene, protocol: str
+) -> None:
+    await scene.gate.add("CP1", protocol=protocol)
+    await scene.badge("AA")
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        await scene.work()
+        if protocol == "ocpp1.6":
+            await answer(scene, station, listVersion=-1)
+        else:
+            order = await ordered(station)
+            await station.send(json.dumps([4, order[1], "NotSupported", "", {}]))
+            await scene.gate.eventually([("failed",)], "SELECT status FROM command")
+        await scene.work()
+        scene.now += timedelta(days=1)
+        await scene.quiet(station)
+        await booted(scene, station, protocol, "b2")
+        await scene.quiet(station)
+        await scene.connection.execute("UPDATE station SET firmware = 'new'")
+        assert await scene.work() == 1
+        assert (await ordered(station))[2] == "GetLocalListVersion"
+
+
+async def test_only_badges_of_the_site_are_listed(scene: Scene) -> None:
+    for site in ("S1", "S2"):
+        assert (await scene.api.post("/sites", json={"id": site})).is_success
+    body = {"id": "CP1", "site_id": "S1", "protocol": "ocpp1.6"}
+    assert (await scene.api.post("/stations", json=body)).is_success
+    until = datetime(2030, 1, 1, tzinfo=UTC)
+    await scene.badge("AA", site_ids=["S1"], valid_until=until.isoformat(), group_uid="G")
+    await scene.badge("BB", site_ids=["S2"])
+    await scene.badge("X" * 21)  # longer than any badge of 1.6
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        await scene.work()
+        await answer(scene, station, listVersion=0)
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert order[3]["localAuthorizationList"] == [
+            {
+                "idTag": "AA",
+                "idTagInfo": {
+                    "status": "Accepted",
+                    "expiryDate": "2030-01-01T00:00:00.000Z",
+                    "parentIdTag": "G",
+                },
+            }
+        ]
+        await scene.quiet(station)
+
+
+async def test_station_that_is_told_nothing_unasked_keeps_its_own_lists(scene: Scene) -> None:
+    await scene.gate.add("CP1", protocol="ocpp2.0.1", auto_configure=False)
+    await scene.badge("BOSS", group_uid="BOSS")
+    await scene.badge("AA")
+    async with scene.gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await booted(scene, station, "ocpp2.0.1")
+        await scene.badge("AA", status="blocked")
+        await scene.quiet(station)
+
+
+async def test_group_of_the_master_is_told_to_stations_of_201_once(
+    settings: Settings, database: Database
+) -> None:
+    settings = replace(settings, local_list_entries_max=0, command_poll_s=0.1)
+    async with (
+        open_gate(settings, database) as gate,
+        client_of(gate) as api,
+        await db.connect(database) as connection,
+    ):
+        scene = Scene(gate, api, connection, datetime.now(UTC))
+        await gate.add("CP1", protocol="ocpp2.0.1")
+        await scene.badge("BOSS", group_uid="BOSS")
+        async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+            await booted(scene, station, "ocpp2.0.1")
+            assert await scene.work() == 1
+            result = {
+                "attributeStatus": "Accepted",
+                "component": {"name": "AuthCtrlr"},
+                "variable": {"name": "MasterPassGroupId"},
+            }
+            order = await answer(scene, station, setVariableResult=[result])
+            (variable,) = order[3]["setVariableData"]
+            assert variable["attributeValue"] == "BOSS"
+            assert variable["variable"] == {"name": "MasterPassGroupId"}
+            await scene.quiet(station)
+            await booted(scene, station, "ocpp2.0.1", "b2")
+            scene.now += timedelta(days=1)
+            await scene.quiet(station)
+            await scene.badge("BOSS", group_uid="BOSS", status="blocked")
+            await scene.badge("CHIEF", group_uid="CHIEF")
+            assert await scene.work() == 2  # and the cache, for the one that was blocked
+
+
+async def test_many_passes_and_workers_place_one_order(scene: Scene) -> None:
+    await scene.gate.add("CP1", protocol="ocpp1.6")
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        assert [await scene.work() for _ in range(3)] == [1, 0, 0]

@@ -10,7 +10,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,22 @@ class Settings:
     drain_timeout_s: float = 5.0  # a node that stops waits so long for answers to its calls
     node_dead_after_s: float = 30.0  # a node silent for so long holds no station any more
 
+    # Security: TLS, certificates of stations, changes of password.
+    tls_rsa_key_exchange: bool = False  # also without forward secrecy, for stations with no other
+    station_ca_cert: Path | None = None  # our own CA, which signs requests of stations
+    station_ca_key: Path | None = None
+    station_ca_passphrase: str | None = field(default=None, repr=False)
+    station_ca_url: str | None = None  # somebody else's CA instead: see csms/certificates.py
+    station_ca_token: str | None = field(default=None, repr=False)  # Bearer, for that
+    station_ca_trust: Path | None = None  # who vouches for that server; None: the usual ones
+    station_ca_timeout_s: float = 10.0
+    certificate_signing: str = "manual"  # manual: a person approves; automatic: nobody is asked
+    certificate_organization: str | None = None  # O that stations' certificates must have
+    certificate_validity_days: int = 365
+    certificate_warning_days: int = 30  # before the end; then stations are asked to renew
+    certificates_per_day_max: int = 5  # signed for one station without a person
+    csr_length_max: int = 5_500
+
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024
     frames_per_s_max: float = 200.0  # per station, sustained
@@ -111,6 +127,11 @@ class Settings:
     gc_threshold: int = 700
     log_level: str = "INFO"
 
+    @property
+    def signs_certificates(self) -> bool:
+        """Whether there is a CA for requests of stations."""
+        return self.station_ca_cert is not None or self.station_ca_url is not None
+
 
 def load(environ: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
     """Settings from file and environment.
@@ -128,10 +149,10 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
             if name not in hints:
                 raise SettingError(f"{path}: there is no setting named {name!r}")
             values[name] = _read(name, value, hints[name])
-    for field in fields(Settings):
-        text = environ.get(PREFIX + field.name.upper())
+    for known in fields(Settings):
+        text = environ.get(PREFIX + known.name.upper())
         if text is not None:
-            values[field.name] = _read(PREFIX + field.name.upper(), text, hints[field.name])
+            values[known.name] = _read(PREFIX + known.name.upper(), text, hints[known.name])
     settings = Settings(**values)
     if len(settings.tls_cert) != len(settings.tls_key):
         raise SettingError("T2P_TLS_CERT and T2P_TLS_KEY must name as many files, pairs in order")
@@ -139,22 +160,36 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         raise SettingError("T2P_UNKNOWN_STATIONS takes refuse or pending")
     if settings.orders_without_boot not in ("send", "wait"):
         raise SettingError("T2P_ORDERS_WITHOUT_BOOT takes send or wait")
+    _check_authority(settings)
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
     return settings
 
 
+def _check_authority(settings: Settings) -> None:
+    """Raises: SettingError for a CA of stations that is half there, or there twice."""
+    if (settings.station_ca_cert is None) != (settings.station_ca_key is None):
+        raise SettingError("T2P_STATION_CA_CERT and T2P_STATION_CA_KEY come together")
+    if settings.station_ca_url is not None:
+        if settings.station_ca_cert is not None:
+            raise SettingError("T2P_STATION_CA_URL and T2P_STATION_CA_CERT exclude each other")
+        if not settings.station_ca_url.startswith("https://"):
+            raise SettingError("T2P_STATION_CA_URL takes an address that begins with https://")
+    if settings.certificate_signing not in ("manual", "automatic"):
+        raise SettingError("T2P_CERTIFICATE_SIGNING takes manual or automatic")
+
+
 def _check_numbers(settings: Settings) -> None:
     """Raises: SettingError for a number below zero or without end, or a port that cannot be."""
-    for field in fields(settings):
-        value = getattr(settings, field.name)
+    for known in fields(settings):
+        value = getattr(settings, known.name)
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
         if not 0 <= value < float("inf"):
-            raise SettingError(f"{PREFIX}{field.name.upper()} takes a number from 0 on")
-        if field.name.endswith("_port") and value > PORT_MAX:
-            raise SettingError(f"{PREFIX}{field.name.upper()} takes a port, {PORT_MAX} at most")
+            raise SettingError(f"{PREFIX}{known.name.upper()} takes a number from 0 on")
+        if known.name.endswith("_port") and value > PORT_MAX:
+            raise SettingError(f"{PREFIX}{known.name.upper()} takes a port, {PORT_MAX} at most")
 
 
 def _read(name: str, value: object, kind: Any) -> Any:

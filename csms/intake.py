@@ -135,7 +135,8 @@ class Intake:
                 return self._record_boot(station, event, group, at, exchange.protocol)
             case Reported():
                 _report(group, station, at, event.kind, event.content, event.stated_at)
-                return Outcome(at)
+                granted = event.kind == "sign_certificate" and self._settings.signs_certificates
+                return Outcome(at, granted=granted)
             case CarNeeds():
                 return self._record_needs(station, event, group, at)
             case CarPlan():

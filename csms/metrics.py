@@ -63,6 +63,9 @@ DEVIATIONS: Final = Counter(
 DESK: Final = Counter(
     "t2p_reconciliation_total", "Frames put on the reconciliation desk", ["reason"]
 )
+CERTIFICATE_DAYS_LEFT: Final = Gauge(
+    "t2p_certificate_days_left", "Days to the end of the first certificate, ours or a station's"
+)
 MQTT_CONNECTED: Final = Gauge("t2p_mqtt_connected", "1 while the MQTT broker takes messages")
 MQTT_PUBLISHED: Final = Counter("t2p_mqtt_published_total", "Messages given to the MQTT broker")
 MQTT_DROPPED: Final = Counter(

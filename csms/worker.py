@@ -14,13 +14,13 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from csms import commands, db, maintenance
-from csms.config import Settings
+from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
 from csms.domain.values import UTC
 from csms.store import connections, lost
 from csms.store.session_rows import session_from_row, session_row
-from csms.wire import badges
+from csms.wire import badges, certificates
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,21 @@ async def _keep_badges(connection: AsyncConnection, settings: Settings, now: dat
     return await badges.keep_in_step(connection, settings, now)
 
 
+async def _sign_certificates(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await certificates.work(connection, settings, now)
+
+
+async def _watch_certificates(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await certificates.watch_ends(connection, settings, now)
+
+
 JOBS: Final = (
+    Job("sign certificates of stations", 5.0, _sign_certificates),
+    Job("watch the ends of certificates", 3600.0, _watch_certificates),
     Job("keep badges in stations in step", 10.0, _keep_badges),
     Job("give up orders that nobody will answer", 5.0, give_up_orders),
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
@@ -120,7 +134,7 @@ async def _run_due(
             continue
         try:
             result = await job.run(connection, settings, datetime.now(UTC))
-        except psycopg.Error as error:
+        except (psycopg.Error, SettingError) as error:
             db.raise_if_cancelled()
             if connection.closed:
                 raise

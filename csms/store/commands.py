@@ -154,6 +154,11 @@ async def notify_command(connection: AsyncConnection, station_id: str) -> None:
     await connection.execute("SELECT pg_notify('t2p_command', %s)", (station_id,))
 
 
+async def mask_payload(connection: AsyncConnection, command_id: int, payload: str) -> None:
+    """Keep an order without the secret in it, now that it is about to be sent."""
+    await connection.execute("UPDATE command SET payload = %s WHERE id = %s", (payload, command_id))
+
+
 async def postpone_due(connection: AsyncConnection, command_id: int, due_at: datetime) -> None:
     """An order under way goes on with a further call."""
     await connection.execute(

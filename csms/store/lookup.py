@@ -35,6 +35,10 @@ class StationRow:
     clock_skew_s: float | None
     naive_is_local: bool | None
     node: str | None  # that held it last, or holds it
+    serial: str | None
+    password_hash_next: str | None  # valid beside the other, until it has been used
+    security_profile_next: int | None  # the floor, once the station has come in so
+    revoked_certificates: list[str]  # SHA-256, hex
 
 
 async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
@@ -46,7 +50,11 @@ async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> lis
                    coalesce(site.time_zone, 'Europe/Paris') AS time_zone, s.protocol,
                    s.security_profile, s.password_hash, s.boot_status, s.auto_configure,
                    s.ping_interval_s, s.compression, s.vendor, s.model, s.firmware, s.clock_skew_s,
-                   s.naive_is_local, c.node
+                   s.naive_is_local, c.node, s.serial, s.password_hash_next,
+                   s.security_profile_next,
+                   ARRAY(SELECT k.fingerprint_sha256 FROM station_certificate k
+                          WHERE k.station_key = s.station_key AND k.revoked_at IS NOT NULL)
+                   AS revoked_certificates
               FROM station s LEFT JOIN site ON site.id = s.site_id
               LEFT JOIN station_connection c USING (station_key)
              WHERE s.id = ANY(%s) AND s.retired_at IS NULL

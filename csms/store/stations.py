@@ -194,7 +194,11 @@ async def write_config(
         ON CONFLICT (id) DO UPDATE
            SET client_id = EXCLUDED.client_id, site_id = EXCLUDED.site_id,
                protocol = EXCLUDED.protocol, security_profile = EXCLUDED.security_profile,
-               password_hash = EXCLUDED.password_hash, boot_status = EXCLUDED.boot_status,
+               password_hash = EXCLUDED.password_hash,
+               password_hash_next = CASE WHEN station.password_hash
+                                              IS NOT DISTINCT FROM EXCLUDED.password_hash
+                                         THEN station.password_hash_next END,
+               boot_status = EXCLUDED.boot_status,
                auto_configure = EXCLUDED.auto_configure, public = EXCLUDED.public,
                ping_interval_s = EXCLUDED.ping_interval_s, compression = EXCLUDED.compression,
                vendor = EXCLUDED.vendor, model = EXCLUDED.model, serial = EXCLUDED.serial,

@@ -17,6 +17,7 @@ from csms import db
 from csms.commands import Watch
 from csms.config import Settings
 from csms.web import (
+    certificates_api,
     commands_api,
     desk_api,
     docs,
@@ -46,6 +47,7 @@ answer in UTC. `PUT` creates or replaces, `PATCH` changes what is named, `DELETE
 _TAGS = [
     {"name": "Stations", "description": "Charge points: who may connect, and how they stand."},
     {"name": "Orders", "description": "What stations are told to do, and what came of it."},
+    {"name": "Certificates", "description": "How stations of profile 3 prove who they are."},
     {"name": "Energy", "description": "How much power may be given, where and when."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
     {"name": "Badges", "description": "Who may charge."},
@@ -91,6 +93,7 @@ def create_app(
         desk_api,
         observed_api,
         limits_api,
+        certificates_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -36,6 +36,7 @@ from csms.web.listing import read_rows, shaped
 from csms.web.problems import Problem, documented
 from csms.web.record_models import StationEventOut
 from csms.wire import orders
+from csms.wire.secrets import masked
 
 router = APIRouter(tags=["Orders"])
 
@@ -264,7 +265,7 @@ def _shape(command: Command) -> CommandOut:
         station_id=command.station_id,
         protocol=command.protocol,
         action=command.action,
-        payload=plain(command.payload),
+        payload=plain(masked(command.action, command.payload)),
         status=command.status,  # type: ignore[arg-type]  # the database knows no other
         response=plain(command.response),
         error=plain(command.error),

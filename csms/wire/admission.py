@@ -22,9 +22,9 @@ from urllib.parse import unquote_to_bytes, urlsplit
 import psycopg
 from psycopg import AsyncConnection
 
-from csms import db, metrics, passwords
+from csms import db, metrics, passwords, pki
 from csms.config import Settings
-from csms.store import connections, lookup
+from csms.store import connections, lookup, security
 from csms.store.columns import safe
 from csms.store.lookup import StationRow
 from csms.wire.dispatch import VERSIONS
@@ -50,6 +50,7 @@ class Knock(NamedTuple):
     authorization: str | None  # the header
     subprotocols: tuple[str, ...]
     tls: bool
+    certificate: bytes | None = None  # DER, checked by TLS against the CAs of the settings
 
 
 class Refusal(NamedTuple):
@@ -156,6 +157,7 @@ class Admission:
         self._room_at_s = asyncio.get_running_loop().time()
         self._pepper = secrets.token_bytes(32)
         self._refused: dict[tuple[str, str], dict[str, Any]] = {}
+        self._proved: dict[int, dict[str, Any]] = {}
 
     async def decide(self, knock: Knock, now: datetime) -> Welcome | Refusal:
         """Whether the station may come in. Refusals are counted for the operator's list."""
@@ -175,7 +177,7 @@ class Admission:
             text = f"There is no station {identity}.\n"
             return self._refuse(identity, Refusal(404, "unknown", text), knock, now)
         row = found.row
-        refusal = await self._check_password(row, knock)
+        refusal = await self._authenticate(row, knock)
         if refusal is not None:
             return self._refuse(identity, refusal, knock, now)
         protocol = choose_protocol(row, knock.subprotocols, self.settings.default_protocol)
@@ -210,26 +212,44 @@ class Admission:
         self._wake.set()
         return await future
 
-    async def _check_password(self, row: StationRow, knock: Knock) -> Refusal | None:
-        if row.security_profile >= 3:
-            return Refusal(401, "certificate", "Client certificates are not accepted here.\n")
-        if row.security_profile == 2 and not knock.tls:
+    async def _authenticate(self, row: StationRow, knock: Knock) -> Refusal | None:
+        """Whether the station proves itself as its profile asks, or the one it was told to use."""
+        rising = row.security_profile_next or 0
+        if rising > row.security_profile and not await self._check_profile(rising, row, knock):
+            self._prove(row, security_profile_next=rising)
+            return None
+        return await self._check_profile(row.security_profile, row, knock)
+
+    async def _check_profile(self, profile: int, row: StationRow, knock: Knock) -> Refusal | None:
+        if profile >= 3:
+            return self._check_certificate(row, knock)
+        if profile == 2 and not knock.tls:
             return Refusal(401, "tls", "This station must connect over TLS.\n")
-        if row.security_profile == 0 and row.password_hash is None:
-            return None
+        return await self._check_password(profile, row, knock)
+
+    async def _check_password(self, profile: int, row: StationRow, knock: Knock) -> Refusal | None:
+        hashes = [h for h in (row.password_hash, row.password_hash_next) if h is not None]
         given = credentials_of(knock.authorization)
-        if given is None and row.security_profile == 0:
+        if profile == 0 and (given is None or not hashes):
             return None
-        if given is None or row.password_hash is None:
+        if given is None or not hashes:
             return Refusal(401, "no_password", "A password is needed.\n")
         user, password = given
         if not hmac.compare_digest(user, row.id.encode()):
             return Refusal(401, "wrong_user", "The user must be the station's identity.\n")
         if self._verifying >= VERIFICATIONS_MAX:
             return BUSY
-        if not await self._verify(row.id, row.password_hash, password):
-            return Refusal(401, "wrong_password", "Wrong password.\n")
-        return None
+        for password_hash in hashes:
+            if await self._verify(row.id, password_hash, password):
+                if password_hash == row.password_hash_next:
+                    self._prove(row, password_hash_next=password_hash)
+                return None
+        return Refusal(401, "wrong_password", "Wrong password.\n")
+
+    def _prove(self, row: StationRow, **proved: Any) -> None:
+        """The station came in with what it was told to use: from now on it must use that."""
+        known = self._proved.setdefault(row.station_key, {"station_key": row.station_key})
+        known.update(proved)
 
     async def _verify(self, identity: str, password_hash: str, password: bytes) -> bool:
         forms = password_forms(password)
@@ -252,6 +272,25 @@ class Admission:
         finally:
             self._verifying -= 1
         return False
+
+    def _check_certificate(self, row: StationRow, knock: Knock) -> Refusal | None:
+        """Profile 3: TLS has proved that the certificate is good; here, that it is the station's
+        own (field case 34). Its CN is the identity or the serial number (2.0.1 A00.FR.511)."""
+        if knock.certificate is None:
+            text = "This station must connect over TLS with its certificate.\n"
+            return Refusal(401, "certificate", text)
+        try:
+            facts = pki.facts_of(pki.load(knock.certificate))
+        except ValueError:
+            return Refusal(401, "certificate", "The certificate cannot be read.\n")
+        if facts.common_name not in (row.id, row.serial or row.id):
+            return Refusal(401, "certificate", "The certificate is that of another station.\n")
+        organization = self.settings.certificate_organization
+        if organization is not None and facts.organization != organization:
+            return Refusal(401, "certificate", "The certificate is not that of our station.\n")
+        if facts.fingerprint_sha256 in row.revoked_certificates:
+            return Refusal(401, "certificate", "The certificate is revoked.\n")
+        return None
 
     def _refuse(self, identity: str, refusal: Refusal, knock: Knock, now: datetime) -> Refusal:
         metrics.HANDSHAKES.labels(refusal.reason).inc()
@@ -329,12 +368,15 @@ class Admission:
         return rows
 
     @property
-    def has_refused(self) -> bool:
-        """Whether there are refusals to write."""
-        return bool(self._refused)
+    def has_news(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._refused or self._proved)
 
     async def flush(self, connection: AsyncConnection) -> None:
-        """Write the list of refused connections."""
+        """Write the list of refused connections, and what stations have proved."""
+        proved, self._proved = self._proved, {}
+        if proved:
+            await security.write_proved(connection, list(proved.values()))
         if not self._refused:
             return
         refused, self._refused = self._refused, {}

@@ -43,6 +43,11 @@ def answer_heartbeat(event: Event, outcome: Outcome) -> str:
     return f'{{"currentTime":"{time_text(outcome.at)}"}}'
 
 
+def answer_granted(event: Event, outcome: Outcome) -> str:
+    """Accepted when what the station asked for will be seen to, else the honest Rejected."""
+    return encode({"status": "Accepted" if outcome.granted else "Rejected"})
+
+
 def answer_fixed(payload: dict[str, Any]) -> Any:
     """An answer that is always the same."""
     text = encode(payload)

@@ -1,19 +1,34 @@
-"""What a station's answer to an order changes on our side.
+"""What an order, and a station's answer to it, change on our side.
 
-An effect runs in the transaction that writes the answer, also when the answer comes late: what a
-station has accepted is true of it from then on. One that fails leaves the answer written and is
-told in the log: our bookkeeping must not lose what the station said.
+`prepare` runs before an order is sent, `apply` in the transaction that writes its answer, also when
+that comes late: what a station has accepted is true of it from then on. An effect that fails leaves
+the answer written and is told in the log: our bookkeeping must not lose what the station said.
+
+A password that a station is told to use is valid beside the one it had from before the order is
+sent: if the answer never comes, nobody knows which of the two it will use. It is dropped when the
+station refuses it, and takes the other's place once the station has come in with it (field case
+35).
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from psycopg import AsyncConnection
 
+from csms import passwords
+from csms.store import security as store
+from csms.store.commands import Claimed, mask_payload
+from csms.wire import ocpp16, ocpp201
+from csms.wire.orders import plain_json
+from csms.wire.secrets import is_password_variable, masked, new_password
+
+_TAKEN: Final = frozenset({"Accepted", "RebootRequired"})
+
 
 class Answered(NamedTuple):
-    """An order and the station's answer to it, both as JSON values."""
+    """An order and the station's answer to it, both as JSON values; response None: an error."""
 
     station_key: int
     station_id: str
@@ -21,14 +36,25 @@ class Answered(NamedTuple):
     command_id: int
     action: str
     request: Mapping[str, Any]
-    response: Mapping[str, Any]
+    response: Mapping[str, Any] | None
     now: datetime
 
 
 Effect = Callable[[AsyncConnection, Answered], Awaitable[None]]
 
-#: by (protocol, action); no entry: the answer changes nothing here
-EFFECTS: Final[dict[tuple[str, str], Effect]] = {}
+
+async def prepare(connection: AsyncConnection, order: Claimed, now: datetime) -> None:
+    """Do what must be done before the order is sent. Its password, if it has one, is from now on
+    kept as a hash only."""
+    without = masked(order.action, order.payload)
+    if without == order.payload:
+        return
+    found = new_password(order.action, plain_json(order.payload))
+    assert found is not None
+    hashed = await asyncio.to_thread(passwords.hash_told, found.value)
+    async with connection.transaction():
+        await store.write_next_password(connection, order.station_key, hashed, now)
+        await mask_payload(connection, order.id, without)
 
 
 async def apply(connection: AsyncConnection, answered: Answered) -> None:
@@ -36,3 +62,42 @@ async def apply(connection: AsyncConnection, answered: Answered) -> None:
     effect = EFFECTS.get((answered.protocol, answered.action))
     if effect is not None:
         await effect(connection, answered)
+
+
+async def _configuration_changed(connection: AsyncConnection, answered: Answered) -> None:
+    """ChangeConfiguration of 1.6."""
+    key = str(answered.request.get("key", "")).lower()
+    taken = (answered.response or {}).get("status") in _TAKEN
+    if key == "authorizationkey" and not taken:
+        await store.drop_next_password(connection, answered.station_key)
+    if key == "securityprofile" and taken:
+        value = str(answered.request.get("value", "")).strip()
+        if value in ("0", "1", "2", "3"):
+            await store.write_next_profile(connection, answered.station_key, int(value))
+
+
+async def _variables_set(connection: AsyncConnection, answered: Answered) -> None:
+    """SetVariables of 2.0.1: each item has its own status."""
+    if new_password(answered.action, answered.request) is None:
+        return
+    results = (answered.response or {}).get("setVariableResult") or ()
+    words = [r.get("attributeStatus") for r in results if is_password_variable(r)]
+    if not any(word in _TAKEN for word in words):
+        await store.drop_next_password(connection, answered.station_key)
+
+
+async def _network_set(connection: AsyncConnection, answered: Answered) -> None:
+    """SetNetworkProfile of 2.0.1: the station will come in with that profile, once it is told to
+    use the slot."""
+    if (answered.response or {}).get("status") == "Accepted":
+        profile = answered.request.get("connectionData", {}).get("securityProfile")
+        if profile in (1, 2, 3):
+            await store.write_next_profile(connection, answered.station_key, profile)
+
+
+#: by (protocol, action); no entry: the answer changes nothing here
+EFFECTS: Final[dict[tuple[str, str], Effect]] = {
+    (ocpp16.PROTOCOL, "ChangeConfiguration"): _configuration_changed,
+    (ocpp201.PROTOCOL, "SetVariables"): _variables_set,
+    (ocpp201.PROTOCOL, "SetNetworkProfile"): _network_set,
+}

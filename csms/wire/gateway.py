@@ -36,6 +36,7 @@ from csms.wire.dispatch import Dispatcher
 from csms.wire.frames import Frame
 from csms.wire.link import Link, StationConnection
 from csms.wire.outbox import Outbox
+from csms.wire.tls import server_context
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +101,7 @@ class Gateway:
                     connection, self.settings.node, self._started_at
                 )
                 await self._touch_node(connection, self._started_at)
-        context = tls_context(self.settings) if self.settings.tls_cert else None
+        context = server_context(self.settings) if self.settings.tls_cert else None
         try:
             await self._listen(self.settings.ocpp_port, None)
         except OSError as error:
@@ -199,13 +200,15 @@ class Gateway:
                 del headers["Connection"]
             headers["Connection"] = "Upgrade"  # some stations leave it out (field case 27)
         remote = _remote_address(connection)
+        tls = connection.transport.get_extra_info("ssl_object")
         offered = ",".join(headers.get_all("Sec-WebSocket-Protocol"))
         knock = Knock(
             request.path,
             remote,
             headers.get("Authorization"),
             tuple(name.strip() for name in offered.split(",") if name.strip())[:10],
-            connection.transport.get_extra_info("ssl_object") is not None,
+            tls is not None,
+            tls.getpeercert(binary_form=True) if tls is not None else None,
         )
         if not self.recorder.up.is_set():
             decision: Welcome | Refusal = Refusal(503, "database", "The database is away.\n")
@@ -324,7 +327,7 @@ class Gateway:
                 db.raise_if_cancelled()
                 await self._until_connections_change()
                 due = self.loop.time() - touched_s >= TOUCH_PERIOD_S
-                if not (self._opened or self._closed or due or self.admission.has_refused):
+                if not (self._opened or self._closed or due or self.admission.has_news):
                     continue
                 try:
                     connection = await line.get()
@@ -465,25 +468,6 @@ class Gateway:
 
 def _seen_row(link: Link, at: datetime) -> dict[str, Any]:
     return {"station_key": link.station.key, "generation": link.generation, "last_seen_at": at}
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext:
-    """TLS 1.2 or newer with the certificates of the settings, in their order.
-
-    Raises: SettingError for a pair that cannot be read, or that does not belong together.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for certificate, key in zip(settings.tls_cert, settings.tls_key, strict=True):
-        try:
-            context.load_cert_chain(certificate, key)
-        except OSError as error:  # what is wrong inside a file is an ssl.SSLError, one of these
-            reason = error.strerror or str(error)
-            raise SettingError(
-                f"The certificate {certificate} with the key {key} cannot be used: {reason}. "
-                "See T2P_TLS_CERT and T2P_TLS_KEY."
-            ) from error
-    return context
 
 
 def port_taken(what: str, port: int) -> SettingError:

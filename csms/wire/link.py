@@ -27,6 +27,7 @@ from csms.recorder import Recorder
 from csms.store.lookup import StationRow
 from csms.wire import frames
 from csms.wire.dispatch import Dispatcher
+from csms.wire.secrets import masked
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1, no extension bits
 _WHOLE = frozenset((_WHOLE_TEXT, 0x88, 0x89, 0x8A))  # close, ping, pong
@@ -381,7 +382,8 @@ class Link:
             raise CallTimeout("The connection ended before the station's answer.") from None
         finally:
             self._waiting = None
-            self._note_call(action, message_id, frame_text, sent_at, answer)
+            kept = frames.call_text(message_id, action, masked(action, payload))
+            self._note_call(action, message_id, kept, sent_at, answer)
         if answer.kind == frames.CALL_ERROR:
             raise CallError(*frames.error_parts(answer.payload))
         result = msgspec.json.decode(answer.payload)

@@ -23,6 +23,7 @@ from csms.wire.common import (
     EMPTY,
     answer_boot,
     answer_fixed,
+    answer_granted,
     answer_heartbeat,
     answer_nothing,
     read_heartbeat,
@@ -261,9 +262,7 @@ REQUESTS: Final[dict[str, Request]] = {
     "MeterValues": Request(_meter_values, answer_nothing, ("meterValue",), transaction=True),
     "SecurityEventNotification": Request(read_report("security"), answer_nothing, ("type",)),
     # Certificates are not signed here yet; the station keeps the one it has.
-    "SignCertificate": Request(
-        read_report("sign_certificate"), answer_fixed({"status": "Rejected"}), ("csr",)
-    ),
+    "SignCertificate": Request(read_report("sign_certificate"), answer_granted, ("csr",)),
     "SignedFirmwareStatusNotification": Request(
         read_report("firmware"), answer_nothing, ("status",)
     ),

@@ -25,6 +25,7 @@ from csms.wire.common import (
     EMPTY,
     answer_boot,
     answer_fixed,
+    answer_granted,
     answer_heartbeat,
     answer_nothing,
     read_heartbeat,
@@ -415,9 +416,7 @@ REQUESTS: Final[dict[str, Request]] = {
     "ReportChargingProfiles": _report("charging_profiles"),
     "ReservationStatusUpdate": _report("reservation", "reservationId", "reservationUpdateStatus"),
     "SecurityEventNotification": _report("security", "type"),
-    "SignCertificate": Request(
-        read_report("sign_certificate"), answer_fixed({"status": "Rejected"}), ("csr",)
-    ),
+    "SignCertificate": Request(read_report("sign_certificate"), answer_granted, ("csr",)),
     "StatusNotification": Request(_status, answer_nothing, ("evseId", "connectorStatus")),
     "TransactionEvent": Request(
         _transaction_event,

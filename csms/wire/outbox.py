@@ -45,6 +45,7 @@ class Outcome(NamedTuple):
     status: str
     response: Mapping[str, Any] | None
     error: str | None
+    refused: bool  # by CALLERROR: the station has not done it
 
 
 class Late(NamedTuple):
@@ -179,6 +180,7 @@ class Outbox:
             if self._ready.get(key) is link:
                 del self._ready[key]
         for order in claimed:
+            await effects.prepare(connection, order, now)
             link = asked[order.station_key]
             self._busy.add(link)
             tasks.create_task(self._send(link, order))
@@ -186,7 +188,7 @@ class Outbox:
     # --- One order ------------------------------------------------------------------------------
 
     async def _send(self, link: Link, order: Claimed) -> None:
-        status, response, error = "failed", None, None
+        status, response, error, refused = "failed", None, None, False
         try:
             if order.protocol != link.protocol:
                 error = orders.error_json(
@@ -199,11 +201,12 @@ class Outbox:
                 response = await self._ask(link, order)
                 status = orders.status_of(response)
         except CallError as refusal:
+            refused = True
             error = orders.error_json(refusal.code, refusal.description, refusal.details)
         except CallTimeout as silence:
             error = orders.error_json("NoAnswer", str(silence))
         metrics.ORDERS.labels(status).inc()
-        self._outcomes.append(Outcome(link, order, status, response, error))
+        self._outcomes.append(Outcome(link, order, status, response, error, refused))
         self._wake.set()
 
     async def _ask(self, link: Link, order: Claimed) -> Mapping[str, Any]:
@@ -242,7 +245,7 @@ class Outbox:
                     error=outcome.error,
                     now=now,
                 )
-            if outcome.response is not None:
+            if outcome.response is not None or outcome.refused:
                 await _apply(
                     connection,
                     outcome.link,
@@ -270,7 +273,7 @@ class Outbox:
                 error=error,
                 now=datetime.now(UTC),
             )
-            if found is not None and response is not None:
+            if found is not None:
                 command_id, _, action, payload = found
                 await _apply(connection, late.link, command_id, action, payload, response)
 
@@ -281,7 +284,7 @@ async def _apply(
     command_id: int,
     action: str,
     payload: str,
-    response: Mapping[str, Any],
+    response: Mapping[str, Any] | None,
 ) -> None:
     """What follows from an answer, in the transaction that writes it; a fault of ours there costs
     the effect, never the answer."""

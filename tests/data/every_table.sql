@@ -47,3 +47,9 @@ INSERT INTO refused_connection (identity, reason, remote_address, first_seen_at,
 INSERT INTO api_key (name, role, key_sha256) VALUES ('test', 'operator', '\x00');
 INSERT INTO node (name, started_at, seen_at) VALUES ('node-1', now(), now());
 INSERT INTO local_authorization (station_key) SELECT station_key FROM station;
+INSERT INTO certificate_request (station_key, event_id, received_at, csr, subject, status)
+    SELECT station_key, id, received_at, 'PEM', 'CN=CP-1', 'waiting' FROM station_event;
+INSERT INTO station_certificate (station_key, request_id, serial, fingerprint_sha256, subject,
+                                 issuer, not_before, not_after, chain)
+    SELECT station_key, id, '0a', 'ff', 'CN=CP-1', 'CN=CA', now(), now() + interval '1 year', 'PEM'
+      FROM certificate_request;

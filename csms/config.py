@@ -82,6 +82,16 @@ class Settings:
     certificates_per_day_max: int = 5  # signed for one station without a person
     csr_length_max: int = 5_500
 
+    # What somebody outside has to answer: see csms/wire/outside.py.
+    outside_timeout_s: float = 10.0
+    outside_questions_max: int = 100  # under way at once: more are answered "no"
+    outside_trust: Path | None = None  # CAs beside the usual ones, for HTTPS
+    ocsp_hosts: str | None = None  # with commas; None: any with a public address
+    ocsp_trust: Path | None = None  # CAs that vouch for responders; None: not checked
+    ocsp_cache_s: float = 3_600.0  # at most, and never beyond what the responder says
+    contract_pool_url: str | None = None
+    contract_pool_token: str | None = field(default=None, repr=False)
+
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024
     frames_per_s_max: float = 200.0  # per station, sustained

@@ -23,6 +23,7 @@ from csms.store.columns import json_rows, safe_frame
 from csms.store.recording import GroupRows
 from csms.store.session_rows import session_row
 
+NOT_ASKED: Final = object()
 Reply = Callable[[str], None]
 
 
@@ -34,6 +35,7 @@ class Exchange:
         "answer",
         "frame",
         "message_id",
+        "outside",
         "protocol",
         "received_at",
         "reply",
@@ -51,6 +53,15 @@ class Exchange:
         self.action: str | None = None
         self.message_id: str | None = None
         self.answer: str | None = None
+        #: what somebody outside answered: NOT_ASKED, a payload, or None for no answer
+        self.outside: Any = NOT_ASKED
+
+
+class Question(NamedTuple):
+    """A question that somebody outside has to answer."""
+
+    kind: str
+    content: dict[str, Any]
 
 
 class Need(NamedTuple):
@@ -61,6 +72,7 @@ class Need(NamedTuple):
     sessions: tuple[tuple[str, str], ...] = ()
     station: bool = False  # its configuration
     reload: bool = False  # all that is known of it; the frame is then handled afresh
+    outside: Question | None = None  # alone: such a frame needs nothing of the database
 
 
 class Facts(NamedTuple):

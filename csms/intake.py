@@ -34,7 +34,7 @@ from csms.domain.limits import limit_w
 from csms.domain.session import Flag, Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import digest64, uid_key
-from csms.exchange import Exchange, Facts, Group, Need
+from csms.exchange import NOT_ASKED, Exchange, Facts, Group, Need
 from csms.lookups import Lookups
 from csms.observations import Observations
 
@@ -136,7 +136,8 @@ class Intake:
             case Reported():
                 _report(group, station, at, event.kind, event.content, event.stated_at)
                 granted = event.kind == "sign_certificate" and self._settings.signs_certificates
-                return Outcome(at, granted=granted)
+                told = None if exchange.outside is NOT_ASKED else exchange.outside
+                return Outcome(at, told=told, granted=granted)
             case CarNeeds():
                 return self._record_needs(station, event, group, at)
             case CarPlan():

@@ -16,9 +16,10 @@ and nobody is answered.
 
 import asyncio
 import contextlib
+import itertools
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from csms.config import Settings
 from csms.domain.session import State
 from csms.domain.station import Station
 from csms.domain.values import UTC
-from csms.exchange import Exchange, Facts, Group, Need, Outbound, profile_row
+from csms.exchange import NO_FACTS, Exchange, Facts, Group, Need, Outbound, Question, profile_row
 from csms.intake import Intake
 from csms.lookups import Lookups, configure
 from csms.observations import Observations
@@ -75,6 +76,9 @@ class Recorder:
         self.in_flight: Group | None = None
         #: makes the answer to a frame that cannot be recorded; given by the wire
         self.refuse: Callable[[Exchange], None] = _unset
+        #: asks somebody outside; given by the gateway, and otherwise nobody knows
+        self.ask_outside: Callable[[Question], Awaitable[object]] = _nobody_knows
+        self._asking: set[asyncio.Task[None]] = set()
         #: an order of ours waits for a station, behind the answer to what caused it; given by the
         #: gateway
         self.wake: Callable[[str], None] = _to_nobody
@@ -156,7 +160,36 @@ class Recorder:
 
     def _ask(self, need: Need, exchange: Exchange) -> None:
         self._asked[exchange.station] = (need, exchange)
-        self._wake_lookup.set()
+        if need.outside is not None:
+            self._ask_outside(need, exchange)
+        else:
+            self._wake_lookup.set()
+
+    def _ask_outside(self, need: Need, exchange: Exchange) -> None:
+        """Ask somebody outside, in a task of its own: only this station waits for it."""
+        if len(self._asking) >= self.settings.outside_questions_max:
+            asyncio.get_running_loop().call_soon(self._told, need, exchange, None)
+            return
+        task = asyncio.create_task(self._question(need, exchange))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
+
+    async def _question(self, need: Need, exchange: Exchange) -> None:
+        assert need.outside is not None
+        answer: object = None
+        try:
+            answer = await self.ask_outside(need.outside)
+        except Exception:
+            log.exception("a question of station %s was not asked", exchange.station.id)
+        self._told(need, exchange, answer)
+
+    def _told(self, need: Need, exchange: Exchange, answer: object) -> None:
+        """The answer from outside is there, or none is to be had: the frame goes on. Kept with the
+        frame, it is not asked for again when a commit fails."""
+        exchange.outside = answer
+        if self._asked.get(exchange.station) == (need, exchange):
+            station = exchange.station
+            self._resume({station: (need, exchange)}, {station: NO_FACTS})
 
     # --- Stations -------------------------------------------------------------------------------
 
@@ -210,10 +243,14 @@ class Recorder:
     async def run(self) -> None:
         """Commit groups and look things up until cancelled; what is in the group then is lost,
         and was never answered. Call `drain` before."""
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._write_groups())
-            tasks.create_task(self._look_up())
-            tasks.create_task(self.observations.run(self.up))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._write_groups())
+                tasks.create_task(self._look_up())
+                tasks.create_task(self.observations.run(self.up))
+        finally:
+            for task in self._asking:
+                task.cancel()
 
     async def drain(self) -> None:
         """Wait until every frame received so far is committed and answered."""
@@ -394,6 +431,9 @@ class Recorder:
     async def _handle_alone(self, connection: AsyncConnection, exchange: Exchange) -> None:
         self.group.current = exchange
         need = self.handle(exchange, None)
+        if need is not None and need.outside is not None:
+            exchange.outside = None  # no time for it: the honest "no"
+            need = self.handle(exchange, None)
         if need is not None:
             await self.lookups.top_up_session_ids(connection, 1)
             facts = await self.lookups.fetch(connection, {exchange.station: (need, exchange)})
@@ -473,7 +513,8 @@ class Recorder:
                     await asyncio.sleep(CROWD_WAIT_S)
                 self._wake_lookup.clear()
                 await self.up.wait()
-                asked = dict(list(self._asked.items())[:LOOKUPS_MAX])
+                waiting = ((s, w) for s, w in self._asked.items() if w[0].outside is None)
+                asked = dict(itertools.islice(waiting, LOOKUPS_MAX))
                 if not asked:
                     continue
                 crowded = len(asked) >= CROWD
@@ -488,7 +529,7 @@ class Recorder:
                     await line.drop()
                     await self._revive()
                     self._wake_lookup.set()
-                if self._asked:
+                if any(need.outside is None for need, _ in self._asked.values()):
                     self._wake_lookup.set()
 
     async def _answer_needs(
@@ -571,6 +612,10 @@ def _why(error: Exception) -> str:
     if state[:2] == "40":
         return CHANGED
     return AWAY if state[:2] in _AWAY_CLASSES else REFUSED
+
+
+async def _nobody_knows(question: Question) -> object:
+    return None
 
 
 def _to_nobody(news: object) -> None:

@@ -74,6 +74,7 @@ async def running_on(
         ocpp_port=ocpp_port,
         http_port=http_port,
         command_poll_s=0.2,
+        ocsp_hosts="none.invalid",  # nobody outside is asked
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("csms.observations.PERIOD_S", 0.05)

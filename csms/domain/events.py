@@ -176,6 +176,7 @@ class Outcome(NamedTuple):
     at: datetime
     decision: Decision | None = None  # None: no badge was shown
     transaction_id: str | None = None
+    told: dict[str, object] | None = None  # what somebody outside answered; None: nothing
     granted: bool = False  # what the station asked for will be seen to
     boot_status: str = "accepted"
     interval_s: int = 0

@@ -1,8 +1,10 @@
 """Readers and answers that both versions have in common."""
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from csms.domain.events import Alive, Event, Outcome, Reported
+from csms.exchange import Question
 from csms.wire.context import Context, encode, plain, stated, time_text
 
 EMPTY: Final = "{}"
@@ -46,6 +48,21 @@ def answer_heartbeat(event: Event, outcome: Outcome) -> str:
 def answer_granted(event: Event, outcome: Outcome) -> str:
     """Accepted when what the station asked for will be seen to, else the honest Rejected."""
     return encode({"status": "Accepted" if outcome.granted else "Rejected"})
+
+
+def answer_told(otherwise: dict[str, Any]) -> Any:
+    """What somebody outside answered; this where nobody did."""
+    return lambda event, outcome: encode(otherwise if outcome.told is None else outcome.told)
+
+
+def ask_outside(kind: str) -> Callable[[Event], Question | None]:
+    """The question of a message that is passed on as it is."""
+
+    def question(event: Event) -> Question | None:
+        assert isinstance(event, Reported)
+        return Question(kind, event.content)
+
+    return question
 
 
 def answer_fixed(payload: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from csms.domain.events import Event, Outcome
 from csms.domain.metering import Profile, SampleKind
 from csms.domain.station import Station
 from csms.domain.values import UTC, digest64, seconds
+from csms.exchange import Question
 from csms.wire.schema import PayloadError
 
 PROFILES_MAX: Final = 10_000
@@ -40,6 +41,8 @@ class Request(NamedTuple):
     essential: tuple[str, ...] = ()
     #: keeps or changes sessions: refused ones go to the desk, failing databases leave it unanswered
     transaction: bool = False
+    #: what somebody outside has to answer first; None: nobody
+    outside: Callable[[Event], Question | None] | None = None
     #: what we order of the station on account of it, in the same commit
     follow: Callable[[Event, Outcome], OwnOrder | None] | None = None
 

@@ -16,7 +16,7 @@ import msgspec
 from csms import metrics
 from csms.commands import command_row
 from csms.domain.station import NOTHING_SAID, Remembered, Station
-from csms.exchange import NO_FACTS, Exchange, Facts, Need, Reply
+from csms.exchange import NO_FACTS, NOT_ASKED, Exchange, Facts, Need, Reply
 from csms.recorder import Recorder
 from csms.wire import frames, ocpp16, ocpp201, schema
 from csms.wire.common import EMPTY
@@ -165,6 +165,10 @@ class Dispatcher:
         except PayloadError as error:
             self._refuse_payload(exchange, version, frame, request, error)
             return None
+        if request.outside is not None and exchange.outside is NOT_ASKED:
+            question = request.outside(event)
+            if question is not None:
+                return Need(outside=question)
         if facts is None:
             need = recorder.intake.need_of(station, event)
             if need is not None:

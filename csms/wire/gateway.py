@@ -36,6 +36,7 @@ from csms.wire.dispatch import Dispatcher
 from csms.wire.frames import Frame
 from csms.wire.link import Link, StationConnection
 from csms.wire.outbox import Outbox
+from csms.wire.outside import Outside
 from csms.wire.tls import server_context
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class Gateway:
         self.outbox = Outbox(database, settings, recorder, self.links)
         self.telemetry.on_wake = self._hinted
         recorder.wake = self.outbox.wake
+        recorder.ask_outside = Outside(settings).ask
         metrics.SESSIONS_OPEN.set_function(recorder.count_open_sessions)
 
     async def start(self) -> None:

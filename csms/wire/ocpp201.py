@@ -28,6 +28,8 @@ from csms.wire.common import (
     answer_granted,
     answer_heartbeat,
     answer_nothing,
+    answer_told,
+    ask_outside,
     read_heartbeat,
     read_report,
 )
@@ -48,6 +50,7 @@ from csms.wire.context import (
     time_text,
     whole,
 )
+from csms.wire.outside import CERTIFICATE_STATUS, CONTRACT
 from csms.wire.schema import PayloadError
 
 PROTOCOL: Final = "ocpp2.0.1"
@@ -390,12 +393,15 @@ REQUESTS: Final[dict[str, Request]] = {
         read_report("data_transfer"), answer_fixed({"status": "UnknownVendorId"}), ("vendorId",)
     ),
     "FirmwareStatusNotification": _report("firmware", "status"),
-    # No pool of contract certificates is connected, no certificate status is known: said so.
     "Get15118EVCertificate": Request(
-        read_report("get_15118_certificate"), answer_fixed({"status": "Failed", "exiResponse": ""})
+        read_report("get_15118_certificate"),
+        answer_told({"status": "Failed", "exiResponse": ""}),
+        outside=ask_outside(CONTRACT),
     ),
     "GetCertificateStatus": Request(
-        read_report("get_certificate_status"), answer_fixed({"status": "Failed"})
+        read_report("get_certificate_status"),
+        answer_told({"status": "Failed"}),
+        outside=ask_outside(CERTIFICATE_STATUS),
     ),
     "Heartbeat": Request(read_heartbeat, answer_heartbeat),
     "LogStatusNotification": _report("log", "status"),

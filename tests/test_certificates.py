@@ -552,3 +552,71 @@ async def test_password_whose_order_was_never_answered_is_taken_beside_the_other
         assert await gate.status("CP1", password=HEX) == 401
         assert await gate.status("CP1", password="another-one-2") == 101
         assert (await until(api, 1, "failed"))["payload"]["value"] == "***"
+
+
+@BOTH
+async def test_new_password_goes_to_the_station_and_nobody_else_sees_it(
+    settings: Settings, database: Database, protocol: str
+) -> None:
+    async with (
+        open_gate(replace(settings, command_poll_s=0.1), database) as gate,
+        client_of(gate) as api,
+    ):
+        body = {"id": "CP1", "password": "correct-horse-1", "protocol": protocol}
+        assert (await api.post("/stations", json=body)).is_success
+        async with gate.connect("CP1", password="correct-horse-1", protocols=[protocol]) as station:
+            await (boot if protocol == "ocpp1.6" else boot_201)(station, "b")
+            placed = await api.post("/stations/CP1/rotate-password")
+            assert placed.status_code == 202
+            order = await ordered(station)
+            if protocol == "ocpp1.6":
+                told, answer = order[3]["value"], {"status": "Accepted"}
+                assert len(bytes.fromhex(told)) == 20
+            else:
+                (item,) = order[3]["setVariableData"]
+                told = item.pop("attributeValue")
+                answer = {"setVariableResult": [item | {"attributeStatus": "Accepted"}]}
+            await station.send(json.dumps([3, order[1], answer]))
+            shown = await until(api, placed.json()["command_id"], "accepted")
+            assert told not in json.dumps(shown)
+        assert await gate.status("CP1", protocols=[protocol], password=told) == 101
+        await gate.eventually([(None,)], "SELECT password_hash_next FROM station")
+        assert (await gate.status("CP1", protocols=[protocol], password="correct-horse-1")) == 401
+
+
+async def test_profile_is_raised_only_when_all_is_there(gate: Gate, settings: Settings) -> None:
+    async with client_of(gate) as api:
+        await gate.add("CP1", protocol="ocpp1.6")
+        await gate.add("CP2", protocol="ocpp2.0.1", security_profile=2, password_hash="x")
+        for station_id, body, words in (
+            ("CP1", {"profile": 2}, "needs a password"),
+            ("CP2", {"profile": 1}, "has profile 2 already"),
+            ("CP2", {"profile": 3}, "configuration_slot"),
+        ):
+            answer = await api.post(f"/stations/{station_id}/security-profile", json=body)
+            assert answer.status_code == 422
+            assert words in answer.json()["detail"]
+        url = "wss://192.0.2.1:9443/ocpp"
+        body = {"profile": 3, "configuration_slot": 2, "csms_url": url}
+        assert (await api.post("/stations/CP2/security-profile", json=body)).status_code == 202
+        assert (await api.post("/stations/CP9/security-profile", json=body)).status_code == 404
+        placed = (await api.get("/commands?station_id=CP2")).json()["items"]
+        assert [item["action"] for item in placed] == ["SetNetworkProfile"]
+
+
+async def test_security_events_of_all_stations_are_listed(gate: Gate) -> None:
+    for name in ("CP1", "CP2"):
+        await gate.add(name)
+        async with gate.connect(name) as station:
+            for number, kind in enumerate(("FirmwareUpdated", "TamperDetectionActivated")):
+                payload = {"type": kind, "timestamp": "2026-11-25T12:00:00Z"}
+                message = [2, f"{number}", "SecurityEventNotification", payload]
+                await station.send(json.dumps(message))
+                await ordered(station)
+    async with client_of(gate) as api:
+        listed = (await api.get("/security-events?limit=1")).json()
+        assert (listed["total"], listed["items"][0]["station_id"]) == (4, "CP2")
+        rest = (await api.get(f"/security-events?cursor={listed['next']}")).json()
+        assert len(rest["items"]) == 3
+        found = (await api.get("/security-events?type=FirmwareUpdated&station_id=CP1")).json()
+        assert found["total"] == 1

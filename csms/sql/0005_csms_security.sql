@@ -41,4 +41,6 @@ CREATE TABLE station_certificate (
 );
 CREATE INDEX station_certificate_station ON station_certificate (station_key, not_after);
 
+CREATE INDEX station_event_kind ON station_event (kind, id DESC);
+
 GRANT SELECT, INSERT, UPDATE ON certificate_request, station_certificate TO t2p_app;

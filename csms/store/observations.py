@@ -190,6 +190,70 @@ async def count_refused(connection: AsyncConnection) -> int:
     return await fetch_count(connection, "SELECT count(*) FROM refused_connection", {})
 
 
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events of one kind; None does not filter. Times are [from_at, to_at) of receipt."""
+
+    kind: str
+    station_id: str | None = None
+    type: str | None = None  # the word in the message
+    from_at: datetime | None = None
+    to_at: datetime | None = None
+
+    def parameters(self) -> dict[str, object]:
+        """By the names that the statements below use."""
+        return {
+            "kind": self.kind,
+            "station_id": self.station_id,
+            "type": self.type,
+            "from_at": self.from_at,
+            "to_at": self.to_at,
+        }
+
+
+async def list_events_of_kind(
+    connection: AsyncConnection, which: EventFilter, *, limit: int, cursor: Cursor | None
+) -> list[StationEvent]:
+    """Up to `limit` events of a kind, of all stations, newest first."""
+    async with connection.cursor(row_factory=class_row(StationEvent)) as rows:
+        await rows.execute(
+            """
+            SELECT e.id, s.id AS station_id, e.received_at, e.stated_at, e.kind, e.content
+              FROM station_event e JOIN station s USING (station_key)
+             WHERE e.kind = %(kind)s
+               AND (%(station_id)s::text IS NULL OR s.id = %(station_id)s)
+               AND (%(type)s::text IS NULL OR e.content ->> 'type' = %(type)s)
+               AND (%(from_at)s::timestamptz IS NULL OR e.received_at >= %(from_at)s)
+               AND (%(to_at)s::timestamptz IS NULL OR e.received_at < %(to_at)s)
+               AND (%(after)s::bigint IS NULL OR e.id < %(after)s)
+             ORDER BY e.id DESC LIMIT %(limit)s
+            """,
+            {
+                **which.parameters(),
+                "limit": limit,
+                "after": cursor.key[0] if cursor else None,
+            },
+            prepare=False,
+        )
+        return await rows.fetchall()
+
+
+async def count_events_of_kind(connection: AsyncConnection, which: EventFilter) -> int:
+    """How many events the filter leaves."""
+    return await fetch_count(
+        connection,
+        """
+        SELECT count(*) FROM station_event e JOIN station s USING (station_key)
+         WHERE e.kind = %(kind)s
+           AND (%(station_id)s::text IS NULL OR s.id = %(station_id)s)
+           AND (%(type)s::text IS NULL OR e.content ->> 'type' = %(type)s)
+           AND (%(from_at)s::timestamptz IS NULL OR e.received_at >= %(from_at)s)
+           AND (%(to_at)s::timestamptz IS NULL OR e.received_at < %(to_at)s)
+        """,
+        which.parameters(),
+    )
+
+
 async def list_reports(
     connection: AsyncConnection, command_id: int, *, limit: int, cursor: Cursor | None
 ) -> list[StationEvent]:

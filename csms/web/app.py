@@ -25,6 +25,7 @@ from csms.web import (
     observed_api,
     pages,
     problems,
+    security_api,
     sessions_api,
     sites_api,
     stations_api,
@@ -47,7 +48,7 @@ answer in UTC. `PUT` creates or replaces, `PATCH` changes what is named, `DELETE
 _TAGS = [
     {"name": "Stations", "description": "Charge points: who may connect, and how they stand."},
     {"name": "Orders", "description": "What stations are told to do, and what came of it."},
-    {"name": "Certificates", "description": "How stations of profile 3 prove who they are."},
+    {"name": "Certificates", "description": "How stations prove who they are."},
     {"name": "Energy", "description": "How much power may be given, where and when."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
     {"name": "Badges", "description": "Who may charge."},
@@ -85,7 +86,8 @@ def create_app(
     app.state.telemetry = None  # wakes nodes by MQTT, where there is a broker
     problems.install(app)
     for part in (
-        commands_api,  # first: the address of a station may hold slashes, and takes the rest
+        commands_api,  # these first: the address of a station may hold slashes, and takes the rest
+        security_api,
         stations_api,
         sites_api,
         tokens_api,

@@ -111,6 +111,7 @@ class Group:
         self.reports: list[dict[str, Any]] = []
         self.desk_rows: list[dict[str, Any]] = []
         self.orders: list[dict[str, Any]] = []  # of our own: rows as store.insert_commands takes
+        self.variables: list[tuple[int, list[dict[str, Any]], datetime]] = []  # by station_key
         self.ordered: set[str] = set()  # the stations that they are for
         self.unknown_tokens: dict[str, dict[str, Any]] = {}
         self.deviations: list[tuple[Station, str, str, str, datetime]] = []
@@ -256,6 +257,7 @@ class Group:
             desk=self.desk_rows,
             unknown_tokens=list(self.unknown_tokens.values()),
             orders=self.orders,
+            variables=self.variables,
         )
         for _, session in self.sessions.values():
             if not session.is_new and session.change:

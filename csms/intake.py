@@ -135,6 +135,8 @@ class Intake:
                 return self._record_boot(station, event, group, at, exchange.protocol)
             case Reported():
                 _report(group, station, at, event.kind, event.content, event.stated_at)
+                if event.variables:
+                    group.variables.append((station.key, list(event.variables), at))
                 granted = event.kind == "sign_certificate" and self._settings.signs_certificates
                 told = None if exchange.outside is NOT_ASKED else exchange.outside
                 return Outcome(at, told=told, granted=granted)

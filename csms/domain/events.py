@@ -132,6 +132,7 @@ class Reported(NamedTuple):
     kind: str
     content: dict[str, object]
     stated_at: datetime | None
+    variables: tuple[dict[str, object], ...] = ()  # of the station's configuration, told in it
 
 
 class CarNeeds(NamedTuple):

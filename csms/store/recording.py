@@ -7,12 +7,14 @@ the same transaction.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 
 from csms.store.columns import json_rows, numbers, texts
 from csms.store.commands import insert_commands
+from csms.store.variables import write_variables
 
 
 @dataclass(slots=True)
@@ -38,6 +40,9 @@ class GroupRows:
     desk: Sequence[dict[str, Any]]
     unknown_tokens: Sequence[dict[str, Any]]
     orders: Sequence[dict[str, Any]] = ()  # to the stations, that follow from what they told
+    variables: Sequence[
+        tuple[int, list[dict[str, Any]], datetime]
+    ] = ()  # what they say of themselves
 
     @property
     def cold(self) -> bool:
@@ -52,6 +57,7 @@ class GroupRows:
             or self.desk
             or self.unknown_tokens
             or self.orders
+            or self.variables
         )
 
 
@@ -82,6 +88,8 @@ async def write_group(connection: AsyncConnection, rows: GroupRows) -> None:
             await _insert_desk(connection, rows.desk)
         if rows.unknown_tokens:
             await _upsert_unknown_tokens(connection, rows.unknown_tokens)
+        for station_key, told, at in rows.variables:
+            await write_variables(connection, station_key, told, at)
         if rows.orders:
             await insert_commands(connection, rows.orders, notify=False)
         await _write_hot(connection, rows)

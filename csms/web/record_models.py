@@ -139,6 +139,19 @@ class StationEventOut(Output):
     content: Any
 
 
+class VariableOut(Output):
+    component: str = Field(description="Empty: a key of OCPP 1.6.")
+    component_instance: str
+    evse_id: int = Field(description="0: the station as a whole.")
+    connector_id: int
+    variable: str
+    variable_instance: str
+    attribute: str
+    value: str | None
+    mutability: str | None
+    reported_at: Utc
+
+
 class DeviationOut(Output):
     station_id: str
     vendor: str | None

@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 from csms import registry
 from csms.db import transaction
 from csms.registry import NotThere, Refusal
-from csms.store import observations
+from csms.store import observations, variables
 from csms.store import stations as store
 from csms.web.fields import CursorText, From, Limit, Name, PageOf, To
 from csms.web.guard import Operator, Pool
@@ -22,9 +22,7 @@ from csms.web.models import (
     StationReplacement,
 )
 from csms.web.problems import documented
-from csms.web.record_models import (
-    StationEventOut,
-)
+from csms.web.record_models import StationEventOut, VariableOut
 
 router = APIRouter(tags=["Stations"])
 
@@ -112,6 +110,47 @@ async def list_events(
         key=lambda row: (row.received_at, row.id),
     )
     return shaped(page, StationEventOut)
+
+
+@router.get(
+    "/stations/{station_id:path}/variables",
+    summary="A station's configuration",
+    responses=documented(404),
+)
+async def list_variables(
+    pool: Pool,
+    _: Operator,
+    station_id: StationId,
+    component: Annotated[Name | None, Query(description="Only of this component.")] = None,
+    variable: Annotated[Name | None, Query(description="Only this variable, or key.")] = None,
+    limit: Limit = 100,
+    cursor: CursorText = None,
+) -> PageOf[VariableOut]:
+    """What the station last told of its device model (2.0.1) or its keys (1.6, no component).
+
+    Filled by reports and by the answers to orders; passwords are never kept.
+    """
+    async with pool.connection() as connection:
+        await _shown(connection, station_id)
+    page = await read_rows(
+        pool,
+        limit,
+        cursor,
+        (str, str, int, int, str, str, str),
+        rows=lambda connection, count, after: variables.list_variables(
+            connection,
+            station_id,
+            component=component,
+            variable=variable,
+            limit=count,
+            cursor=after,
+        ),
+        total=lambda connection: variables.count_variables(
+            connection, station_id, component=component, variable=variable
+        ),
+        key=lambda row: row.key,
+    )
+    return shaped(page, VariableOut)
 
 
 @router.get("/stations/{station_id:path}", summary="A station", responses=documented(404))

@@ -20,7 +20,8 @@ from psycopg import AsyncConnection
 from csms import passwords
 from csms.store import security as store
 from csms.store.commands import Claimed, mask_payload
-from csms.wire import ocpp16, ocpp201
+from csms.store.variables import write_variables as store_variables
+from csms.wire import ocpp16, ocpp201, variables
 from csms.wire.orders import plain_json
 from csms.wire.secrets import is_password_variable, masked, new_password
 
@@ -70,6 +71,9 @@ async def _configuration_changed(connection: AsyncConnection, answered: Answered
     taken = (answered.response or {}).get("status") in _TAKEN
     if key == "authorizationkey" and not taken:
         await store.drop_next_password(connection, answered.station_key)
+    if taken and key != "authorizationkey":
+        row = variables.key_row(str(answered.request.get("key", "")), answered.request.get("value"))
+        await store_variables(connection, answered.station_key, [row], answered.now)
     if key == "securityprofile" and taken:
         value = str(answered.request.get("value", "")).strip()
         if value in ("0", "1", "2", "3"):
@@ -78,12 +82,29 @@ async def _configuration_changed(connection: AsyncConnection, answered: Answered
 
 async def _variables_set(connection: AsyncConnection, answered: Answered) -> None:
     """SetVariables of 2.0.1: each item has its own status."""
+    rows = variables.set_rows(answered.request, (answered.response or {}).get("setVariableResult"))
+    if rows:
+        await store_variables(connection, answered.station_key, rows, answered.now)
     if new_password(answered.action, answered.request) is None:
         return
     results = (answered.response or {}).get("setVariableResult") or ()
     words = [r.get("attributeStatus") for r in results if is_password_variable(r)]
     if not any(word in _TAKEN for word in words):
         await store.drop_next_password(connection, answered.station_key)
+
+
+async def _variables_told(connection: AsyncConnection, answered: Answered) -> None:
+    """GetVariables of 2.0.1."""
+    rows = variables.variable_rows((answered.response or {}).get("getVariableResult"))
+    if rows:
+        await store_variables(connection, answered.station_key, rows, answered.now)
+
+
+async def _configuration_told(connection: AsyncConnection, answered: Answered) -> None:
+    """GetConfiguration of 1.6."""
+    rows = variables.key_rows((answered.response or {}).get("configurationKey"))
+    if rows:
+        await store_variables(connection, answered.station_key, rows, answered.now)
 
 
 async def _network_set(connection: AsyncConnection, answered: Answered) -> None:
@@ -98,6 +119,8 @@ async def _network_set(connection: AsyncConnection, answered: Answered) -> None:
 #: by (protocol, action); no entry: the answer changes nothing here
 EFFECTS: Final[dict[tuple[str, str], Effect]] = {
     (ocpp16.PROTOCOL, "ChangeConfiguration"): _configuration_changed,
+    (ocpp16.PROTOCOL, "GetConfiguration"): _configuration_told,
+    (ocpp201.PROTOCOL, "GetVariables"): _variables_told,
     (ocpp201.PROTOCOL, "SetVariables"): _variables_set,
     (ocpp201.PROTOCOL, "SetNetworkProfile"): _network_set,
 }

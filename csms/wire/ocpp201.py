@@ -14,6 +14,7 @@ from csms.domain.events import (
     Event,
     Metered,
     Outcome,
+    Reported,
     Started,
     StatusChanged,
     TokenShown,
@@ -52,6 +53,7 @@ from csms.wire.context import (
 )
 from csms.wire.outside import CERTIFICATE_STATUS, CONTRACT
 from csms.wire.schema import PayloadError
+from csms.wire.variables import report_rows
 
 PROTOCOL: Final = "ocpp2.0.1"
 ERROR_CODES: Final[dict[str, str]] = {}
@@ -244,6 +246,11 @@ def _meter_values(message: Any, context: Context) -> Event:
     )
 
 
+def _device_report(message: Any, context: Context) -> Event:
+    content = plain(message)
+    return Reported("report", content, stated(message.generatedAt), tuple(report_rows(content)))
+
+
 def _needs(message: Any, context: Context) -> Event:
     content = plain(message)
     return CarNeeds(place_id(message.evseId), _car_w_max(content), content)
@@ -417,7 +424,7 @@ REQUESTS: Final[dict[str, Request]] = {
     "NotifyEVChargingSchedule": Request(_plan, _answer_plan, ("evseId", "chargingSchedule")),
     "NotifyEvent": _report("event", "eventData", time_field="generatedAt"),
     "NotifyMonitoringReport": _report("monitoring_report", time_field="generatedAt"),
-    "NotifyReport": _report("report", time_field="generatedAt"),
+    "NotifyReport": Request(_device_report, answer_nothing),
     "PublishFirmwareStatusNotification": _report("publish_firmware", "status"),
     "ReportChargingProfiles": _report("charging_profiles"),
     "ReservationStatusUpdate": _report("reservation", "reservationId", "reservationUpdateStatus"),

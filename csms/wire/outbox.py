@@ -26,7 +26,7 @@ from csms.recorder import Recorder
 from csms.store import commands as store
 from csms.store.columns import safe
 from csms.store.commands import Claimed
-from csms.wire import effects, frames, orders
+from csms.wire import effects, frames, orders, variables
 from csms.wire.link import CallError, CallTimeout, Link
 
 log = logging.getLogger(__name__)
@@ -181,14 +181,19 @@ class Outbox:
                 del self._ready[key]
         for order in claimed:
             await effects.prepare(connection, order, now)
+            parts = await variables.portions(connection, order)
+            if len(parts) > 1:
+                longest_s = self._settings.call_timeout_s * len(parts) + DUE_GRACE_S
+                await store.postpone_due(connection, order.id, now + timedelta(seconds=longest_s))
             link = asked[order.station_key]
             self._busy.add(link)
-            tasks.create_task(self._send(link, order))
+            tasks.create_task(self._send(link, order, parts))
 
     # --- One order ------------------------------------------------------------------------------
 
-    async def _send(self, link: Link, order: Claimed) -> None:
-        status, response, error, refused = "failed", None, None, False
+    async def _send(self, link: Link, order: Claimed, parts: list[str]) -> None:
+        status, error, refused = "failed", None, False
+        answers: list[Mapping[str, Any]] = []
         try:
             if order.protocol != link.protocol:
                 error = orders.error_json(
@@ -198,21 +203,23 @@ class Outbox:
                 )
             else:
                 link.calls_for(order.action, order.payload)
-                response = await self._ask(link, order)
-                status = orders.status_of(response)
+                for number, part in enumerate(parts):
+                    answers.append(await self._ask(link, order, number, part))
+                status = orders.status_of(variables.together(order.action, answers))
         except CallError as refusal:
             refused = True
             error = orders.error_json(refusal.code, refusal.description, refusal.details)
         except CallTimeout as silence:
             error = orders.error_json("NoAnswer", str(silence))
         metrics.ORDERS.labels(status).inc()
+        response = variables.together(order.action, answers) if answers else None
         self._outcomes.append(Outcome(link, order, status, response, error, refused))
         self._wake.set()
 
-    async def _ask(self, link: Link, order: Claimed) -> Mapping[str, Any]:
-        response = await link.call(
-            order.action, order.payload, order.message_id, self._settings.call_timeout_s
-        )
+    async def _ask(self, link: Link, order: Claimed, number: int, part: str) -> Mapping[str, Any]:
+        """Ask for one part of an order; most have one."""
+        message_id = f"{order.message_id}-{number}" if number else order.message_id
+        response = await link.call(order.action, part, message_id, self._settings.call_timeout_s)
         fault = orders.fault_of_answer(order.protocol, order.action, response)
         if fault is not None:  # taken as far as it makes sense, and on record
             self._recorder.observations.count_deviation(

@@ -53,3 +53,5 @@ INSERT INTO station_certificate (station_key, request_id, serial, fingerprint_sh
                                  issuer, not_before, not_after, chain)
     SELECT station_key, id, '0a', 'ff', 'CN=CP-1', 'CN=CA', now(), now() + interval '1 year', 'PEM'
       FROM certificate_request;
+INSERT INTO station_variable (station_key, component, variable, value, reported_at)
+    SELECT station_key, 'OCPPCommCtrlr', 'HeartbeatInterval', '300', now() FROM station;

@@ -41,6 +41,7 @@ from csms.exchange import Group
 log = logging.getLogger(__name__)
 
 ROOT: Final = "t2p"
+TOPICS_MAX: Final = 500_000  # retained ones that are told anew to a broker that is back
 _RETRY_MIN_S, _RETRY_MAX_S = 0.5, 30.0
 _PUBLISH_TIMEOUT_S: Final = 10.0
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
@@ -143,7 +144,7 @@ class Telemetry:
         return True
 
     def _note(self, message: _Message) -> None:
-        if message.retain:
+        if message.retain and (message.topic in self._state or len(self._state) < TOPICS_MAX):
             self._state[message.topic] = message
         if not self.connected and message.retain:
             return  # told when the broker is back

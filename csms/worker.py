@@ -82,6 +82,12 @@ async def _keep_badges(connection: AsyncConnection, settings: Settings, now: dat
     return await badges.keep_in_step(connection, settings, now)
 
 
+async def _keep_all_badges(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await badges.keep_in_step(connection, settings, now, everything=True)
+
+
 async def _sign_certificates(
     connection: AsyncConnection, settings: Settings, now: datetime
 ) -> object:
@@ -98,6 +104,7 @@ JOBS: Final = (
     Job("sign certificates of stations", 5.0, _sign_certificates),
     Job("watch the ends of certificates", 3600.0, _watch_certificates),
     Job("keep badges in stations in step", 10.0, _keep_badges),
+    Job("keep badges in all stations in step", 3600.0, _keep_all_badges),
     Job("give up orders that nobody will answer", 5.0, give_up_orders),
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),

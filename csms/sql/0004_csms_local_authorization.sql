@@ -2,6 +2,7 @@
 
 ALTER TABLE token ADD COLUMN concurrent_max smallint CHECK (concurrent_max >= 0);  -- null: setting
 CREATE INDEX token_updated ON token (updated_at);
+CREATE INDEX token_master ON token (client_id) WHERE uid_key = lower(group_uid);
 
 -- What each station is known to keep: its local list, when its cache was last cleared, and the
 -- group whose badges may stop every session (2.0.1). One order at a time for each of the three.

@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 
 # A badge's time of change is that of its transaction's begin: it may be committed a while later.
 COMMIT_LAG = timedelta(minutes=2)
+CACHED_AT_MOST = timedelta(days=90)  # no station keeps an answer for longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ async def fetch_lists_due(
                              OR a.list_checked_at IS NULL
                              OR a.list_checked_at < %(changed)s
                              OR %(changed)s > %(recent)s END
-             ORDER BY s.station_key LIMIT %(limit)s
+             ORDER BY a.list_checked_at NULLS FIRST, s.station_key LIMIT %(limit)s
             """,
             {"now": now, "changed": changed_at, "recent": now - COMMIT_LAG, "limit": limit},
         )
@@ -160,16 +161,22 @@ async def write_list(
 
 
 async def fetch_caches_due(
-    connection: AsyncConnection, now: datetime, limit: int
+    connection: AsyncConnection, now: datetime, since: datetime, limit: int
 ) -> list[tuple[int, str, str]]:
     """(station_key, station_id, protocol) of connected stations that may still let in, from their
     cache, a badge that may not charge there any more.
 
     That is: blocked, expired by a person, retired or taken from the site since the cache was last
-    cleared. An order that failed to clear it is tried again.
+    cleared. An order that failed to clear it is tried again. Only badges that changed and stations
+    that connected after `since` are looked at: a pass over everything is for now and then.
     """
     cursor = await connection.execute(
         """
+        WITH changed AS MATERIALIZED (
+            SELECT uid_key, status, site_ids, created_at, updated_at, retired_at FROM token
+             WHERE updated_at > %(oldest)s AND updated_at > created_at
+               AND (status <> 'accepted' OR retired_at IS NOT NULL OR site_ids IS NOT NULL)
+        ), news AS (SELECT coalesce(max(updated_at) > %(since)s, false) AS there_are FROM changed)
         SELECT s.station_key, s.id, c.protocol
           FROM station_connection c JOIN station s USING (station_key)
           LEFT JOIN local_authorization a USING (station_key)
@@ -179,18 +186,18 @@ async def fetch_caches_due(
            AND (q.id IS NULL OR q.status NOT IN ('queued', 'sent'))
            AND coalesce(a.cache_next_at <= %(now)s, true)
            AND (q.status IN ('expired', 'cancelled') OR q.error::json ->> 'code' = 'NoAnswer'
-                OR EXISTS (
-                SELECT FROM token t
+                OR ((c.connected_at > %(since)s OR (SELECT there_are FROM news)) AND EXISTS (
+                SELECT FROM changed t
                  WHERE t.updated_at > greatest(a.cache_cleared_at, t.created_at, s.created_at)
                    AND (t.status <> 'accepted' OR t.retired_at IS NOT NULL
                         OR NOT coalesce(s.site_id = ANY (t.site_ids), t.site_ids IS NULL))
                    AND (t.site_ids IS NULL OR s.site_id = ANY (t.site_ids)
                         OR EXISTS (SELECT FROM session u
                                     WHERE lower(u.token_uid) = t.uid_key
-                                      AND u.station_key = s.station_key))))
+                                      AND u.station_key = s.station_key)))))
          ORDER BY s.station_key LIMIT %(limit)s
         """,
-        {"now": now, "limit": limit},
+        {"now": now, "since": since, "oldest": now - CACHED_AT_MOST, "limit": limit},
     )
     return await cursor.fetchall()
 

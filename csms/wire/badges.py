@@ -32,13 +32,18 @@ _STATUSES: Final = {
 }
 _BACKOFF: Final = timedelta(minutes=1)
 _BACKOFF_MAX: Final = timedelta(hours=6)
+_LATELY: Final = timedelta(minutes=10)
 _RETRY: Final = timedelta(minutes=10)  # of the cache and the master group
 
 
-async def keep_in_step(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
-    """One pass over what is due; how many orders it placed."""
+async def keep_in_step(
+    connection: AsyncConnection, settings: Settings, now: datetime, *, everything: bool = False
+) -> int:
+    """One pass over what is due; how many orders it placed. With `everything` also over changes
+    that a worker may have slept through."""
+    since = now - (store.CACHED_AT_MOST if everything else _LATELY)
     placed = await _keep_lists(connection, settings, now) if settings.local_list_entries_max else 0
-    placed += await _clear_caches(connection, settings, now)
+    placed += await _clear_caches(connection, settings, now, since)
     return placed + await _tell_masters(connection, settings, now)
 
 
@@ -243,10 +248,12 @@ async def _order(
 # --- Caches and masters ---------------------------------------------------------------------------
 
 
-async def _clear_caches(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
+async def _clear_caches(
+    connection: AsyncConnection, settings: Settings, now: datetime, since: datetime
+) -> int:
     """Stations whose cache may hold a badge that is refused by now are told to clear it."""
     changed_at = await store.fetch_changed_at(connection)
-    due = await store.fetch_caches_due(connection, now, PER_PASS_MAX)
+    due = await store.fetch_caches_due(connection, now, since, PER_PASS_MAX)
     for key, _, protocol in due:
         async with connection.transaction():
             command_id = await _order(

@@ -82,6 +82,12 @@ async def place(
             "is back.",
             "action",
         )
+    if len(msgspec.json.encode(payload)) > settings.frame_bytes_max:
+        raise OrderRefused(
+            f"The payload has more than {settings.frame_bytes_max} bytes, the most that a frame "
+            "may have.",
+            "payload",
+        )
     row = commands.command_row(
         target.station_key,
         target.protocol,

@@ -180,14 +180,27 @@ class Outbox:
             if self._ready.get(key) is link:
                 del self._ready[key]
         for order in claimed:
-            await effects.prepare(connection, order, now)
-            parts = await variables.portions(connection, order)
-            if len(parts) > 1:
-                longest_s = self._settings.call_timeout_s * len(parts) + DUE_GRACE_S
-                await store.postpone_due(connection, order.id, now + timedelta(seconds=longest_s))
             link = asked[order.station_key]
             self._busy.add(link)
-            tasks.create_task(self._send(link, order, parts))
+            try:
+                parts = await self._prepare(connection, order, now)
+            except psycopg.Error as failure:  # it was claimed: nobody else will send it
+                error = orders.error_json("NotSent", f"The database failed: {failure}")
+                self._outcomes.append(Outcome(link, order, "failed", None, error, refused=True))
+                self._wake.set()
+            else:
+                tasks.create_task(self._send(link, order, parts))
+
+    async def _prepare(
+        self, connection: AsyncConnection, order: Claimed, now: datetime
+    ) -> list[str]:
+        """What comes before an order is sent; its payload in the portions the station takes."""
+        await effects.prepare(connection, order, now)
+        parts = await variables.portions(connection, order)
+        if len(parts) > 1:
+            longest_s = self._settings.call_timeout_s * len(parts) + DUE_GRACE_S
+            await store.postpone_due(connection, order.id, now + timedelta(seconds=longest_s))
+        return parts
 
     # --- One order ------------------------------------------------------------------------------
 

@@ -86,6 +86,31 @@ def command_row(
     }
 
 
+async def order_unasked(
+    connection: AsyncConnection,
+    settings: Settings,
+    station_key: int,
+    protocol: str,
+    action: str,
+    payload: Mapping[str, Any],
+    *,
+    why: str,
+    now: datetime,
+) -> int:
+    """Place an order of our own, valid by its schema, in the caller's transaction; its id."""
+    row = command_row(
+        station_key,
+        protocol,
+        action,
+        payload,
+        origin=f"us:{why}",
+        now=now,
+        expires_in_s=settings.own_order_expires_in_s,
+    )
+    (command_id,) = await store.insert_commands(connection, [row])
+    return command_id
+
+
 class Watch:
     """Tells when orders are over. `run` must be running; without it, or while the database is
     away, waiting looks for itself every second."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query, Request
+from psycopg import AsyncConnection
 from pydantic import Field
 
 from csms import passwords
@@ -12,6 +13,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.registry import NotThere, Refusal
 from csms.store import commands, observations, stations
+from csms.store.keys import StoredKey
 from csms.store.observations import EventFilter
 from csms.web.fields import CursorText, From, Input, Limit, Name, Output, PageOf, To
 from csms.web.guard import Operator, Pool
@@ -71,18 +73,7 @@ async def rotate_password(
                 "variable": {"name": "BasicAuthPassword"},
             }
             payload = {"setVariableData": [variable]}
-        command_id = await orders.place(
-            connection,
-            station_id,
-            action,
-            payload,
-            origin=OPERATOR,
-            created_by=operator.name,
-            now=datetime.now(UTC),
-            expires_in_s=settings.own_order_expires_in_s,
-            settings=settings,
-        )
-    return PlacedOut(command_id=command_id)
+        return await _placed(connection, settings, operator, station_id, action, payload)
 
 
 @router.post(
@@ -105,17 +96,28 @@ async def raise_profile(
         target = await commands.fetch_target(connection, station_id)
         protocol = target.protocol if target is not None else None
         action, payload = _profile_order(protocol, body)
-        command_id = await orders.place(
-            connection,
-            station_id,
-            action,
-            payload,
-            origin=OPERATOR,
-            created_by=operator.name,
-            now=datetime.now(UTC),
-            expires_in_s=settings.own_order_expires_in_s,
-            settings=settings,
-        )
+        return await _placed(connection, settings, operator, station_id, action, payload)
+
+
+async def _placed(
+    connection: AsyncConnection,
+    settings: Settings,
+    operator: StoredKey,
+    station_id: str,
+    action: str,
+    payload: dict[str, Any],
+) -> PlacedOut:
+    command_id = await orders.place(
+        connection,
+        station_id,
+        action,
+        payload,
+        origin=OPERATOR,
+        created_by=operator.name,
+        now=datetime.now(UTC),
+        expires_in_s=settings.own_order_expires_in_s,
+        settings=settings,
+    )
     return PlacedOut(command_id=command_id)
 
 

@@ -6,17 +6,16 @@ it. So every pass can be run twice, and a worker that dies leaves nothing half d
 """
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from csms.commands import command_row
+from csms.commands import order_unasked
 from csms.config import Settings
 from csms.domain import local_list
 from csms.domain.local_list import Entry, Known, Update
-from csms.domain.values import UTC
 from csms.store import local_authorization as store
-from csms.store.commands import insert_commands
 from csms.store.local_authorization import StationBadges
 from csms.wire import ocpp16
 from csms.wire.context import time_text
@@ -93,12 +92,21 @@ async def _keep_list(
         known = local_list.UNKNOWN  # it has other firmware: it may have learnt lists
     elif rebooted and known.state == "known":
         known = known._replace(state="unknown")  # it may have lost its list
+    order = partial(
+        order_unasked,
+        connection,
+        settings,
+        station.station_key,
+        station.protocol,
+        why="badges",
+        now=now,
+    )
     update: Update | None = None
     command_id: int | None = None
     version = None
     if known.state != "unsupported" and not failed:
         if known.state == "unknown":
-            command_id = await _place(connection, settings, station, "GetLocalListVersion", {}, now)
+            command_id = await order("GetLocalListVersion", {})
         else:
             usable = {
                 key: entry
@@ -114,9 +122,7 @@ async def _keep_list(
             if update is not None:
                 version = (known.version or 0) + 1
                 payload = list_payload(station.protocol, version, update)
-                command_id = await _place(
-                    connection, settings, station, "SendLocalList", payload, now
-                )
+                command_id = await order("SendLocalList", payload)
     await store.write_list(
         connection,
         station.station_key,
@@ -209,42 +215,6 @@ def _backoff(failures: int) -> timedelta:
     return min(backoff, _BACKOFF_MAX)
 
 
-async def _place(
-    connection: AsyncConnection,
-    settings: Settings,
-    station: StationBadges,
-    action: str,
-    payload: dict[str, Any],
-    now: datetime,
-) -> int:
-    return await _order(
-        connection, settings, station.station_key, station.protocol, action, payload, "badges", now
-    )
-
-
-async def _order(
-    connection: AsyncConnection,
-    settings: Settings,
-    station_key: int,
-    protocol: str,
-    action: str,
-    payload: dict[str, Any],
-    why: str,
-    now: datetime,
-) -> int:
-    row = command_row(
-        station_key,
-        protocol,
-        action,
-        payload,
-        origin=f"us:{why}",
-        now=now.astimezone(UTC),
-        expires_in_s=settings.own_order_expires_in_s,
-    )
-    (command_id,) = await insert_commands(connection, [row])
-    return command_id
-
-
 # --- Caches and masters ---------------------------------------------------------------------------
 
 
@@ -256,8 +226,15 @@ async def _clear_caches(
     due = await store.fetch_caches_due(connection, now, since, PER_PASS_MAX)
     for key, _, protocol in due:
         async with connection.transaction():
-            command_id = await _order(
-                connection, settings, key, protocol, "ClearCache", {}, "badge_refused", now
+            command_id = await order_unasked(
+                connection,
+                settings,
+                key,
+                protocol,
+                "ClearCache",
+                {},
+                why="badge_refused",
+                now=now,
             )
             await store.note_cache_cleared(
                 connection, key, command_id, changed_at or now, now + _RETRY
@@ -275,15 +252,15 @@ async def _tell_masters(connection: AsyncConnection, settings: Settings, now: da
             "variable": {"name": "MasterPassGroupId"},
         }
         async with connection.transaction():
-            command_id = await _order(
+            command_id = await order_unasked(
                 connection,
                 settings,
                 key,
                 "ocpp2.0.1",
                 "SetVariables",
                 {"setVariableData": [variable]},
-                "master_group",
-                now,
+                why="master_group",
+                now=now,
             )
             await store.note_master_told(connection, key, command_id, group_uid, now + _RETRY)
     return len(due)

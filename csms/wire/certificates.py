@@ -19,18 +19,18 @@ import httpx
 from psycopg import AsyncConnection
 
 from csms import metrics, pki
-from csms.commands import command_row
+from csms.commands import order_unasked
 from csms.config import Settings
 from csms.domain.values import UTC
 from csms.pki import Authority, Csr, RequestRefused
 from csms.store import security as store
-from csms.store.commands import insert_commands
 from csms.store.security import Ending, NewRequest, Signable
 from csms.wire import ocpp16
 
 log = logging.getLogger(__name__)
 
 PER_PASS_MAX: Final = 100
+WHY: Final = "certificate"
 ANSWER_BYTES_MAX: Final = 100_000
 CHAIN_LENGTH_MAX: Final = 10_000  # characters of CertificateSigned.certificateChain
 
@@ -113,8 +113,15 @@ async def _sign(
     payload: dict[str, Any] = {"certificateChain": chain}
     if protocol != ocpp16.PROTOCOL:
         payload["certificateType"] = "ChargingStationCertificate"
-    command_id = await _order(
-        connection, settings, request.station_key, protocol, "CertificateSigned", payload, now
+    command_id = await order_unasked(
+        connection,
+        settings,
+        request.station_key,
+        protocol,
+        "CertificateSigned",
+        payload,
+        why=WHY,
+        now=now,
     )
     await store.write_signed(connection, request.id, command_id, now)
 
@@ -204,26 +211,6 @@ async def _ask_to_renew(
         action, wanted = "TriggerMessage", "SignChargingStationCertificate"
     payload = {"requestedMessage": wanted}
     protocol = one.protocol or ocpp16.PROTOCOL
-    await _order(connection, settings, one.station_key, protocol, action, payload, now)
-
-
-async def _order(
-    connection: AsyncConnection,
-    settings: Settings,
-    station_key: int,
-    protocol: str,
-    action: str,
-    payload: dict[str, Any],
-    now: datetime,
-) -> int:
-    row = command_row(
-        station_key,
-        protocol,
-        action,
-        payload,
-        origin="us:certificate",
-        now=now,
-        expires_in_s=settings.own_order_expires_in_s,
+    await order_unasked(
+        connection, settings, one.station_key, protocol, action, payload, why=WHY, now=now
     )
-    (command_id,) = await insert_commands(connection, [row])
-    return command_id

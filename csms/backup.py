@@ -31,7 +31,13 @@ _LEAVING_POLLS = 10
 _CHUNK_BYTES = 256 * 1024
 _ERROR_LINES = 12
 # Held by every migrated database, however empty.
-_ALWAYS_FILLED = ("client", "schema_migration", "schema_views")
+_ALWAYS_FILLED = (
+    "client",
+    "schema_migration",
+    "schema_rollup",
+    "schema_storage",
+    "schema_views",
+)
 
 # In the transaction of the restore, before the backup's own statements.
 _DROP_EVERYTHING = """
@@ -73,6 +79,7 @@ async def backup(database: Database, target: Path, *, progress: Progress | None 
     Raises: BackupError; psycopg.OperationalError when the database is away.
     """
     async with await connect(database, owner=True, application_name="backup") as connection:
+        await _check_storage(connection)
         program = await _program(connection, "pg_dump")
     unfinished = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
@@ -114,6 +121,20 @@ async def restore(
 
 
 # Before it begins.
+
+
+async def _check_storage(connection: AsyncConnection) -> None:
+    """Raises: BackupError where the tables are TimescaleDB's: its backups have rules of its own."""
+    cursor = await connection.execute("SELECT to_regclass('schema_storage') IS NOT NULL")
+    if await cursor.fetchone() != (True,):
+        return
+    cursor = await connection.execute("SELECT kind FROM schema_storage")
+    if await cursor.fetchone() == ("timescale",):
+        raise BackupError(
+            "This database keeps its readings in TimescaleDB: back it up with pg_dump, and restore "
+            "it between timescaledb_pre_restore() and timescaledb_post_restore(), as the "
+            "documentation of TimescaleDB says."
+        )
 
 
 async def _program(connection: AsyncConnection, name: str) -> Path:

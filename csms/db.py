@@ -20,6 +20,7 @@ from psycopg import AsyncConnection, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
+from csms import timeseries
 from csms.config import SettingError, Settings
 from csms.embedded import APP, OWNER, EmbeddedServer
 
@@ -270,14 +271,16 @@ async def migrate(database: Database, folders: Sequence[Traversable] | None = No
         await hold_advisory_lock(connection, "time2plug.migrate")
         await _create_bookkeeping(connection)
         pending = await _pending(connection, migrations)
-        views_sha256 = hashlib.sha256("\0".join(views).encode()).hexdigest()
-        cursor = await connection.execute("SELECT sha256 FROM schema_views")
-        changed = bool(pending) or await cursor.fetchone() != (views_sha256,)
-        if pending:
+        if pending or await timeseries.may_move(connection):
             async with connection.transaction():
                 await _drop_views(connection)
         for migration in pending:
             await _apply(connection, migration)
+        if await _has_storage(connection):
+            views.append(timeseries.views(await timeseries.settle(connection)))
+        views_sha256 = hashlib.sha256("\0".join(views).encode()).hexdigest()
+        cursor = await connection.execute("SELECT sha256 FROM schema_views")
+        changed = bool(pending) or await cursor.fetchone() != (views_sha256,)
         if changed:
             async with connection.transaction():
                 await _drop_views(connection)
@@ -440,12 +443,19 @@ async def _apply(connection: AsyncConnection, migration: Migration) -> None:
         )
 
 
+async def _has_storage(connection: AsyncConnection) -> bool:
+    """Whether the migrations have come to where csms.timeseries is asked."""
+    cursor = await connection.execute("SELECT to_regclass('schema_storage') IS NOT NULL")
+    return await cursor.fetchone() == (True,)
+
+
 async def _drop_views(connection: AsyncConnection) -> None:
     """All views of our schema that no extension brought; and the note of what was built."""
     await connection.execute("DELETE FROM schema_views")
     cursor = await connection.execute(
-        """SELECT c.relname FROM pg_class c
+        r"""SELECT c.relname FROM pg_class c
             WHERE c.relkind = 'v' AND c.relnamespace = current_schema()::regnamespace
+              AND c.relname NOT LIKE '%%\_rollup'  -- continuous aggregates
               AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')"""
     )
     names = [sql.Identifier(row[0]) for row in await cursor.fetchall()]

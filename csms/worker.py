@@ -18,7 +18,7 @@ from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
 from csms.domain.values import UTC
-from csms.store import connections, lost
+from csms.store import connections, lost, rollups
 from csms.store.session_rows import session_from_row, session_row
 from csms.wire import badges, certificates
 
@@ -100,7 +100,13 @@ async def _watch_certificates(
     return await certificates.watch_ends(connection, settings, now)
 
 
+async def _count_days(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    await rollups.count_days(connection, now)
+    return None
+
+
 JOBS: Final = (
+    Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
     Job("watch the ends of certificates", 3600.0, _watch_certificates),
     Job("keep badges in stations in step", 10.0, _keep_badges),

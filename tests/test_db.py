@@ -36,6 +36,8 @@ NOBODYS = {
     "api_key": "the operator's own staff",
     "node": "our own processes",
     "schema_migration": "the migrator's",
+    "schema_rollup": "our own bookkeeping",
+    "schema_storage": "the migrator's",
     "schema_views": "the migrator's",
 }
 

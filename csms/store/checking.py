@@ -353,6 +353,7 @@ async def missing_partitions(
              CROSS JOIN generate_series(0, 1) AS n
              CROSS JOIN to_char(%(now)s::timestamptz + n * interval '1 month', 'YYYY_MM') AS month
              WHERE to_regclass(parent || '_' || month) IS NULL
+               AND EXISTS (SELECT FROM schema_storage WHERE kind = 'native')
              ORDER BY parent, month LIMIT %(rows_max)s
             """,
             {"now": now, "rows_max": rows_max},

@@ -1,0 +1,209 @@
+"""How the large tables are kept: the choice, and the same answers from either side."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+
+from csms import backup, checks, db, maintenance, timeseries
+from csms.config import Settings
+from csms.db import Database
+from csms.store import rollups
+from tests.scenarios.gate import Gate, ask, heartbeat, open_gate
+
+NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+#: functions of TimescaleDB 2.13 or newer, as its documentation has them
+DOCUMENTED = {
+    "add_compression_policy",
+    "add_continuous_aggregate_policy",
+    "by_range",
+    "create_hypertable",
+    "drop_chunks",
+    "time_bucket",
+}
+VIEWS = {
+    "message_day": "SELECT station_key, direction, coalesce(action, ''),"
+    " date_trunc('day', at, 'UTC'), count(*), count(answer) FROM ocpp_message GROUP BY 1, 2, 3, 4",
+    "status_day": "SELECT station_key, evse_id, status, date_trunc('day', received_at, 'UTC'),"
+    " count(*) FROM evse_status GROUP BY 1, 2, 3, 4",
+    "reading_day": "SELECT station_key, coalesce(evse_id, 0), date_trunc('day', stated_at, 'UTC'),"
+    " count(*), min(stated_at), max(stated_at) FROM meter_reading GROUP BY 1, 2, 3",
+}
+
+
+async def rows(connection: AsyncConnection, statement: str) -> list[Any]:
+    cursor = await connection.execute(statement.encode())
+    return sorted(await cursor.fetchall())
+
+
+async def write(connection: AsyncConnection, received_at: datetime, stated_at: datetime) -> None:
+    """A message, a status and a reading of one station."""
+    await connection.execute(
+        "INSERT INTO ocpp_message (at, station_key, direction, protocol, action, frame, answer)"
+        " SELECT %s, station_key, 'in', 'ocpp1.6', 'Heartbeat', '[]', '[]' FROM station",
+        (received_at,),
+    )
+    await connection.execute(
+        "INSERT INTO evse_status (station_key, at, received_at, evse_id, status)"
+        " SELECT station_key, %s, %s, 1, 'available' FROM station",
+        (received_at, received_at),
+    )
+    await connection.execute(
+        "INSERT INTO meter_reading (station_key, stated_at, digest, at, received_at, profile_id,"
+        " samples) SELECT station_key, %s, 1, %s, %s, 1, '{1}' FROM station",
+        (stated_at, stated_at, received_at),
+    )
+
+
+async def compare(connection: AsyncConnection) -> None:
+    """Every view gives what the tables hold."""
+    for view, statement in VIEWS.items():
+        assert await rows(connection, f"SELECT * FROM {view}") == await rows(connection, statement)
+
+
+async def test_server_without_the_extension_keeps_native_months(database: Database) -> None:
+    async with await db.connect(database, owner=True) as connection:
+        assert not await timeseries.is_usable(connection)
+        assert await timeseries.settle(connection) == timeseries.NATIVE
+        assert await rows(connection, "SELECT kind FROM schema_storage") == [("native",)]
+
+
+async def test_days_are_counted_as_they_are_however_late_their_rows_come(
+    database: Database,
+) -> None:
+    async with await db.connect(database) as connection:
+        await connection.execute("INSERT INTO station (id) VALUES ('CP1'), ('CP2')")
+        await compare(connection)
+        for number in range(6):
+            at = NOW - 5 * DAY + number * DAY
+            await write(connection, at, at)
+            await compare(connection)  # before anything is counted, and between two passes
+            assert await rollups.count_days(connection, at)
+            await compare(connection)
+        await write(connection, NOW + timedelta(minutes=1), NOW - 4 * DAY + timedelta(hours=1))
+        later = NOW + timedelta(minutes=15)
+        for _ in range(2):  # twice is once
+            await rollups.count_days(connection, later)
+            await compare(connection)
+        assert len(await rows(connection, "SELECT * FROM reading_rollup")) == 12
+
+
+def test_other_branch_uses_documented_functions_only() -> None:
+    text = "\n".join(timeseries.conversion())
+    ours = {"ensure_month", "drop_journal_before"}
+    called = (
+        set(re.findall(r"\b([a-z_]+)\(", text)) - {"count", "min", "max", "coalesce", "now"} - ours
+    )
+    assert called == DOCUMENTED
+    for series in timeseries.SERIES:
+        assert f"create_hypertable('{series.table}', by_range('{series.time}'" in text
+        assert f"add_compression_policy('{series.table}'" in text
+        assert f"CREATE MATERIALIZED VIEW {series.rollup} WITH (timescaledb.continuous" in text
+        assert f"GRANT SELECT, INSERT ON {series.table} TO t2p_app" in text
+    assert text.index("create_hypertable(") < text.index("INSERT INTO meter_reading SELECT")
+
+
+STAND_INS = """
+    CREATE TABLE called (what text);
+    CREATE FUNCTION by_range(name text, span interval) RETURNS text LANGUAGE sql
+        AS 'SELECT name || '' '' || span';
+    CREATE FUNCTION create_hypertable(relation regclass, dimension text,
+                                      create_default_indexes boolean) RETURNS void
+        LANGUAGE sql AS 'INSERT INTO called VALUES (relation || '' by '' || dimension)';
+    CREATE FUNCTION add_compression_policy(relation regclass, after interval) RETURNS void
+        LANGUAGE sql AS 'INSERT INTO called VALUES (relation || '' compressed'')';
+    CREATE FUNCTION add_continuous_aggregate_policy(relation regclass, start_offset interval,
+        end_offset interval, schedule_interval interval) RETURNS void
+        LANGUAGE sql AS 'INSERT INTO called VALUES (relation || '' refreshed'')';
+    CREATE FUNCTION time_bucket(width interval, at timestamptz) RETURNS timestamptz
+        LANGUAGE sql AS 'SELECT date_trunc(''day'', at, ''UTC'')';
+    CREATE FUNCTION drop_chunks(relation regclass, older_than timestamptz) RETURNS SETOF text
+        LANGUAGE sql AS 'SELECT ''_chunk_'' || relation';
+"""
+
+
+def plain(statement: str) -> str | None:
+    """The statement as a server without the extension can run it; None: it has nothing to run."""
+    if "SET (timescaledb." in statement:
+        return None
+    found = re.fullmatch(
+        r"CREATE MATERIALIZED VIEW (\w+) WITH \(.*?\) AS (.*) WITH NO DATA", statement
+    )
+    return f"CREATE VIEW {found[1]} AS {found[2]}" if found else statement
+
+
+@pytest.fixture
+async def converted(database: Database) -> Database:
+    """A filled database after the conversion, what only the extension can do stood in for."""
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute("INSERT INTO station (id) VALUES ('CP1')")
+        for number in range(3):
+            await write(connection, NOW - number * DAY, NOW - number * DAY)
+        await connection.execute("DROP VIEW message_day, status_day, reading_day, meter_value")
+        await connection.execute(STAND_INS.encode())
+        async with connection.transaction():
+            for statement in timeseries.conversion():
+                text = plain(statement)
+                if text is not None:
+                    await connection.execute(text.encode())
+        await connection.execute(timeseries.views(timeseries.TIMESCALE).encode())
+    return database
+
+
+async def test_conversion_moves_every_row_and_the_same_queries_give_the_same_answers(
+    converted: Database,
+) -> None:
+    async with await db.connect(converted) as connection:
+        for table in ("ocpp_message", "evse_status", "meter_reading"):
+            assert await rows(connection, f"SELECT count(*) FROM {table}") == [(3,)]
+        await compare(connection)
+        await write(connection, NOW, NOW - 9 * DAY)
+        await compare(connection)
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            await write(connection, NOW, NOW - 9 * DAY)
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute("DELETE FROM meter_reading")
+    async with await db.connect(converted, owner=True) as connection:
+        assert ("meter_reading by stated_at 7 days",) in await rows(
+            connection, "SELECT what FROM called"
+        )
+
+
+async def test_maintenance_leaves_hypertables_to_the_extension(converted: Database) -> None:
+    async with await db.connect(converted) as connection:
+        assert await maintenance.ensure_partitions(connection, NOW, 2) == []
+        assert await maintenance.drop_old_journal(connection, NOW, 6) == ["_chunk_ocpp_message"]
+        assert await rollups.count_days(connection, NOW) is False
+        found = dict(await checks.find_offences(connection, NOW))
+        assert not [check for check, bad in found.items() if bad and "partition" in check.name]
+    with pytest.raises(backup.BackupError, match="TimescaleDB"):
+        await backup.backup(converted, Path("unused"))
+
+
+async def test_gateway_works_above_converted_tables(
+    settings: Settings, converted: Database
+) -> None:
+    async with open_gate(settings, converted) as gate:
+        await told(gate)
+    async with await db.connect(converted) as connection:
+        await compare(connection)
+
+
+async def told(gate: Gate) -> None:
+    """A station says something of each kind, a reading twice."""
+    async with gate.connect("CP1") as station:
+        await heartbeat(station)
+        status = {"connectorId": 1, "errorCode": "NoError", "status": "Preparing"}
+        await ask(station, "StatusNotification", status, "2")
+        values = [{"timestamp": "2026-11-25T12:05:00Z", "sampledValue": [{"value": "1400"}]}]
+        for message_id in ("3", "4"):
+            payload = {"connectorId": 1, "meterValue": values}
+            await ask(station, "MeterValues", payload, message_id)
+    assert await gate.rows(
+        "SELECT count(*) FROM meter_reading WHERE received_at > now() - interval '1 hour'"
+    ) == [(1,)]

@@ -20,10 +20,10 @@ from websockets.typing import Subprotocol
 from csms import db
 from csms.config import Settings
 from csms.db import Database
-from csms.embedded import EmbeddedServer
 from csms.recorder import Recorder
 from csms.wire.gateway import Gateway
 from csms.wire.link import CallError, CallTimeout, Link
+from tests.conftest import Server
 from tests.conversation import TIMEOUT_S, TRANSCRIPTS, play
 from tests.transcript_service import Service, running_on
 
@@ -32,7 +32,7 @@ CASES = sorted(TRANSCRIPTS.glob("*.ocpp"))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
-    server: EmbeddedServer,
+    server: Server,
     administrator: psycopg.Connection,
     template: str,
     tmp_path_factory: pytest.TempPathFactory,

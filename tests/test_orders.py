@@ -10,8 +10,8 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from csms.embedded import EmbeddedServer
 from csms.wire import orders
+from tests.conftest import Server
 from tests.conversation import TRANSCRIPTS, play
 from tests.transcript_service import running_on
 
@@ -24,7 +24,7 @@ Plays = dict[Path, asyncio.Task[None]]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def plays(
-    server: EmbeddedServer,
+    server: Server,
     administrator: psycopg.Connection,
     template: str,
     tmp_path_factory: pytest.TempPathFactory,

@@ -7,8 +7,8 @@ import psycopg
 import pytest
 import pytest_asyncio
 
-from csms.embedded import EmbeddedServer
 from csms.wire import ocpp16
+from tests.conftest import Server
 from tests.conversation import TRANSCRIPTS, play
 from tests.transcript_service import Service, running_on
 
@@ -17,7 +17,7 @@ REQUESTS = sorted((TRANSCRIPTS / "requests_16").glob("*.ocpp"))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(
-    server: EmbeddedServer,
+    server: Server,
     administrator: psycopg.Connection,
     template: str,
     tmp_path_factory: pytest.TempPathFactory,

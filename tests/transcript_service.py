@@ -10,9 +10,8 @@ import pytest
 
 from csms import db
 from csms.config import Settings
-from csms.embedded import EmbeddedServer
 from csms.serve import open_service
-from tests.conftest import create_database, database_on, drop_database, free_ports
+from tests.conftest import Server, drop_database, free_ports, make_database
 
 _numbers = itertools.count(1)
 
@@ -54,7 +53,7 @@ class Service:
 
 @contextlib.asynccontextmanager
 async def running_on(
-    server: EmbeddedServer,
+    server: Server,
     administrator: psycopg.Connection,
     template: str,
     tmp_path_factory: pytest.TempPathFactory,
@@ -64,8 +63,7 @@ async def running_on(
     What it writes beside its answers it writes sooner than in production.
     """
     name = f"transcripts_{next(_numbers)}"
-    create_database(administrator, name, template)
-    database = database_on(server, name)
+    database = await asyncio.to_thread(make_database, server, administrator, name, template)
     ocpp_port, http_port = free_ports(2)
     settings = Settings(
         database_url=database.app_url,

@@ -125,12 +125,14 @@ async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
     while True:
         try:
             async with pool.connection() as connection:
-                if await db.try_advisory_lock(connection, LOCK):
-                    try:
+                try:
+                    if await db.try_advisory_lock(connection, LOCK):
                         await _run_due(connection, settings, due_s)
-                    finally:  # the connection lives on in the pool, and its locks with it
-                        if not connection.closed:
-                            await db.release_advisory_lock(connection, LOCK)
+                        await db.release_advisory_lock(connection, LOCK)
+                except BaseException:
+                    # In the pool it would live on, and the lock with it, wherever that was cut off.
+                    await connection.close()
+                    raise
         except (psycopg.Error, OSError, TimeoutError) as error:
             log.warning("the worker could not work: %s", str(error).strip())
         db.raise_if_cancelled()

@@ -96,7 +96,8 @@ class OrderTaker:
         async for text in socket:
             kind, message_id, *rest = json.loads(text)
             if kind == 2:
-                self.taken.append(int(rest[1]["data"]))
+                if rest[0] == "DataTransfer":  # others are the service's own
+                    self.taken.append(int(rest[1]["data"]))
                 await socket.send(json.dumps([3, message_id, {"status": "Accepted"}]))
 
 

@@ -1,5 +1,6 @@
 """The command line: what a newcomer types, and what it answers when something is wrong."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -18,6 +19,8 @@ from csms import keys, passwords
 from csms.__main__ import app
 from csms.config import Settings
 from csms.db import Database
+from tests.scenarios.gate import boot, open_gate
+from tests.test_commands import obey
 
 Run = Callable[..., Result]
 
@@ -151,6 +154,63 @@ def test_wrong_call_gets_one_sentence(run: Run, arguments: list[str], code: int,
     answer = run(*arguments, code=code)
     assert told in answer.stderr
     assert len(answer.stderr.splitlines()) == 1
+
+
+def test_order_without_a_server_is_kept_listed_and_taken_back(run: Run) -> None:
+    run("station", "create", "CP1", "--protocol", "ocpp1.6")
+    order = ("station", "command", "CP1", "Reset", '{"type": "Soft"}', "--wait", "0")
+    placed = json.loads(run(*order, code=3).stdout)
+    assert (placed["status"], placed["response"]) == ("queued", None)
+    number = str(placed["command_id"])
+    assert "Reset" in run("station", "commands", "CP1").stdout
+    assert json.loads(run("station", "commands", "--json").stdout)[0]["status"] == "queued"
+    run("station", "cancel", number)
+    assert "too late" in run("station", "cancel", number, code=1).stderr
+    assert "no order 99" in run("station", "cancel", "99", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["CP1", "Reset", "{"], 2, "not JSON"),
+        (["CP1", "Reset", "[]"], 2, "a JSON object"),
+        (["CP1", "Reset", "{}"], 1, "'type' is a required property"),
+        (["CP1", "Reboot", "{}"], 1, "no order of OCPP 1.6"),
+        (["CP9", "Reset", "{}"], 1, "no station CP9"),
+    ],
+)
+def test_order_that_cannot_be_given_is_said_so(
+    run: Run, arguments: list[str], code: int, told: str
+) -> None:
+    run("station", "create", "CP1", "--protocol", "ocpp1.6")
+    assert told in run("station", "command", *arguments, code=code).stderr
+
+
+async def test_order_from_the_command_line_is_answered_by_the_station(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    """The server is another process, for all that the command knows."""
+    async with open_gate(settings, database) as gate:
+        await gate.add("CP1")
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("T2P_")} | {
+            "T2P_DATABASE_URL": str(settings.database_url),
+            "T2P_DATABASE_OWNER_URL": str(settings.database_owner_url),
+        }
+        async with gate.connect("CP1") as station:
+            await boot(station)
+            for status, code in (("Accepted", 0), ("Rejected", 1)):
+                command = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-m", "csms", "station", "command", "CP1", "Reset", "-"),
+                    cwd=tmp_path,
+                    env=environment,
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.PIPE,
+                )
+                answering = asyncio.create_task(obey(station, status))
+                told, _ = await command.communicate(b'{"type":"Hard"}')
+                assert (await answering)[2:] == ["Reset", {"type": "Hard"}]
+                assert json.loads(told)["response"] == {"status": status}
+                assert command.returncode == code
 
 
 def test_badges_are_added_changed_and_retired(run: Run) -> None:

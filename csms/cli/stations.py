@@ -311,24 +311,29 @@ async def _order(
     from csms.wire import orders
 
     settings = common.settings()
-    async with common.open_migrated(settings) as database, asyncio.TaskGroup() as tasks:
+    async with (
+        common.open_migrated(settings) as database,
+        await db.connect(database, application_name="time2plug-cli") as connection,
+    ):
+        async with connection.transaction():
+            command_id = await orders.place(
+                connection,
+                station_id,
+                action,
+                payload,
+                origin=commands.OPERATOR,
+                now=common.now(),
+                expires_in_s=expires_in_s,
+                settings=settings,
+            )
         watch = commands.Watch(database)
-        watching = tasks.create_task(watch.run())
-        async with await db.connect(database, application_name="time2plug-cli") as connection:
-            async with connection.transaction():
-                command_id = await orders.place(
-                    connection,
-                    station_id,
-                    action,
-                    payload,
-                    origin=commands.OPERATOR,
-                    now=common.now(),
-                    expires_in_s=expires_in_s,
-                    settings=settings,
-                )
+        watching = asyncio.create_task(watch.run())
+        try:
             fetch = partial(store.get_command, connection, command_id)
             found = await commands.wait_for(watch, command_id, fetch, wait_s)
-        watching.cancel()
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
     return {
         "command_id": found.id,
         "status": found.status,

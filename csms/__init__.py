@@ -5,6 +5,8 @@ What flows where:
     frame > wire.dispatch > domain.events > recorder > session, meter_reading, evse_status,
                                                        ocpp_message (PostgreSQL)
     people, machines > web, cli > registry, store > the same tables
+    order > command (PostgreSQL) > wire.outbox of the node that holds the station > frame;
+                                                answer > command, and what follows from it
     worker > maintenance, store: what must happen without anybody asking
 
 Who may import whom (downwards only, checked in the tests):
@@ -14,9 +16,9 @@ Who may import whom (downwards only, checked in the tests):
     worker, web
     (reporting, billing: packages of their own)
     wire                         the only place that knows frames
-    recorder, authorization, maintenance, ...
+    recorder, commands, authorization, telemetry, maintenance, ...
     store                        the SQL of csms
-    db, embedded                 the way into PostgreSQL
+    db, timeseries, embedded     the way into PostgreSQL
     config                       every setting and limit
     domain                       what charging is; pure
 """

@@ -9,7 +9,17 @@
     ocpp201    the same for OCPP 2.0.1
     context    what both versions' readers share; common: readers and answers of both
     dispatch   one inbound frame: dedupe, look-ups, event, recorder, answer
+    outside    what somebody else has to answer first: OCSP responders, the pool of contracts
+
+    orders     requests of ours: which there are, whether one is valid, what an answer means
+    outbox     orders from the queue to the stations of this node, and their answers back
+    effects    what an order and its answer change on our side; secrets: passwords in orders
+    variables  what stations tell of their configuration; long orders in portions
+
+    tls, certificates, badges   the gateway's TLS; and two jobs of the worker, which order what
+               stations need: certificates, and what they keep of badges
 
 A frame becomes an event of `csms.domain.events`; what comes back is an outcome, which becomes the
-answer of the station's version. Nothing above this package sees a wire word.
+answer of the station's version. Nothing above this package sees a wire word, but for the orders
+that people give in them.
 """

@@ -66,6 +66,7 @@ DESK: Final = Counter(
 CERTIFICATE_DAYS_LEFT: Final = Gauge(
     "t2p_certificate_days_left", "Days to the end of the first certificate, ours or a station's"
 )
+CERTIFICATE_DAYS_LEFT.set(float("nan"))  # none is known: not the same as none left
 MQTT_CONNECTED: Final = Gauge("t2p_mqtt_connected", "1 while the MQTT broker takes messages")
 MQTT_PUBLISHED: Final = Counter("t2p_mqtt_published_total", "Messages given to the MQTT broker")
 MQTT_DROPPED: Final = Counter(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 from csms import db
 from csms.config import Settings
 from csms.db import Database
+from csms.store import connections
 from tests.conftest import free_ports
 from tests.scenarios.audit import audit, provision
 from tests.scenarios.gate import PATIENCE_S, Gate, ask, boot, heartbeat, open_gate
@@ -229,3 +231,27 @@ async def until_over(api: httpx.AsyncClient, command_id: int) -> dict[str, Any]:
             if found["status"] not in ("queued", "sent"):
                 return found
             await asyncio.sleep(0.1)
+
+
+async def test_connection_told_twice_is_the_same_connection(database: Database) -> None:
+    """A node that does not know whether its first attempt was committed tells it again."""
+    async with await db.connect(database) as connection:
+        await connection.execute("INSERT INTO station (id) VALUES ('CP1')")
+        cursor = await connection.execute("SELECT station_key FROM station")
+        ((key,),) = await cursor.fetchall()
+        generations = await connections.next_generations(connection, 2)
+
+        async def tell(generation: int) -> set[int]:
+            row = {
+                "station_key": key,
+                "node": "node-a",
+                "generation": generation,
+                "protocol": "ocpp1.6",
+                "remote_address": "192.0.2.1",
+                "connected_at": datetime.now(UTC),
+            }
+            return await connections.open_connections(connection, [row], "node-a")
+
+        assert await tell(generations[1]) == {key}
+        assert await tell(generations[1]) == {key}
+        assert await tell(generations[0]) == set()  # an older one, heard of late

@@ -51,7 +51,7 @@ async def open_connections(
                    protocol = excluded.protocol, remote_address = excluded.remote_address,
                    connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
                    disconnected_at = NULL
-             WHERE station_connection.generation < excluded.generation
+             WHERE station_connection.generation <= excluded.generation  -- equal: told once more
             RETURNING station_key, generation
         )
         SELECT t.station_key,

@@ -184,8 +184,10 @@ class Outbox:
             self._busy.add(link)
             try:
                 parts = await self._prepare(connection, order, now)
-            except psycopg.Error as failure:  # it was claimed: nobody else will send it
-                error = orders.error_json("NotSent", f"The database failed: {failure}")
+            except Exception:  # it was claimed: nobody else will send it
+                db.raise_if_cancelled()
+                log.exception("order %d to %s was not sent", order.id, link.station.id)
+                error = orders.error_json("NotSent", "The server failed before it was sent.")
                 self._outcomes.append(Outcome(link, order, "failed", None, error, refused=True))
                 self._wake.set()
             else:

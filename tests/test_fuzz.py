@@ -78,6 +78,8 @@ class Peer:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             while True:
                 answer = json.loads(await self.socket.recv())
+                if answer[0] == 2:
+                    continue  # an order of ours, which some frames call for; it stays unanswered
                 if answer[1] == fence:
                     assert answer[0] == 3, answer
                     return answers

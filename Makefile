@@ -2,6 +2,7 @@
 #
 #   make demo [ARGS=--once]      the main job, end to end, then stay up until Ctrl-C
 #   make test [ARGS=...]         all tests; ARGS go to pytest
+#   make test-timescale URL=...  all tests on a server of yours, given by its administrator's URL
 #   make bench [ARGS='part']     all benchmarks, or one part; '--full' for the large sizes
 #   make chaos [ARGS=...]        the long crash test
 #   make lint                    format, rules, types, imports
@@ -13,13 +14,18 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test bench chaos lint clean
+.PHONY: demo test test-timescale bench chaos lint clean
 
 demo: $(STAMP)
 	@$(BIN)/time2plug demo $(ARGS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-timescale: $(STAMP)
+	@test -n "$(URL)" || { echo "On which server? It is for tests alone:" \
+		"make test-timescale URL=postgresql://ADMINISTRATOR:PASSWORD@HOST:5432/postgres" >&2; exit 2; }
+	@T2P_TEST_DATABASE_URL='$(URL)' $(BIN)/python -m pytest $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/time2plug bench $(ARGS)

@@ -68,6 +68,7 @@ async def compare(connection: AsyncConnection) -> None:
         assert await rows(connection, f"SELECT * FROM {view}") == await rows(connection, statement)
 
 
+@pytest.mark.native
 async def test_server_without_the_extension_keeps_native_months(database: Database) -> None:
     async with await db.connect(database, owner=True) as connection:
         assert not await timeseries.is_usable(connection)
@@ -75,6 +76,7 @@ async def test_server_without_the_extension_keeps_native_months(database: Databa
         assert await rows(connection, "SELECT kind FROM schema_storage") == [("native",)]
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     ("version", "installed", "loaded", "licence", "schema", "obstacle"),
     [
@@ -116,6 +118,7 @@ async def test_extension_is_used_where_nothing_stands_in_its_way(
     )
 
 
+@pytest.mark.native
 async def test_extension_out_of_reach_is_no_error(database: Database) -> None:
     """Where its library is loaded, and the role may read no setting of the server."""
     async with await db.connect(database, owner=True) as connection:
@@ -127,6 +130,7 @@ async def test_extension_out_of_reach_is_no_error(database: Database) -> None:
         ) == [(0,)], "what anybody may write in a file is no proof"
 
 
+@pytest.mark.native
 async def test_days_are_counted_as_they_are_however_late_their_rows_come(
     database: Database,
 ) -> None:
@@ -147,6 +151,7 @@ async def test_days_are_counted_as_they_are_however_late_their_rows_come(
         assert len(await rows(connection, "SELECT * FROM reading_rollup")) == 12
 
 
+@pytest.mark.native
 async def test_rows_of_a_node_that_was_cut_off_are_counted_when_they_come(
     database: Database,
 ) -> None:
@@ -163,6 +168,7 @@ async def test_rows_of_a_node_that_was_cut_off_are_counted_when_they_come(
         await compare(connection)
 
 
+@pytest.mark.native
 async def test_counts_survive_a_worker_whose_clock_leapt_ahead(database: Database) -> None:
     async with await db.connect(database) as connection:
         await connection.execute("INSERT INTO station (id) VALUES ('CP1')")
@@ -174,6 +180,7 @@ async def test_counts_survive_a_worker_whose_clock_leapt_ahead(database: Databas
             await compare(connection)
 
 
+@pytest.mark.native
 async def test_counts_of_a_journal_outlive_it(database: Database) -> None:
     async with await db.connect(database) as connection:
         await connection.execute("INSERT INTO station (id) VALUES ('CP1')")
@@ -185,6 +192,35 @@ async def test_counts_of_a_journal_outlive_it(database: Database) -> None:
         for later in (timedelta(minutes=15), DAY):
             await rollups.count_days(connection, NOW + later)
             assert await rows(connection, "SELECT sum(messages) FROM message_day") == [(2,)]
+
+
+async def count(database: Database) -> None:
+    """What the worker does on one side, and TimescaleDB's own jobs on the other."""
+    async with await db.connect(database) as connection:
+        if await rollups.count_days(connection, NOW):
+            return
+    async with await db.connect(database, owner=True) as connection:
+        for statement in timeseries.first_count():
+            if statement.startswith("CALL"):
+                await connection.execute(statement.encode())
+
+
+async def test_the_same_queries_give_the_same_answers(database: Database) -> None:
+    """On whatever the tests run."""
+    async with await db.connect(database) as connection:
+        await connection.execute("INSERT INTO station (id) VALUES ('CP1'), ('CP2')")
+        for number in range(40):
+            await write(connection, NOW - number * DAY, NOW - 3 * number * DAY)
+        await compare(connection)
+        for late in (200 * DAY, 55 * DAY, timedelta(hours=2)):
+            await count(database)
+            await compare(connection)
+            await write(connection, NOW, NOW - late)
+            await connection.execute(  # and what is there already, once more
+                "INSERT INTO meter_reading SELECT * FROM meter_reading ON CONFLICT DO NOTHING"
+            )
+        await count(database)
+        await compare(connection)
 
 
 def test_other_branch_uses_documented_functions_only() -> None:
@@ -250,6 +286,7 @@ async def converted(database: Database) -> Database:
     return database
 
 
+@pytest.mark.native
 async def test_conversion_moves_every_row_and_the_same_queries_give_the_same_answers(
     converted: Database,
 ) -> None:
@@ -272,6 +309,7 @@ async def test_conversion_moves_every_row_and_the_same_queries_give_the_same_ans
         assert await rows(connection, "SELECT what FROM called") == called, "once and for good"
 
 
+@pytest.mark.native
 async def test_maintenance_leaves_hypertables_to_the_extension(converted: Database) -> None:
     async with await db.connect(converted) as connection:
         assert await maintenance.ensure_partitions(connection, NOW, 2) == []
@@ -283,6 +321,7 @@ async def test_maintenance_leaves_hypertables_to_the_extension(converted: Databa
         await backup.backup(converted, Path("unused"))
 
 
+@pytest.mark.native
 async def test_gateway_works_above_converted_tables(
     settings: Settings, converted: Database
 ) -> None:

@@ -2,7 +2,7 @@
 #
 #   make demo [ARGS=--once]      the main job, end to end, then stay up until Ctrl-C
 #   make test [ARGS=...]         all tests; ARGS go to pytest
-#   make test-timescale URL=...  all tests on a server that is there, as its administrator
+#   make test-timescale URL=...  all tests on a server of yours, given by its administrator's URL
 #   make bench [ARGS='part']     all benchmarks, or one part; '--full' for the large sizes
 #   make chaos [ARGS=...]        the long crash test
 #   make lint                    format, rules, types, imports
@@ -23,8 +23,9 @@ test: $(STAMP)
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-timescale: $(STAMP)
-	@test -n "$(URL)" || { echo "Name the server: make test-timescale URL=postgresql://..." >&2; exit 2; }
-	@T2P_TEST_URL='$(URL)' $(BIN)/python -m pytest $(ARGS)
+	@test -n "$(URL)" || { echo "On which server? It is for tests alone:" \
+		"make test-timescale URL=postgresql://ADMINISTRATOR:PASSWORD@HOST:5432/postgres" >&2; exit 2; }
+	@T2P_TEST_DATABASE_URL='$(URL)' $(BIN)/python -m pytest $(ARGS)
 
 bench: $(STAMP)
 	@$(BIN)/time2plug bench $(ARGS)

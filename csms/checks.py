@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from csms import db
+from csms import db, timeseries
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.store import checking
@@ -27,6 +27,10 @@ RETIRED_GRACE: Final = timedelta(hours=1)  # the worker ends sessions of retired
 READINGS_PERIOD: Final = timedelta(days=1)
 READINGS_SAMPLE_MAX: Final = 2_000
 
+_STORAGES: Final = {
+    timeseries.NATIVE: "monthly partitions of PostgreSQL",
+    timeseries.TIMESCALE: "hypertables of TimescaleDB",
+}
 UNPROVED: Final = 2  # exit code when the checks could not be run
 
 
@@ -136,7 +140,7 @@ def run(settings: Settings) -> int:
     """Run all checks and print them; 0 when all promises hold, 1 when one is broken, 2 when the
     database cannot be asked."""
     try:
-        found = asyncio.run(_run(settings))
+        found, kept_by = asyncio.run(_run(settings))
     except SettingError as error:
         print(f"time2plug: {error}", file=sys.stderr)
         return UNPROVED
@@ -144,11 +148,14 @@ def run(settings: Settings) -> int:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         print(f"time2plug: the checks could not be run: {reason}", file=sys.stderr)
         return UNPROVED
-    show(found, Console())
+    console = Console()
+    show(found, console)
+    console.print(f"\nReadings, statuses and messages are kept in {_STORAGES[kept_by]}.")
     return 1 if any(offences for _, offences in found) else 0
 
 
-async def _run(settings: Settings) -> list[tuple[Check, list[Offence]]]:
+async def _run(settings: Settings) -> tuple[list[tuple[Check, list[Offence]]], str]:
+    """What was found, and how the large tables are kept."""
     async with db.open_database(settings) as database:
         if settings.database_url is None:
             await db.migrate(database)
@@ -156,7 +163,8 @@ async def _run(settings: Settings) -> list[tuple[Check, list[Offence]]]:
             missing = await db.missing_migrations(connection)
             if missing:
                 raise SettingError("the database is not up to date: run `time2plug migrate` first")
-            return await find_offences(connection, datetime.now(UTC))
+            found = await find_offences(connection, datetime.now(UTC))
+            return found, await timeseries.kept_by(connection)
 
 
 async def find_offences(

@@ -271,7 +271,7 @@ async def migrate(database: Database, folders: Sequence[Traversable] | None = No
         await hold_advisory_lock(connection, "time2plug.migrate")
         await _create_bookkeeping(connection)
         pending = await _pending(connection, migrations)
-        if pending or await timeseries.may_move(connection):
+        if pending:
             async with connection.transaction():
                 await _drop_views(connection)
         for migration in pending:

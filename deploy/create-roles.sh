@@ -1,7 +1,7 @@
 #!/bin/sh
 # Runs once, when the database's volume is empty: the two roles and the database of the product.
 # The owner migrates; the application's role owns nothing (csms/db.py says more). From template0, so
-# without the image's extension: the product uses none, and its backups restore anywhere.
+# that the extension is the owner's: `time2plug migrate` creates it (csms/timeseries.py says when).
 set -eu
 psql --set=ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
     --set=owner_password="$T2P_OWNER_PASSWORD" --set=app_password="$T2P_APP_PASSWORD" <<'SQL'

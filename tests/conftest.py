@@ -1,11 +1,13 @@
 """What every test may ask for: a database of its own, a pool on it, settings with free ports.
 
-One embedded server runs for the whole session. A database is a copy of one that has been migrated
-once, so that a test pays for a copy and not for the migrations.
+One server runs for the whole session: the embedded one, or the one whose administrator's URL is in
+T2P_TEST_DATABASE_URL (`make test-timescale`), which is for tests alone: its roles t2p_owner and
+t2p_app get new passwords, its databases t2p_test_* are dropped. Tests that stop or kill a server
+start their own all the same.
 
-With T2P_TEST_URL (the address of a server's administrator) the tests run there instead, TimescaleDB
-among them where that server has it; each database is then migrated by itself, since one in which
-the extension works cannot be copied. Tests that stop the server they run on have one of their own.
+A database is a copy of one that has been migrated once, so that a test pays for a copy and not for
+the migrations. Where TimescaleDB keeps the tables each is migrated: its workers are never far from
+a database, and no copy is made of one in use.
 """
 
 import asyncio
@@ -14,7 +16,6 @@ import secrets
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,43 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
+from csms import timeseries
 from csms.config import Settings
-from csms.db import Database, migrate, open_pool
+from csms.db import Database, connect, migrate, open_pool
 from csms.embedded import APP, OWNER, SUPERUSER, EmbeddedServer
 
 _numbers = count(1)
-TEMPLATE = "t2p_template"
+TEMPLATE = "t2p_test_template"
+EXTERNAL = "T2P_TEST_DATABASE_URL"
+
+
+class ExternalServer:
+    """A server that somebody else runs, known by its administrator's URL."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._password = secrets.token_urlsafe(16)
+
+    def provide_roles(self) -> None:
+        """The two roles of the product, able to log in."""
+        with psycopg.connect(self._url, autocommit=True) as connection:
+            found = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
+            for role, rights in ((OWNER, "LOGIN CREATEDB"), (APP, "LOGIN")):
+                verb = "ALTER" if role in found else "CREATE"
+                connection.execute(
+                    sql.SQL("{} ROLE {} {} PASSWORD {}").format(
+                        sql.SQL(verb), sql.Identifier(role), sql.SQL(rights), self._password
+                    )
+                )
+
+    def conninfo(self, user: str, database: str = "postgres") -> str:
+        """As EmbeddedServer's; SUPERUSER is whoever the URL names."""
+        if user == SUPERUSER:
+            return make_conninfo(self._url, dbname=database)
+        return make_conninfo(self._url, dbname=database, user=user, password=self._password)
+
+
+Server = EmbeddedServer | ExternalServer
 
 
 def run_in_thread(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
@@ -39,45 +71,19 @@ def run_in_thread(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         return executor.submit(lambda: asyncio.run(work())).result()
 
 
-class GivenServer:
-    """A server that is there already, with roles made for the tests."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._password = secrets.token_urlsafe(24)
-
-    def prepare(self) -> None:
-        """Make the roles that tests log in with; those of a former run get another password."""
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            for role in (OWNER, APP):
-                names = (sql.Identifier(role), sql.Literal(self._password))
-                with suppress(psycopg.errors.DuplicateObject):
-                    connection.execute(sql.SQL("CREATE ROLE {}").format(names[0]))
-                connection.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(*names))
-
-    def conninfo(self, user: str, database: str) -> str:
-        """As `EmbeddedServer.conninfo`."""
-        if user == SUPERUSER:
-            return make_conninfo(self._url, dbname=database)
-        return make_conninfo(self._url, dbname=database, user=user, password=self._password)
-
-
-Server = EmbeddedServer | GivenServer
-
-
 def database_on(server: Server, name: str) -> Database:
-    embedded = server if isinstance(server, EmbeddedServer) else None
-    return Database(server.conninfo(OWNER, name), server.conninfo(APP, name), embedded)
+    own = server if isinstance(server, EmbeddedServer) else None
+    return Database(server.conninfo(OWNER, name), server.conninfo(APP, name), own)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The session's server. Not durable; tests of crashes start their own."""
-    url = os.environ.get("T2P_TEST_URL")
+    """The session's server. The embedded one is not durable; tests of crashes start their own."""
+    url = os.environ.get(EXTERNAL)
     if url:
-        given = GivenServer(url)
-        given.prepare()
-        yield given
+        external = ExternalServer(url)
+        external.provide_roles()
+        yield external
         return
     options = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "200"}
     server = EmbeddedServer(tmp_path_factory.mktemp("server"), options)
@@ -96,42 +102,45 @@ def administrator(server: Server) -> Iterator[psycopg.Connection]:
 
 
 @pytest.fixture(scope="session")
-def template(server: Server, administrator: psycopg.Connection) -> str:
+def template(server: Server, administrator: psycopg.Connection) -> Iterator[str]:
     """Name of the migrated database that tests get copies of."""
-    if isinstance(server, GivenServer):
-        return TEMPLATE  # each is migrated by itself: see `make_database`
     create_database(administrator, TEMPLATE)
     run_in_thread(lambda: migrate(database_on(server, TEMPLATE)))
-    return TEMPLATE
+    yield TEMPLATE
+    drop_database(administrator, TEMPLATE)
+
+
+@pytest.fixture(scope="session")
+def storage(server: Server, template: str) -> str:
+    """How the large tables are kept on the session's server: see csms.timeseries."""
+
+    async def ask() -> str:
+        async with await connect(database_on(server, template), owner=True) as connection:
+            return await timeseries.kept_by(connection)
+
+    return str(run_in_thread(ask))
+
+
+@pytest.fixture(autouse=True)
+def _skip_what_is_native(request: pytest.FixtureRequest) -> None:
+    """Where TimescaleDB keeps the tables there are no months to make and no counts to keep."""
+    if (
+        request.node.get_closest_marker("native")
+        and os.environ.get(EXTERNAL)
+        and request.getfixturevalue("storage") != timeseries.NATIVE
+    ):
+        pytest.skip("the server keeps the large tables in TimescaleDB")
 
 
 def create_database(
     administrator: psycopg.Connection, name: str, template: str = "template1"
 ) -> None:
+    drop_database(administrator, name)  # of a session that was killed
     administrator.execute(
         sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER t2p_owner").format(
             sql.Identifier(name), sql.Identifier(template)
         )
     )
-
-
-def make_database(
-    server: Server, administrator: psycopg.Connection, name: str, template: str
-) -> Database:
-    """A database as the template is, with the extension where the server has it."""
-    database = database_on(server, name)
-    if isinstance(server, EmbeddedServer):
-        create_database(administrator, name, template)
-        return database
-    create_database(administrator, name)
-    with psycopg.connect(server.conninfo(SUPERUSER, name), autocommit=True) as connection:
-        found = connection.execute(
-            "SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"
-        )
-        if found.fetchone() is not None:
-            connection.execute("CREATE EXTENSION timescaledb")
-    run_in_thread(lambda: migrate(database))
-    return database
 
 
 def drop_database(administrator: psycopg.Connection, name: str) -> None:
@@ -140,22 +149,33 @@ def drop_database(administrator: psycopg.Connection, name: str) -> None:
     )
 
 
+def make_database(
+    server: Server, administrator: psycopg.Connection, name: str, storage: str
+) -> Database:
+    """A migrated database: a copy of the template, which is there, wherever one can be made."""
+    made = database_on(server, name)
+    if storage == timeseries.NATIVE:
+        create_database(administrator, name, TEMPLATE)
+    else:
+        create_database(administrator, name)
+        run_in_thread(lambda: migrate(made))
+    return made
+
+
 @pytest.fixture
 def empty_database(server: Server, administrator: psycopg.Connection) -> Iterator[Database]:
     """A database without any table, for tests of the migrator."""
-    name = f"t{next(_numbers)}"
+    name = f"t2p_test_{next(_numbers)}"
     create_database(administrator, name)
     yield database_on(server, name)
     drop_database(administrator, name)
 
 
 @pytest.fixture
-def database(
-    server: Server, administrator: psycopg.Connection, template: str
-) -> Iterator[Database]:
+def database(server: Server, administrator: psycopg.Connection, storage: str) -> Iterator[Database]:
     """A migrated database with no rows but the operator's own client."""
-    name = f"t{next(_numbers)}"
-    yield make_database(server, administrator, name, template)
+    name = f"t2p_test_{next(_numbers)}"
+    yield make_database(server, administrator, name, storage)
     drop_database(administrator, name)
 
 
@@ -189,14 +209,16 @@ def free_ports(number: int) -> list[int]:
             opened.close()
 
 
-# On a build machine (CI set) a skipped test is a failure, unless it needs the shared data folder:
-# everything else that a test may miss, the set-up should have installed.
+# On a build machine (CI set) a skipped test is a failure, unless it needs the shared data folder or
+# tables that TimescaleDB does not keep: everything else that a test may miss, the set-up should
+# have installed.
 
 _skipped: list[str] = []
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.skipped and not hasattr(report, "wasxfail") and "data" not in report.keywords:
+    allowed = {"data", "native"} & set(report.keywords)
+    if report.skipped and not hasattr(report, "wasxfail") and not allowed:
         _skipped.append(f"{report.nodeid}: {report.longreprtext}")
 
 

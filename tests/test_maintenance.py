@@ -8,6 +8,7 @@ import pytest
 from csms.db import Database, connect
 from csms.maintenance import drop_old_journal, ensure_partitions
 
+pytestmark = pytest.mark.native
 NOW = datetime(2031, 1, 31, 23, 30, tzinfo=UTC)
 
 

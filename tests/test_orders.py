@@ -26,11 +26,11 @@ Plays = dict[Path, asyncio.Task[None]]
 async def plays(
     server: Server,
     administrator: psycopg.Connection,
-    template: str,
+    storage: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Plays]:
     """All conversations at once on one gateway: each waits for a station that says nothing."""
-    async with running_on(server, administrator, template, tmp_path_factory) as service:
+    async with running_on(server, administrator, storage, tmp_path_factory) as service:
         service.settings = replace(service.settings, call_timeout_s=SILENCE_S)
         await service.restart()
         tasks = {path: asyncio.create_task(play(path, service)) for path in PATHS}

@@ -19,11 +19,11 @@ REQUESTS = sorted((TRANSCRIPTS / "requests_201").glob("*.ocpp"))
 async def service(
     server: Server,
     administrator: psycopg.Connection,
-    template: str,
+    storage: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Service]:
     """One gateway for all transcripts."""
-    async with running_on(server, administrator, template, tmp_path_factory) as service:
+    async with running_on(server, administrator, storage, tmp_path_factory) as service:
         yield service
 
 

@@ -55,15 +55,15 @@ class Service:
 async def running_on(
     server: Server,
     administrator: psycopg.Connection,
-    template: str,
+    storage: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[Service]:
     """A service on a database of its own, for the transcripts of one module.
 
     What it writes beside its answers it writes sooner than in production.
     """
-    name = f"transcripts_{next(_numbers)}"
-    database = await asyncio.to_thread(make_database, server, administrator, name, template)
+    name = f"t2p_test_transcripts_{next(_numbers)}"
+    database = await asyncio.to_thread(make_database, server, administrator, name, storage)
     ocpp_port, http_port = free_ports(2)
     settings = Settings(
         database_url=database.app_url,

@@ -179,7 +179,8 @@ async def wait_for(
 
 async def give_up(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
     """End what nobody will answer any more: a job of the worker; how many orders it ended."""
-    expired = await store.expire_commands(connection, now)
-    failed = await store.fail_abandoned(connection, now, now - _MOVED_GRACE, NO_ANSWER)
+    async with connection.transaction():
+        expired = await store.expire_commands(connection, now)
+        failed = await store.fail_abandoned(connection, now, now - _MOVED_GRACE, NO_ANSWER)
     await store.note_overdue_parts(connection, now)
     return expired + failed

@@ -206,7 +206,7 @@ class Intake:
             "station_key": station.key,
             "vendor": event.vendor,
             "model": event.model,
-            "serial": event.serial,
+            "reported_serial": event.serial,
             "firmware": event.firmware,
             "booted_at": at,
             "spoken": protocol,

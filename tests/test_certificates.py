@@ -20,12 +20,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake
 
 from csms import db, pki
+from csms.commands import give_up
 from csms.config import SettingError, Settings
 from csms.db import Database
 from csms.pki import RequestRefused
 from csms.wire import certificates
 from csms.wire.tls import server_context
-from tests.scenarios.gate import Gate, boot, heartbeat, open_gate
+from tests.scenarios.gate import Gate, ask, boot, heartbeat, open_gate
 from tests.test_commands import boot_201, client_of, obey, ordered, place, until
 from tests.test_handshake import self_signed
 
@@ -199,6 +200,42 @@ async def ask_to_sign(
         await (boot if protocol == "ocpp1.6" else boot_201)(station, "b1")
         await station.send(json.dumps([2, "csr", "SignCertificate", {"csr": csr}]))
         assert await ordered(station) == [3, "csr", {"status": "Accepted"}]
+
+
+async def test_serial_that_a_station_reports_makes_it_no_other_station(
+    settings: Settings, database: Database, tmp_path: Path, authority: Authority
+) -> None:
+    """Field case 34: who boots with another's name as its serial gets no certificate of that."""
+    async with (
+        open_secure(
+            settings, database, tmp_path, authority, certificate_signing="automatic"
+        ) as gate,
+        client_of(gate) as api,
+        await db.connect(database) as connection,
+    ):
+        await gate.add("CP1", security_profile=3)
+        await gate.add("CP2", serial="S-0002")
+        boot_as_another = {
+            "chargePointVendor": "V",
+            "chargePointModel": "M",
+            "chargePointSerialNumber": "CP1",
+        }
+        async with gate.connect("CP2") as station:
+            await ask(station, "BootNotification", boot_as_another, "b")
+            for number, name in enumerate(("CP1", "S-0002")):
+                assert await ask(station, "SignCertificate", {"csr": request(name)}, str(number))
+                await certificates.work(connection, gate.settings, NOW)
+        wanted = [("CP1", "rejected"), ("S-0002", "signed")]
+        found = await gate.rows("SELECT csr, status FROM certificate_request ORDER BY id")
+        assert [
+            (pki.read_request(csr, 10_000).common_name, status) for csr, status in found
+        ] == wanted
+        shown = (await api.get("/stations/CP2")).json()
+        assert (shown["serial"], shown["reported_serial"]) == ("S-0002", "CP1")
+        key = ec.generate_private_key(ec.SECP256R1())
+        await gate.rows("UPDATE station SET security_profile = 3 WHERE id = 'CP2' RETURNING id")
+        theirs = client(gate, tmp_path, authority.issue(request("CP1", key)), key)
+        assert await gate.status("CP2", tls=theirs) == 401
 
 
 # --- Who signs ----------------------------------------------------------------------------------
@@ -582,6 +619,67 @@ async def test_new_password_goes_to_the_station_and_nobody_else_sees_it(
         assert await gate.status("CP1", protocols=[protocol], password=told) == 101
         await gate.eventually([(None,)], "SELECT password_hash_next FROM station")
         assert (await gate.status("CP1", protocols=[protocol], password="correct-horse-1")) == 401
+
+
+async def test_no_third_password_is_sent_while_two_may_be_in_use(
+    settings: Settings, database: Database
+) -> None:
+    async with (
+        open_gate(replace(settings, command_poll_s=0.1), database) as gate,
+        client_of(gate) as api,
+    ):
+        body = {"id": "CP1", "password": "correct-horse-1", "protocol": "ocpp1.6"}
+        assert (await api.post("/stations", json=body)).is_success
+        async with gate.connect("CP1", password="correct-horse-1") as station:
+            await boot(station)
+            first = (await api.post("/stations/CP1/rotate-password")).json()["command_id"]
+            taken = (await obey(station))[3]["value"]
+            await until(api, first, "accepted")
+            second = (await api.post("/stations/CP1/rotate-password")).json()["command_id"]
+            refused = await until(api, second, "failed")
+            assert "not known yet" in refused["error"]["description"]
+        assert await gate.status("CP1", password="correct-horse-1") == 101
+        async with gate.connect("CP1", password=taken) as station:
+            await gate.eventually([(None,)], "SELECT password_hash_next FROM station")
+            await boot(station)
+            third = (await api.post("/stations/CP1/rotate-password")).json()["command_id"]
+            await obey(station, "Rejected")
+            await until(api, third, "rejected")
+        assert await gate.status("CP1", password=taken) == 101
+        # It came in again with the former one, and not just now: then it does not use the new one.
+        async with gate.connect("CP1", password=taken) as station:
+            await boot(station)
+            await gate.rows(
+                "UPDATE station SET password_hash_next = 'x', "
+                "password_next_at = now() - interval '1 hour' RETURNING id"
+            )
+            await gate.rows(
+                "UPDATE station_connection SET connected_at = now() - interval '2 minutes'"
+                " RETURNING node"
+            )
+            fourth = (await api.post("/stations/CP1/rotate-password")).json()["command_id"]
+            await obey(station)
+            await until(api, fourth, "accepted")
+
+
+async def test_order_that_is_over_before_it_was_sent_keeps_no_password(
+    settings: Settings, database: Database
+) -> None:
+    async with (
+        open_gate(replace(settings, command_poll_s=0.1), database) as gate,
+        client_of(gate) as api,
+        await db.connect(database) as connection,
+    ):
+        assert (await api.post("/stations", json={"id": "CP1", "protocol": "ocpp1.6"})).is_success
+        bodies = [
+            password_order("ocpp1.6", HEX) | {"wait_s": 0, "expires_in_s": seconds}
+            for seconds in (3_600, 60)
+        ]
+        cancelled, expired = [(await place(api, "CP1", body)).json() for body in bodies]
+        assert (await api.delete(f"/commands/{cancelled['command_id']}")).is_success
+        await give_up(connection, gate.settings, datetime.now(UTC) + timedelta(minutes=10))
+        await until(api, expired["command_id"], "expired")
+        assert HEX not in str(await gate.rows("SELECT payload FROM command"))
 
 
 async def test_profile_is_raised_only_when_all_is_there(gate: Gate, settings: Settings) -> None:

@@ -7,6 +7,7 @@
     session   a charging session: its state table and its energy
     station   a station: its EVSEs, their status table, its clock, the sessions it has open
     attribution  which session an event belongs to
+    order_secrets  passwords in orders, and orders without them
     quirks    known faults of makes, as data
     balancing comes with energy management
 

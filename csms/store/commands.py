@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from csms.domain.order_secrets import BEARERS, masked
 from csms.store.columns import json_rows
 from csms.store.paging import Cursor, fetch_count
 
@@ -239,13 +240,13 @@ async def cancel_command(connection: AsyncConnection, command_id: int, now: date
         """
         WITH cancelled AS (
             UPDATE command SET status = 'cancelled', finished_at = %s
-             WHERE id = %s AND status = 'queued' RETURNING id
+             WHERE id = %s AND status = 'queued' RETURNING id, action, payload
         )
-        SELECT pg_notify('t2p_command_done', id::text) FROM cancelled
+        SELECT id, action, payload, pg_notify('t2p_command_done', id::text) FROM cancelled
         """,
         (now, command_id),
     )
-    return await cursor.fetchone() is not None
+    return await _forget_secrets(connection, await cursor.fetchall()) == 1
 
 
 async def expire_commands(connection: AsyncConnection, now: datetime) -> int:
@@ -254,13 +255,13 @@ async def expire_commands(connection: AsyncConnection, now: datetime) -> int:
         """
         WITH expired AS (
             UPDATE command SET status = 'expired', finished_at = %s
-             WHERE status = 'queued' AND expires_at <= %s RETURNING id
+             WHERE status = 'queued' AND expires_at <= %s RETURNING id, action, payload
         )
-        SELECT pg_notify('t2p_command_done', id::text) FROM expired
+        SELECT id, action, payload, pg_notify('t2p_command_done', id::text) FROM expired
         """,
         (now, now),
     )
-    return len(await cursor.fetchall())
+    return await _forget_secrets(connection, await cursor.fetchall())
 
 
 async def fail_abandoned(
@@ -280,13 +281,26 @@ async def fail_abandoned(
                AND (q.due_at < %(now)s
                     OR (q.sent_at < %(moved_before)s
                         AND (c.generation <> q.generation OR c.disconnected_at < %(moved_before)s)))
-            RETURNING q.id
+            RETURNING q.id, q.action, q.payload
         )
-        SELECT pg_notify('t2p_command_done', id::text) FROM abandoned
+        SELECT id, action, payload, pg_notify('t2p_command_done', id::text) FROM abandoned
         """,
         {"now": now, "moved_before": moved_before, "error": error},
     )
-    return len(await cursor.fetchall())
+    return await _forget_secrets(connection, await cursor.fetchall())
+
+
+async def _forget_secrets(connection: AsyncConnection, ended: Sequence[tuple[Any, ...]]) -> int:
+    """Orders that are over (id, action, payload, ...) need their secrets no more; how many orders.
+
+    The caller's transaction holds their end and this.
+    """
+    for command_id, action, payload, *_ in ended:
+        if action in BEARERS:
+            without = masked(action, payload)
+            if without != payload:
+                await mask_payload(connection, command_id, without)
+    return len(ended)
 
 
 async def note_overdue_parts(connection: AsyncConnection, now: datetime) -> int:

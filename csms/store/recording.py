@@ -272,7 +272,8 @@ async def _update_booted(connection: AsyncConnection, rows: Sequence[dict[str, A
     await connection.execute(
         """
         UPDATE station s
-           SET vendor = r.vendor, model = r.model, serial = coalesce(r.serial, s.serial),
+           SET vendor = r.vendor, model = r.model,
+               reported_serial = coalesce(r.reported_serial, s.reported_serial),
                firmware = coalesce(r.firmware, s.firmware), booted_at = r.booted_at,
                spoken = r.spoken
           FROM json_populate_recordset(NULL::station, %s::json) r

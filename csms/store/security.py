@@ -14,14 +14,24 @@ from csms.store.paging import Cursor, fetch_count
 
 async def write_next_password(
     connection: AsyncConnection, station_key: int, password_hash: str, now: datetime
-) -> None:
-    """The station may come in with this password too, from now on."""
-    await connection.execute(
+) -> bool:
+    """The station may come in with this password too, from now on.
+
+    False, and nothing changed, while it may be using the one it was told before: until it has come
+    in again, so long ago that what it proved has been written.
+    """
+    cursor = await connection.execute(
         """
-        UPDATE station SET password_hash_next = %s, password_next_at = %s WHERE station_key = %s
+        UPDATE station s SET password_hash_next = %(hash)s, password_next_at = %(now)s
+         WHERE station_key = %(station_key)s
+           AND (password_hash_next IS NULL OR EXISTS (
+                SELECT FROM station_connection c
+                 WHERE c.station_key = s.station_key AND c.connected_at > s.password_next_at
+                   AND c.connected_at < %(now)s::timestamptz - interval '1 minute'))
         """,
-        (password_hash, now, station_key),
+        {"hash": password_hash, "now": now, "station_key": station_key},
     )
+    return cursor.rowcount == 1
 
 
 async def drop_next_password(connection: AsyncConnection, station_key: int) -> None:

@@ -51,6 +51,7 @@ class Station:
     vendor: str | None
     model: str | None
     serial: str | None
+    reported_serial: str | None
     firmware: str | None
     status: str | None
     status_at: datetime | None
@@ -93,14 +94,15 @@ async def list_stations(
                    AND (%(connected)s::boolean IS NULL OR %(connected)s =
                         (c.station_key IS NOT NULL AND c.disconnected_at IS NULL))
                    AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(
-                        ' ', s.id, s.vendor, s.model, s.serial)), lower(%(search)s)) > 0)
+                        ' ', s.id, s.vendor, s.model, s.serial, s.reported_serial)),
+                        lower(%(search)s)) > 0)
                    AND (%(after)s::text IS NULL OR s.id > %(after)s)
                  ORDER BY s.id LIMIT %(limit)s
             )
             SELECT page.id, page.client_id, client.name AS client, site_id, protocol,
                    security_profile, password_hash IS NOT NULL AS has_password, boot_status,
                    auto_configure, public, ping_interval_s, compression, vendor, model, serial,
-                   firmware, status, status_at, clock_skew_s, booted_at, connected,
+                   reported_serial, firmware, status, status_at, clock_skew_s, booted_at, connected,
                    CASE WHEN connected THEN connected_protocol END AS connected_protocol,
                    CASE WHEN connected THEN connected_at END AS connected_at,
                    last_seen_at, remote_address, node, static, created_at, updated_at,
@@ -150,7 +152,8 @@ async def count_stations(
            AND (%(connected)s::boolean IS NULL OR %(connected)s =
                 (c.station_key IS NOT NULL AND c.disconnected_at IS NULL))
            AND (%(search)s::text IS NULL OR strpos(lower(concat_ws(
-                ' ', s.id, s.vendor, s.model, s.serial)), lower(%(search)s)) > 0)
+                ' ', s.id, s.vendor, s.model, s.serial, s.reported_serial)),
+                        lower(%(search)s)) > 0)
         """,
         {"site_id": site_id, "connected": connected, "search": search},
     )

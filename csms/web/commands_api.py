@@ -12,6 +12,7 @@ from csms import commands
 from csms.commands import OPEN
 from csms.config import Settings
 from csms.db import transaction
+from csms.domain.order_secrets import masked
 from csms.registry import NotThere
 from csms.store import commands as store
 from csms.store import connections, observations
@@ -36,7 +37,6 @@ from csms.web.listing import read_rows, shaped
 from csms.web.problems import Problem, documented
 from csms.web.record_models import StationEventOut
 from csms.wire import orders
-from csms.wire.secrets import masked
 
 router = APIRouter(tags=["Orders"])
 

@@ -198,7 +198,8 @@ class StationOut(Output):
     compression: bool
     vendor: str | None
     model: str | None
-    serial: str | None
+    serial: str | None = Field(description="As people wrote it; may be the CN of a certificate.")
+    reported_serial: str | None = Field(description="As the station says when it boots.")
     firmware: str | None
     status: str | None
     status_at: Utc | None

@@ -13,7 +13,7 @@
 
     orders     requests of ours: which there are, whether one is valid, what an answer means
     outbox     orders from the queue to the stations of this node, and their answers back
-    effects    what an order and its answer change on our side; secrets: passwords in orders
+    effects    what an order and its answer change on our side
     variables  what stations tell of their configuration; long orders in portions
 
     tls, certificates, badges   the gateway's TLS; and two jobs of the worker, which order what

@@ -275,7 +275,8 @@ class Admission:
 
     def _check_certificate(self, row: StationRow, knock: Knock) -> Refusal | None:
         """Profile 3: TLS has proved that the certificate is good; here, that it is the station's
-        own (field case 34). Its CN is the identity or the serial number (2.0.1 A00.FR.511)."""
+        own (field case 34). Its CN is the identity, or the serial number (2.0.1 A00.FR.511) that
+        people wrote: what a station says of itself proves nothing."""
         if knock.certificate is None:
             text = "This station must connect over TLS with its certificate.\n"
             return Refusal(401, "certificate", text)

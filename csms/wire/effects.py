@@ -7,7 +7,7 @@ the answer written and is told in the log: our bookkeeping must not lose what th
 A password that a station is told to use is valid beside the one it had from before the order is
 sent: if the answer never comes, nobody knows which of the two it will use. It is dropped when the
 station refuses it, and takes the other's place once the station has come in with it (field case
-35).
+35). Until that is known, no third one is sent.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from typing import Any, Final, NamedTuple
 from psycopg import AsyncConnection
 
 from csms import passwords
+from csms.domain.order_secrets import is_password_variable, masked, new_password
 from csms.store import security as store
 from csms.store.commands import Claimed, mask_payload
 from csms.store.variables import write_variables as store_variables
 from csms.wire import ocpp16, ocpp201, variables
 from csms.wire.orders import plain_json
-from csms.wire.secrets import is_password_variable, masked, new_password
 
 _TAKEN: Final = frozenset({"Accepted", "RebootRequired"})
 
@@ -41,21 +41,32 @@ class Answered(NamedTuple):
     now: datetime
 
 
+class NotNow(Exception):
+    """An order that must not be sent now, with the reason for people."""
+
+
 Effect = Callable[[AsyncConnection, Answered], Awaitable[None]]
 
 
 async def prepare(connection: AsyncConnection, order: Claimed, now: datetime) -> None:
     """Do what must be done before the order is sent. Its password, if it has one, is from now on
-    kept as a hash only."""
+    kept as a hash only.
+
+    Raises: NotNow when the order must not be sent.
+    """
     without = masked(order.action, order.payload)
     if without == order.payload:
         return
+    await mask_payload(connection, order.id, without)
     found = new_password(order.action, plain_json(order.payload))
-    assert found is not None
+    if found is None:
+        return
     hashed = await asyncio.to_thread(passwords.hash_told, found.value)
-    async with connection.transaction():
-        await store.write_next_password(connection, order.station_key, hashed, now)
-        await mask_payload(connection, order.id, without)
+    if not await store.write_next_password(connection, order.station_key, hashed, now):
+        raise NotNow(
+            "Which of its last two passwords the station uses is not known yet. Reset it; order "
+            "another one when it has been connected again for a minute."
+        )
 
 
 async def apply(connection: AsyncConnection, answered: Answered) -> None:

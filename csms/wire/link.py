@@ -20,6 +20,7 @@ from websockets.protocol import OPEN
 
 from csms import metrics
 from csms.config import Settings
+from csms.domain.order_secrets import masked
 from csms.domain.station import Station
 from csms.domain.values import UTC
 from csms.exchange import Outbound
@@ -27,7 +28,6 @@ from csms.recorder import Recorder
 from csms.store.lookup import StationRow
 from csms.wire import frames
 from csms.wire.dispatch import Dispatcher
-from csms.wire.secrets import masked
 
 _WHOLE_TEXT = 0x81  # FIN and opcode 1, no extension bits
 _WHOLE = frozenset((_WHOLE_TEXT, 0x88, 0x89, 0x8A))  # close, ping, pong

@@ -184,11 +184,15 @@ class Outbox:
             self._busy.add(link)
             try:
                 parts = await self._prepare(connection, order, now)
+            except effects.NotNow as reason:
+                error = orders.error_json("NotSent", str(reason))
+                self._outcomes.append(Outcome(link, order, "failed", None, error, refused=False))
+                self._wake.set()
             except Exception:  # it was claimed: nobody else will send it
                 db.raise_if_cancelled()
                 log.exception("order %d to %s was not sent", order.id, link.station.id)
                 error = orders.error_json("NotSent", "The server failed before it was sent.")
-                self._outcomes.append(Outcome(link, order, "failed", None, error, refused=True))
+                self._outcomes.append(Outcome(link, order, "failed", None, error, refused=False))
                 self._wake.set()
             else:
                 tasks.create_task(self._send(link, order, parts))

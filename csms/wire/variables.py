@@ -12,9 +12,9 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from psycopg import AsyncConnection
 
+from csms.domain.order_secrets import is_password_variable
 from csms.store import variables as store
 from csms.store.commands import Claimed
-from csms.wire.secrets import is_password_variable
 
 PARTS_MAX: Final = 999  # their number stands behind the message id, which has 36 characters
 

@@ -107,13 +107,14 @@ async def test_list_is_sent_in_parts_and_then_only_what_changed(
         assert order[2] == "GetLocalListVersion"
         await scene.work()
         order = await answer(scene, station, status="Accepted")
-        assert (order[2], order[3]["updateType"]) == ("SendLocalList", "Differential")
+        assert (order[2], order[3]["updateType"]) == ("SendLocalList", "Full")
         assert (order[3][version_key(protocol)], listed(order)) == (
             1,
             {"AA": "Accepted", "BB": "Accepted"},
         )
         await scene.work()
         order = await answer(scene, station, status="Accepted")
+        assert order[3]["updateType"] == "Differential"
         assert (order[3][version_key(protocol)], listed(order)) == (2, {"CC": "Accepted"})
         await scene.quiet(station)
         # One is blocked and one goes: the station hears of both, and forgets its cache.
@@ -301,3 +302,233 @@ async def test_many_passes_and_workers_place_one_order(scene: Scene) -> None:
     async with scene.gate.connect("CP1") as station:
         await booted(scene, station, "ocpp1.6")
         assert [await scene.work() for _ in range(3)] == [1, 0, 0]
+
+
+# --- Masters in stations --------------------------------------------------------------------------
+
+
+async def test_masters_stand_in_no_list_of_16(scene: Scene) -> None:
+    """A list of 1.6 cannot say that a badge may stop and not start; offline it would do both."""
+    await scene.gate.add("CP1", protocol="ocpp1.6")
+    await scene.badge("BOSS", group_uid="boss")
+    await scene.badge("AA", group_uid="boss")
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        await scene.work()
+        await answer(scene, station, listVersion=0)
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert listed(order) == {"AA": "Accepted"}
+        await scene.quiet(station)
+
+
+async def test_badges_of_a_masters_group_still_begin_sessions_at_stations_of_201(
+    settings: Settings, database: Database
+) -> None:
+    """To a station no badge of the Master Pass group may start (C16): no group of drivers is it."""
+    settings = replace(settings, local_list_entries_max=0, command_poll_s=0.1)
+    async with (
+        open_gate(settings, database) as gate,
+        client_of(gate) as api,
+        await db.connect(database) as connection,
+    ):
+        scene = Scene(gate, api, connection, datetime.now(UTC))
+        await gate.add("CP1", protocol="ocpp2.0.1")
+        await scene.badge("BOSS", group_uid="BOSS")
+        await scene.badge("AA", group_uid="boss")
+        async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+            await booted(scene, station, "ocpp2.0.1")
+            await scene.quiet(station)
+            await scene.badge("CHIEF", group_uid="CHIEF")
+            for told in ("CHIEF", ""):
+                assert await scene.work() == 1
+                result = {
+                    "attributeStatus": "Accepted",
+                    "component": {"name": "AuthCtrlr"},
+                    "variable": {"name": "MasterPassGroupId"},
+                }
+                order = await answer(scene, station, setVariableResult=[result])
+                assert order[3]["setVariableData"][0]["attributeValue"] == told
+                await scene.quiet(station)
+                scene.now += timedelta(hours=1)
+                await scene.badge("BB", group_uid="chief")  # a driver joins that group
+
+
+async def test_master_is_told_again_to_a_station_that_has_lost_its_list(scene: Scene) -> None:
+    """Back to its factory's settings: what else it was told is gone as well."""
+    await scene.gate.add("CP1", protocol="ocpp2.0.1")
+    await scene.badge("BOSS", group_uid="BOSS")
+    await scene.badge("AA")
+    actions: list[str] = []
+    version, group = 0, ""
+
+    async def settle(station: ClientConnection) -> None:
+        nonlocal version, group
+        while placed := await scene.work():
+            for _ in range(placed):
+                order = await ordered(station)
+                actions.append(order[2])
+                told: dict[str, Any] = {"status": "Accepted"}
+                if order[2] == "GetLocalListVersion":
+                    told = {"versionNumber": version}
+                elif order[2] == "SendLocalList":
+                    version = order[3]["versionNumber"]
+                else:
+                    (item,) = order[3]["setVariableData"]
+                    group = item.pop("attributeValue")
+                    told = {"setVariableResult": [{"attributeStatus": "Accepted", **item}]}
+                await station.send(json.dumps([3, order[1], told]))
+            await scene.gate.eventually([], "SELECT 1 FROM command WHERE finished_at IS NULL")
+
+    async with scene.gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await booted(scene, station, "ocpp2.0.1")
+        await settle(station)
+        assert (actions.count("SetVariables"), group) == (1, "BOSS")
+        await booted(scene, station, "ocpp2.0.1", "b2")
+        scene.now += timedelta(hours=1)
+        await settle(station)
+        assert actions.count("SetVariables") == 1, "a reboot alone loses nothing"
+        version, group = 0, ""
+        await booted(scene, station, "ocpp2.0.1", "b3")
+        scene.now += timedelta(hours=1)
+        await settle(station)
+        assert (actions.count("SetVariables"), group) == (2, "BOSS")
+        await scene.quiet(station)
+
+
+# --- Changes that are seen late -------------------------------------------------------------------
+
+
+async def test_badge_blocked_in_a_long_transaction_is_cleared_from_caches(
+    settings: Settings, database: Database
+) -> None:
+    """Its change is committed after one that began later, and was seen earlier."""
+    settings = replace(settings, local_list_entries_max=0, command_poll_s=0.1)
+    async with (
+        open_gate(settings, database) as gate,
+        client_of(gate) as api,
+        await db.connect(database) as connection,
+        await db.connect(database) as slow,
+    ):
+        scene = Scene(gate, api, connection, datetime.now(UTC))
+        await gate.add("CP1", protocol="ocpp1.6")
+        await scene.badge("AA")
+        await scene.badge("BB")
+        async with gate.connect("CP1") as station:
+            await booted(scene, station, "ocpp1.6")
+            async with slow.transaction():
+                await slow.execute("SELECT now()")  # it has begun
+                await scene.badge("BB", status="blocked")
+                assert await scene.work() == 1
+                assert (await answer(scene, station, status="Accepted"))[2] == "ClearCache"
+                await slow.execute("UPDATE token SET status = 'blocked' WHERE uid = 'AA'")
+            scene.now += timedelta(hours=1)
+            assert await scene.work(everything=True) == 1
+            assert (await answer(scene, station, status="Accepted"))[2] == "ClearCache"
+
+
+async def test_station_that_moves_gets_the_list_of_its_new_site(scene: Scene) -> None:
+    for site in ("S1", "S2"):
+        assert (await scene.api.post("/sites", json={"id": site})).is_success
+    body = {"id": "CP1", "site_id": "S1", "protocol": "ocpp1.6"}
+    assert (await scene.api.post("/stations", json=body)).is_success
+    await scene.badge("AA", site_ids=["S1"])
+    await scene.badge("BB", site_ids=["S2"])
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        await scene.work()
+        await answer(scene, station, listVersion=0)
+        await scene.work()
+        await answer(scene, station, status="Accepted")
+        scene.now += timedelta(hours=1)
+        await scene.quiet(station)
+        # No badge has changed.
+        assert (await scene.api.patch("/stations/CP1", json={"site_id": "S2"})).is_success
+        assert await scene.work() == 1
+        order = await answer(scene, station, status="Accepted")
+        assert listed(order) == {"AA": None, "BB": "Accepted"}
+
+
+# --- What a station takes -------------------------------------------------------------------------
+
+
+@BOTH
+async def test_list_is_as_long_as_the_station_takes(scene: Scene, protocol: str) -> None:
+    scene.gate.settings = replace(scene.gate.settings, local_list_update_entries_max=100)
+    await scene.gate.add("CP1", protocol=protocol)
+    for number in range(12):
+        await scene.badge(f"B{number:02}")
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        await scene.work()
+        await answer(scene, station, **{version_key(protocol): 0})
+        assert await scene.work() == 1
+        if protocol == "ocpp1.6":
+            keys = [
+                {"key": "LocalAuthListMaxLength", "readonly": True, "value": "9"},
+                {"key": "SendLocalListMaxLength", "readonly": True, "value": "5"},
+            ]
+            order = await answer(scene, station, configurationKey=keys)
+            assert order[2] == "GetConfiguration"
+        else:
+            told = [
+                {
+                    "attributeStatus": "Accepted",
+                    "attributeValue": value,
+                    "component": {"name": "LocalAuthListCtrlr"},
+                    "variable": {"name": name},
+                }
+                for name, value in (("ItemsPerMessage", "5"), ("BytesPerMessage", "600"))
+            ]
+            order = await answer(scene, station, getVariableResult=told)
+            assert order[2] == "GetVariables"
+        sent: list[str] = []
+        while await scene.work():
+            order = await answer(scene, station, status="Accepted")
+            assert order[2] == "SendLocalList"
+            found = listed(order)
+            assert 1 <= len(found) <= 5
+            if protocol != "ocpp1.6":
+                assert len(json.dumps(order[3], separators=(",", ":"))) <= 600
+            sent += found
+        assert len(sent) == len(set(sent)) == (9 if protocol == "ocpp1.6" else 12)
+
+
+async def test_station_that_never_takes_all_is_asked_ever_more_rarely(scene: Scene) -> None:
+    await scene.gate.add("CP1", protocol="ocpp1.6")
+    for uid in ("AA", "BB", "CC"):
+        await scene.badge(uid)
+    waited = []
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        await scene.work()
+        await answer(scene, station, listVersion=0)
+        for _ in range(3):
+            await scene.work()
+            await answer(scene, station, status="Accepted")  # a first part
+            await scene.work()
+            await answer(scene, station, status="Failed")  # and no more
+            await scene.work()
+            ((next_at,),) = await scene.gate.rows("SELECT list_next_at FROM local_authorization")
+            waited.append(round((next_at - scene.now) / timedelta(minutes=1)))
+            scene.now = next_at
+    assert waited == [1, 2, 4]
+
+
+async def test_badges_are_listed_by_their_type(scene: Scene) -> None:
+    await scene.gate.add("CP1", protocol="ocpp2.0.1")
+    await scene.badge("FR*T2P*1", type="eMAID")
+    async with scene.gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await booted(scene, station, "ocpp2.0.1")
+        await scene.work()
+        await answer(scene, station, versionNumber=0)
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        (entry,) = order[3]["localAuthorizationList"]
+        assert entry["idToken"] == {"idToken": "FR*T2P*1", "type": "eMAID"}
+        await scene.badge("FR*T2P*1", type="ISO15693")
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        types = [entry["idToken"]["type"] for entry in order[3]["localAuthorizationList"]]
+        assert types == ["eMAID", "ISO15693"], "the former goes: to a station it is another badge"
+        assert "idTokenInfo" not in order[3]["localAuthorizationList"][0]

@@ -17,6 +17,7 @@ class Entry(NamedTuple):
     status: str
     group_uid: str | None = None
     valid_until: str | None = None
+    type: str = "ISO14443"  # to stations of 2.0.1 another type is another badge
 
 
 Listed = Mapping[str, Entry]  # by uid in lower case
@@ -27,28 +28,29 @@ class Update(NamedTuple):
 
     full: bool
     entries: list[Entry]
-    removed: list[str]  # uids as they were written in the list
+    removed: list[Entry]  # as they stand in the list
     becomes: dict[str, Entry]
 
 
 def next_update(held: Listed, wanted: Listed, *, full: bool, entries_max: int) -> Update | None:
     """The next step from what is held to what is wanted, of `entries_max` badges at most.
 
-    None: the list is as it should be. `full` says that what is held counts for nothing.
+    None: the list is as it should be. `full` says that what is held counts for nothing; a list
+    that holds nothing begins with a full update too, whatever is left there of a former life.
     """
-    if full:
+    if full or (wanted and not held):
         first = dict(list(wanted.items())[:entries_max])
         return Update(True, list(first.values()), [], first)
-    removed = [key for key in held if key not in wanted][:entries_max]
+    removed = [
+        key for key, entry in held.items() if key not in wanted or wanted[key].type != entry.type
+    ][:entries_max]
     room = entries_max - len(removed)
     changed = [key for key, entry in wanted.items() if held.get(key) != entry][:room]
     if not removed and not changed:
         return None
     becomes = {key: entry for key, entry in held.items() if key not in removed}
     becomes |= {key: wanted[key] for key in changed}
-    return Update(
-        False, [wanted[key] for key in changed], [held[key].uid for key in removed], becomes
-    )
+    return Update(False, [wanted[key] for key in changed], [held[key] for key in removed], becomes)
 
 
 class Known(NamedTuple):
@@ -58,7 +60,7 @@ class Known(NamedTuple):
     version: int | None
     held: dict[str, Entry]
     full: bool
-    failures: int
+    failures: int  # since it was last in step
 
 
 UNKNOWN: Final = Known("unknown", None, {}, True, 0)
@@ -75,8 +77,14 @@ def told_version(known: Known, version: int) -> Known:
 
 
 def accepted(known: Known, version: int, becomes: dict[str, Entry]) -> Known:
-    """The station took an update."""
-    return Known("known", version, becomes, False, 0)
+    """The station took an update. Former failures count until all of the list is there: a station
+    that takes the first part and never the second would be told for ever, without a pause."""
+    return Known("known", version, becomes, False, known.failures)
+
+
+def in_step(known: Known) -> Known:
+    """Nothing is left to tell."""
+    return known._replace(failures=0)
 
 
 def refused(known: Known, word: str) -> Known:

@@ -8,8 +8,6 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 from psycopg.types.json import Jsonb
 
-# A badge's time of change is that of its transaction's begin: it may be committed a while later.
-COMMIT_LAG = timedelta(minutes=2)
 CACHED_AT_MOST = timedelta(days=90)  # no station keeps an answer for longer
 
 
@@ -33,14 +31,21 @@ class StationBadges:
     list_sending_version: int | None
     list_failures: int
     list_boot_at: datetime | None
+    list_limits_asked: bool  # with its present firmware
+    master_group_uid: str | None  # as the station has told or taken it; None: not known
     order_status: str | None  # None: none is under way
+    order_action: str | None
     order_response: str | None  # JSON
     order_error: str | None  # JSON
 
 
 async def fetch_changed_at(connection: AsyncConnection) -> datetime | None:
-    """When a badge was last changed; None: there are none."""
-    cursor = await connection.execute("SELECT max(updated_at) FROM token")
+    """When a badge was last changed; None: there are none. All changes up to then are visible.
+
+    In a transaction of its own. Raises: psycopg.errors.LockNotAvailable while somebody who changes
+    badges does not commit: look again later.
+    """
+    cursor = await connection.execute("SELECT tokens_changed_at()")
     row = await cursor.fetchone()
     return None if row is None else row[0]
 
@@ -60,11 +65,20 @@ async def fetch_lists_due(
                    a.list_version, coalesce(a.list_held, '{}') AS list_held,
                    coalesce(a.list_full, true) AS list_full, a.list_command_id, a.list_sending,
                    a.list_sending_version, coalesce(a.list_failures, 0) AS list_failures,
-                   a.list_boot_at, q.status AS order_status, q.response AS order_response,
-                   q.error AS order_error
+                   a.list_boot_at,
+                   coalesce(a.list_limits_asked
+                            AND a.list_firmware IS NOT DISTINCT FROM s.firmware, false)
+                   AS list_limits_asked,
+                   v.value AS master_group_uid, q.status AS order_status,
+                   q.action AS order_action, q.response AS order_response, q.error AS order_error
               FROM station_connection c JOIN station s USING (station_key)
               LEFT JOIN local_authorization a USING (station_key)
               LEFT JOIN command q ON q.id = a.list_command_id
+              LEFT JOIN station_variable v
+                ON v.station_key = s.station_key AND v.component = 'AuthCtrlr'
+               AND v.variable = 'MasterPassGroupId' AND v.component_instance = ''
+               AND v.variable_instance = '' AND v.evse_id = 0 AND v.connector_id = 0
+               AND v.attribute = 'Actual'
              WHERE c.disconnected_at IS NULL AND c.protocol <> '' AND s.retired_at IS NULL
                AND s.boot_status = 'accepted' AND s.auto_configure
                AND CASE WHEN a.station_key IS NULL THEN true
@@ -76,25 +90,27 @@ async def fetch_lists_due(
                              OR s.booted_at > a.list_boot_at
                              OR a.list_checked_at IS NULL
                              OR a.list_checked_at < %(changed)s
-                             OR %(changed)s > %(recent)s END
+                             OR a.list_site_id IS DISTINCT FROM s.site_id
+                             OR a.list_master_group_uid IS DISTINCT FROM v.value END
              ORDER BY a.list_checked_at NULLS FIRST, s.station_key LIMIT %(limit)s
             """,
-            {"now": now, "changed": changed_at, "recent": now - COMMIT_LAG, "limit": limit},
+            {"now": now, "changed": changed_at, "limit": limit},
         )
         return await rows.fetchall()
 
 
 async def fetch_wanted(
     connection: AsyncConnection, site_id: str | None, now: datetime, limit: int
-) -> list[tuple[str, str, str, str | None, datetime | None]]:
-    """(uid_key, uid, status, group_uid, valid_until) of badges that a station of the site should
-    know by itself; those that may charge first, the refused ones too, for when it is offline."""
+) -> list[tuple[str, str, str, str | None, datetime | None, str]]:
+    """(uid_key, uid, status, group_uid, valid_until, type) of badges that a station of the site
+    should know by itself; those that may charge first, the refused ones too, for when it is
+    offline."""
     cursor = await connection.execute(
         """
         SELECT uid_key, uid,
                CASE WHEN status = 'accepted' AND valid_until <= %(now)s THEN 'expired'
                     ELSE status END AS status,
-               group_uid, valid_until
+               group_uid, valid_until, type
           FROM token
          WHERE retired_at IS NULL AND type NOT IN ('Central', 'NoAuthorization', 'MacAddress')
            AND (site_ids IS NULL OR %(site)s = ANY (site_ids))
@@ -122,6 +138,9 @@ async def write_list(
     checked_at: datetime | None,
     boot_at: datetime | None,
     firmware: str | None,
+    limits_asked: bool,
+    site_id: str | None,
+    master_group_uid: str | None,
 ) -> None:
     """Write what is known of a station's list. `checked_at` None leaves it as it was."""
     await connection.execute(
@@ -129,9 +148,10 @@ async def write_list(
         INSERT INTO local_authorization AS a (
             station_key, list_state, list_version, list_held, list_full, list_failures,
             list_command_id, list_sending, list_sending_version, list_next_at, list_checked_at,
-            list_boot_at, list_firmware)
+            list_boot_at, list_firmware, list_limits_asked, list_site_id, list_master_group_uid)
         VALUES (%(key)s, %(state)s, %(version)s, %(held)s, %(full)s, %(failures)s, %(command)s,
-                %(sending)s, %(sending_version)s, %(next)s, %(checked)s, %(boot)s, %(firmware)s)
+                %(sending)s, %(sending_version)s, %(next)s, %(checked)s, %(boot)s, %(firmware)s,
+                %(limits_asked)s, %(site)s, %(master)s)
         ON CONFLICT (station_key) DO UPDATE
            SET list_state = excluded.list_state, list_version = excluded.list_version,
                list_held = excluded.list_held, list_full = excluded.list_full,
@@ -140,7 +160,10 @@ async def write_list(
                list_sending_version = excluded.list_sending_version,
                list_next_at = excluded.list_next_at,
                list_checked_at = coalesce(excluded.list_checked_at, a.list_checked_at),
-               list_boot_at = excluded.list_boot_at, list_firmware = excluded.list_firmware
+               list_boot_at = excluded.list_boot_at, list_firmware = excluded.list_firmware,
+               list_limits_asked = excluded.list_limits_asked,
+               list_site_id = excluded.list_site_id,
+               list_master_group_uid = excluded.list_master_group_uid
         """,
         {
             "key": station_key,
@@ -156,6 +179,9 @@ async def write_list(
             "checked": checked_at,
             "boot": boot_at,
             "firmware": firmware,
+            "limits_asked": limits_asked,
+            "site": site_id,
+            "master": master_group_uid,
         },
     )
 
@@ -227,30 +253,35 @@ async def fetch_masters_due(
     connection: AsyncConnection, now: datetime, limit: int
 ) -> list[tuple[int, str, str]]:
     """(station_key, station_id, group_uid) of connected 2.0.1 stations that were not yet told the
-    group whose badges may stop every session there.
+    group whose badges may stop every session there; '' where there is none any more.
 
     It is that of the first accepted master badge of the station's client, else of the operator's
-    own, that is valid at the station's site. An order without an answer is tried again; one that
-    the station has answered is not, until the group changes.
+    own, that is valid at the station's site and alone in its group: to a station no badge of the
+    group that it is told may start (C16), so a group with drivers in it is never told. An order
+    without an answer is tried again; one that the station has answered is not, until the group
+    changes.
     """
     cursor = await connection.execute(
         """
-        SELECT s.station_key, s.id, m.group_uid
+        SELECT s.station_key, s.id, coalesce(m.group_uid, '')
           FROM station_connection c JOIN station s USING (station_key)
           LEFT JOIN local_authorization a USING (station_key)
           LEFT JOIN command q ON q.id = a.master_command_id
-         CROSS JOIN LATERAL (
+          LEFT JOIN LATERAL (
                SELECT t.group_uid FROM token t JOIN client k ON k.id = t.client_id
                 WHERE t.uid_key = lower(t.group_uid) AND t.status = 'accepted'
                   AND t.retired_at IS NULL AND coalesce(t.valid_until > %(now)s, true)
                   AND (t.site_ids IS NULL OR s.site_id = ANY (t.site_ids))
                   AND (t.client_id = s.client_id OR k.is_operator)
-                ORDER BY (t.client_id = s.client_id) DESC, t.uid_key LIMIT 1) m
+                  AND NOT EXISTS (SELECT FROM token o
+                                   WHERE lower(o.group_uid) = t.uid_key
+                                     AND o.uid_key <> t.uid_key AND o.retired_at IS NULL)
+                ORDER BY (t.client_id = s.client_id) DESC, t.uid_key LIMIT 1) m ON true
          WHERE c.disconnected_at IS NULL AND c.protocol = 'ocpp2.0.1' AND s.retired_at IS NULL
            AND s.boot_status = 'accepted' AND s.auto_configure
            AND (q.id IS NULL OR q.status NOT IN ('queued', 'sent'))
            AND coalesce(a.master_next_at <= %(now)s, true)
-           AND (a.master_group_uid IS DISTINCT FROM m.group_uid
+           AND (coalesce(a.master_group_uid, '') <> coalesce(m.group_uid, '')
                 OR q.status IN ('expired', 'cancelled') OR q.error::json ->> 'code' = 'NoAnswer')
          ORDER BY s.station_key LIMIT %(limit)s
         """,
@@ -278,4 +309,12 @@ async def note_master_told(
                master_next_at = excluded.master_next_at
         """,
         (station_key, command_id, group_uid, next_at),
+    )
+
+
+async def forget_master(connection: AsyncConnection, station_key: int) -> None:
+    """The station has begun a new life: whatever it was told of masters is gone."""
+    await connection.execute(
+        "UPDATE local_authorization SET master_group_uid = NULL WHERE station_key = %s",
+        (station_key,),
     )

@@ -18,6 +18,7 @@
 
     tls, certificates, badges   the gateway's TLS; and two jobs of the worker, which order what
                stations need: certificates, and what they keep of badges
+    local_lists   how much of its list a station is told at once, in its version's words
 
 A frame becomes an event of `csms.domain.events`; what comes back is an outcome, which becomes the
 answer of the station's version. Nothing above this package sees a wire word, but for the orders

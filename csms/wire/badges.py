@@ -7,6 +7,7 @@ it. So every pass can be run twice, and a worker that dies leaves nothing half d
 
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from psycopg import AsyncConnection
@@ -17,12 +18,12 @@ from csms.domain import local_list
 from csms.domain.local_list import Entry, Known, Update
 from csms.store import local_authorization as store
 from csms.store.local_authorization import StationBadges
-from csms.wire import ocpp16
+from csms.wire import local_lists
 from csms.wire.context import time_text
 from csms.wire.orders import plain_json
 
 PER_PASS_MAX: Final = 500  # stations
-_UID_LENGTH_MAX: Final = {ocpp16.PROTOCOL: 20, "ocpp2.0.1": 36}
+_TAKEN_BY_ALL: Final = 10  # badges in a list; for longer ones the station is asked what it takes
 _STATUSES: Final = {
     "accepted": "Accepted",
     "blocked": "Blocked",
@@ -68,8 +69,10 @@ async def _wanted(
 ) -> dict[str, Entry]:
     rows = await store.fetch_wanted(connection, site_id, now, settings.local_list_entries_max)
     return {
-        key: Entry(uid, _STATUSES[status], group_uid, None if until is None else time_text(until))
-        for key, uid, status, group_uid, until in rows
+        key: Entry(
+            uid, _STATUSES[status], group_uid, None if until is None else time_text(until), type
+        )
+        for key, uid, status, group_uid, until, type in rows
     }
 
 
@@ -83,6 +86,8 @@ async def _keep_list(
 ) -> int:
     """One step for one station: read what became of the last order, place the next."""
     known = _after_order(station) if station.order_status is not None else _known(station)
+    if known.version == 0 and (station.list_version or 0) > 0:
+        await store.forget_master(connection, station.station_key)  # its settings went the same way
     failed = known.failures > station.list_failures
     boot_at = station.list_boot_at
     rebooted = station.booted_at is not None and (boot_at is None or station.booted_at > boot_at)
@@ -103,25 +108,22 @@ async def _keep_list(
     )
     update: Update | None = None
     command_id: int | None = None
-    version = None
-    if known.state != "unsupported" and not failed:
-        if known.state == "unknown":
-            command_id = await order("GetLocalListVersion", {})
+    limits_asked = station.list_limits_asked
+    if known.state == "unknown" and not failed:
+        command_id = await order("GetLocalListVersion", {})
+    elif known.state == "known" and not failed:
+        usable = local_lists.usable(station, wanted)
+        told = await local_lists.fetch_limits(connection, station)
+        if len(usable) > _TAKEN_BY_ALL and told.entries_max is None and not limits_asked:
+            limits_asked = True
+            command_id = await order(*local_lists.question_of_limits(station.protocol))
         else:
-            usable = {
-                key: entry
-                for key, entry in wanted.items()
-                if len(entry.uid) <= _UID_LENGTH_MAX[station.protocol]
-            }
-            update = local_list.next_update(
-                known.held,
-                usable,
-                full=known.full,
-                entries_max=settings.local_list_update_entries_max,
-            )
-            if update is not None:
-                version = (known.version or 0) + 1
-                payload = list_payload(station.protocol, version, update)
+            usable = dict(islice(usable.items(), told.list_entries_max))
+            portion = local_lists.next_portion(settings, station, known, usable, told)
+            if portion is None:
+                known = local_list.in_step(known)
+            else:
+                update, payload = portion
                 command_id = await order("SendLocalList", payload)
     await store.write_list(
         connection,
@@ -133,11 +135,14 @@ async def _keep_list(
         failures=known.failures,
         command_id=command_id,
         sending=None if update is None else _json(update.becomes),
-        sending_version=version,
+        sending_version=None if update is None else (known.version or 0) + 1,
         next_at=now + _backoff(known.failures) if failed else now,
         checked_at=changed_at or now if command_id is None and not failed else None,
         boot_at=boot_at,
         firmware=station.firmware,
+        limits_asked=limits_asked,
+        site_id=station.site_id,
+        master_group_uid=station.master_group_uid,
     )
     return int(command_id is not None)
 
@@ -152,6 +157,8 @@ def _known(station: StationBadges) -> Known:
 def _after_order(station: StationBadges) -> Known:
     """What is known once the order under way is over."""
     known = _known(station)
+    if station.order_action in ("GetConfiguration", "GetVariables"):
+        return known  # what it answered stands with all that it tells of itself
     response: dict[str, Any] = plain_json(station.order_response) or {}
     error: dict[str, Any] = plain_json(station.order_error) or {}
     if station.order_status == "failed" and error.get("code") in ("NotSupported", "NotImplemented"):
@@ -165,45 +172,6 @@ def _after_order(station: StationBadges) -> Known:
         becomes = {key: Entry(*entry) for key, entry in station.list_sending.items()}
         return local_list.accepted(known, station.list_sending_version, becomes)
     return local_list.refused(known, str(response.get("status")))
-
-
-def list_payload(protocol: str, version: int, update: Update) -> dict[str, Any]:
-    """SendLocalList in the words of the version."""
-    if protocol == ocpp16.PROTOCOL:
-        entries: list[dict[str, Any]] = [{"idTag": uid} for uid in update.removed]
-        entries += [
-            {"idTag": entry.uid, "idTagInfo": _info(entry, "expiryDate", "parentIdTag", 20)}
-            for entry in update.entries
-        ]
-        number = "listVersion"
-    else:
-        entries = [{"idToken": {"idToken": uid, "type": "ISO14443"}} for uid in update.removed]
-        entries += [
-            {
-                "idToken": {"idToken": entry.uid, "type": "ISO14443"},
-                "idTokenInfo": _info(entry, "cacheExpiryDateTime", "groupIdToken", 36),
-            }
-            for entry in update.entries
-        ]
-        number = "versionNumber"
-    payload: dict[str, Any] = {
-        number: version,
-        "updateType": "Full" if update.full else "Differential",
-    }
-    if entries:  # an empty list has no entries; 2.0.1 wants none rather than an empty array
-        payload["localAuthorizationList"] = entries
-    return payload
-
-
-def _info(entry: Entry, until: str, group: str, group_length_max: int) -> dict[str, Any]:
-    info: dict[str, Any] = {"status": entry.status}
-    if entry.valid_until is not None:
-        info[until] = entry.valid_until
-    if entry.group_uid is not None and len(entry.group_uid) <= group_length_max:
-        in_16 = group == "parentIdTag"
-        central = {"idToken": entry.group_uid, "type": "Central"}
-        info[group] = entry.group_uid if in_16 else central
-    return info
 
 
 def _json(held: dict[str, Entry]) -> dict[str, Any]:

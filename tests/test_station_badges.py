@@ -175,6 +175,24 @@ async def test_station_that_lost_its_list_gets_it_again_after_its_boot(scene: Sc
         await scene.quiet(station)
 
 
+@BOTH
+@pytest.mark.parametrize("version", [2**31 - 1, 2**31, 10**30, -7])
+async def test_version_that_nobody_can_count_on_is_replaced(
+    scene: Scene, protocol: str, version: int
+) -> None:
+    """And the lists of all other stations are kept all the same."""
+    await scene.gate.add("CP1", protocol=protocol)
+    await scene.badge("AA")
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        await scene.work()
+        await answer(scene, station, **{version_key(protocol): version})
+        await scene.work()
+        order = await answer(scene, station, status="Accepted")
+        assert (order[3]["updateType"], order[3][version_key(protocol)]) == ("Full", 1)
+        await scene.quiet(station)
+
+
 async def test_update_without_an_answer_is_asked_about(scene: Scene) -> None:
     await scene.gate.add("CP1", protocol="ocpp1.6")
     await scene.badge("AA")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 NO_LIST: Final = -1  # the version that a station of OCPP 1.6 without lists tells
+VERSION_MAX: Final = 1_000_000_000  # beyond it a version is no count; it leaves room to count on
 
 
 class Entry(NamedTuple):
@@ -70,6 +71,8 @@ def told_version(known: Known, version: int) -> Known:
     """The station said which version it holds."""
     if version == NO_LIST:
         return Known("unsupported", None, {}, True, 0)
+    if not 0 <= version <= VERSION_MAX:
+        return Known("known", 0, {}, True, known.failures)  # counted from the start, in full
     if version == known.version:
         return known._replace(state="known")  # an update of ours was lost, or nothing happened
     # Somebody else's, a former life's, or none: whatever it is, it is replaced.

@@ -76,10 +76,14 @@ async def apply(connection: AsyncConnection, answered: Answered) -> None:
         await effect(connection, answered)
 
 
+def _is_taken(word: Any) -> bool:
+    return isinstance(word, str) and word in _TAKEN
+
+
 async def _configuration_changed(connection: AsyncConnection, answered: Answered) -> None:
     """ChangeConfiguration of 1.6."""
     key = str(answered.request.get("key", "")).lower()
-    taken = (answered.response or {}).get("status") in _TAKEN
+    taken = _is_taken((answered.response or {}).get("status"))
     if key == "authorizationkey" and not taken:
         await store.drop_next_password(connection, answered.station_key)
     if taken and key != "authorizationkey":
@@ -98,9 +102,10 @@ async def _variables_set(connection: AsyncConnection, answered: Answered) -> Non
         await store_variables(connection, answered.station_key, rows, answered.now)
     if new_password(answered.action, answered.request) is None:
         return
-    results = (answered.response or {}).get("setVariableResult") or ()
+    results = (answered.response or {}).get("setVariableResult")
+    results = results if isinstance(results, list) else []
     words = [r.get("attributeStatus") for r in results if is_password_variable(r)]
-    if not any(word in _TAKEN for word in words):
+    if not any(map(_is_taken, words)):
         await store.drop_next_password(connection, answered.station_key)
 
 

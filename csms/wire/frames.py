@@ -7,12 +7,14 @@ time-out (field case 22).
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 CALL, CALL_RESULT, CALL_ERROR = 2, 3, 4
 MESSAGE_ID_LENGTH_MAX: Final = 255  # 36 by the specification; what is longer is still answered
+ANSWER_DEPTH_MAX: Final = 64  # of nested JSON in what a station answers to us
 
 _CALL_DECODER: Final = msgspec.json.Decoder(tuple[int, str, str, msgspec.Raw])
 _ANY_DECODER: Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -51,6 +53,10 @@ class FrameError(Exception):
         self.message_id = message_id
         #: the envelope is wrong, not the JSON (2.0.1: RpcFrameworkError)
         self.rpc = rpc
+
+
+class AnswerError(Exception):
+    """An answer that is JSON, and yet more than anybody can hold."""
 
 
 def read_frame(text: bytes) -> Frame:
@@ -207,12 +213,40 @@ def call_text(message_id: str, action: str, payload: str) -> str:
     return f"[2,{quote(message_id)},{quote(action)},{payload}]"
 
 
+def answer_value(payload: msgspec.Raw) -> Any:
+    """What a CALLRESULT holds, an object or not. Raises: AnswerError."""
+    return _bounded(payload, ANSWER_DEPTH_MAX)
+
+
 def error_parts(payload: msgspec.Raw) -> tuple[str, str, Any]:
-    """Code, description and details of a CALLERROR, whatever of them is there."""
-    parts = msgspec.json.decode(payload)
+    """Code, description and details of a CALLERROR, whatever of them is there.
+
+    Raises: AnswerError.
+    """
+    parts = _bounded(payload, ANSWER_DEPTH_MAX + 1)
     code = str(parts[0]) if len(parts) > 0 else "GenericError"
     description = str(parts[1]) if len(parts) > 1 else ""
     return code, description, parts[2] if len(parts) > 2 else None
+
+
+def _bounded(payload: msgspec.Raw, depth_max: int) -> Any:
+    """The value of a JSON text whose numbers and nesting every later reader can take, too."""
+    try:
+        value = msgspec.json.decode(payload)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise AnswerError(f"The station's answer cannot be read: {error}.") from None
+    level = [value]
+    for _ in range(depth_max + 1):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return value
+    raise AnswerError(f"The station's answer is nested more than {depth_max} deep.")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def quote(text: str) -> str:

@@ -347,13 +347,12 @@ class Link:
         """How long the link is open."""
         return (datetime.now(UTC) - self.opened_at).total_seconds()
 
-    async def call(
-        self, action: str, payload: str, message_id: str, timeout_s: float
-    ) -> dict[str, Any]:
-        """Ask the station, in JSON that is valid by its schema; its answer's payload. One call at
-        a time, whatever the station asks us meanwhile (field case 32).
+    async def call(self, action: str, payload: str, message_id: str, timeout_s: float) -> Any:
+        """Ask the station, in JSON that is valid by its schema; its answer's payload, which may be
+        anything that JSON has. One call at a time, whatever the station asks us meanwhile (field
+        case 32).
 
-        Raises: CallError, CallTimeout.
+        Raises: CallError, CallTimeout, frames.AnswerError.
         """
         assert self.protocol is not None, "the station's protocol is not known yet"
         if self._call_lock is None:
@@ -361,9 +360,7 @@ class Link:
         async with self._call_lock:
             return await self._call(action, payload, message_id, timeout_s)
 
-    async def _call(
-        self, action: str, payload: str, message_id: str, timeout_s: float
-    ) -> dict[str, Any]:
+    async def _call(self, action: str, payload: str, message_id: str, timeout_s: float) -> Any:
         if self.connection.protocol.state is not OPEN:
             raise CallTimeout("The connection ended before the order could be written to it.")
         waiting = self._waiting = _Waiting(message_id, self.gateway.loop.create_future())
@@ -386,8 +383,7 @@ class Link:
             self._note_call(action, message_id, kept, sent_at, answer)
         if answer.kind == frames.CALL_ERROR:
             raise CallError(*frames.error_parts(answer.payload))
-        result = msgspec.json.decode(answer.payload)
-        return result if isinstance(result, dict) else {}
+        return frames.answer_value(answer.payload)
 
     def _note_call(
         self,

@@ -7,9 +7,10 @@ package ships, held to the letter: what we send is valid, or it is not sent (pro
 
 import functools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 import jsonschema
@@ -122,7 +123,9 @@ def fault_of_answer(protocol: str, action: str, response: object) -> str | None:
 def status_of(response: Mapping[str, Any]) -> str:
     """`accepted` or `rejected`, as the status in the answer says; without one it is accepted."""
     status = response.get("status")
-    return "accepted" if status is None or status in _ACCEPTING else "rejected"
+    if status is None:
+        return "accepted"
+    return "accepted" if isinstance(status, str) and status in _ACCEPTING else "rejected"
 
 
 def error_json(code: str, description: str, details: Any = None) -> str:
@@ -146,8 +149,13 @@ def _multiple_of(
     validator: Validator, step: float, value: object, _: object
 ) -> Iterator[jsonschema.ValidationError]:
     """Tenths as people write them: 6.3 is a multiple of 0.1, which floats do not know."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if is_number and Decimal(str(value)) % Decimal(str(step)):
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return
+    if (
+        value in (math.inf, -math.inf)
+        or value != value
+        or Fraction(str(value)) % Fraction(str(step))
+    ):
         yield jsonschema.ValidationError(f"{value} is not a multiple of {step}")
 
 

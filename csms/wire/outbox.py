@@ -230,6 +230,12 @@ class Outbox:
             error = orders.error_json(refusal.code, refusal.description, refusal.details)
         except CallTimeout as silence:
             error = orders.error_json("NoAnswer", str(silence))
+        except frames.AnswerError as fault:
+            error = orders.error_json("BadAnswer", str(fault))
+            self._note_departure(link, order, str(fault))
+        except Exception:  # one station's answer must not end the orders of all
+            log.exception("the answer of %s to order %d was not read", link.station.id, order.id)
+            status, error = "failed", orders.error_json("BadAnswer", "It could not be read.")
         metrics.ORDERS.labels(status).inc()
         response = variables.together(order.action, answers) if answers else None
         self._outcomes.append(Outcome(link, order, status, response, error, refused))
@@ -238,13 +244,17 @@ class Outbox:
     async def _ask(self, link: Link, order: Claimed, number: int, part: str) -> Mapping[str, Any]:
         """Ask for one part of an order; most have one."""
         message_id = f"{order.message_id}-{number}" if number else order.message_id
-        response = await link.call(order.action, part, message_id, self._settings.call_timeout_s)
-        fault = orders.fault_of_answer(order.protocol, order.action, response)
-        if fault is not None:  # taken as far as it makes sense, and on record
-            self._recorder.observations.count_deviation(
-                link.station, "answer_departs", order.action, fault, datetime.now(UTC)
-            )
-        return response
+        answer = await link.call(order.action, part, message_id, self._settings.call_timeout_s)
+        fault = orders.fault_of_answer(order.protocol, order.action, answer)
+        if fault is not None:
+            self._note_departure(link, order, fault)
+        return answer if isinstance(answer, dict) else {}
+
+    def _note_departure(self, link: Link, order: Claimed, fault: str) -> None:
+        """An answer is taken as far as it makes sense, and on record where it departs."""
+        self._recorder.observations.count_deviation(
+            link.station, "answer_departs", order.action, fault, datetime.now(UTC)
+        )
 
     async def _write(self, connection: AsyncConnection, outcome: Outcome) -> None:
         now = datetime.now(UTC)
@@ -283,13 +293,17 @@ class Outbox:
 
     async def _write_late(self, connection: AsyncConnection, late: Late) -> None:
         station, frame = late.link.station, late.frame
-        response: Any = None
+        response: Mapping[str, Any] | None = None
         error = None
-        if frame.kind == frames.CALL_ERROR:
-            error = orders.error_json(*frames.error_parts(frame.payload))
-        else:
-            response = msgspec.json.decode(frame.payload)
-            response = response if isinstance(response, dict) else {}
+        readable = True
+        try:
+            if frame.kind == frames.CALL_ERROR:
+                error = orders.error_json(*frames.error_parts(frame.payload))
+            else:
+                answer = frames.answer_value(frame.payload)
+                response = answer if isinstance(answer, dict) else {}
+        except frames.AnswerError as fault:
+            error, readable = orders.error_json("BadAnswer", str(fault)), False
         async with connection.transaction():
             found = await store.finish_late(
                 connection,
@@ -299,7 +313,7 @@ class Outbox:
                 error=error,
                 now=datetime.now(UTC),
             )
-            if found is not None:
+            if found is not None and readable:
                 command_id, _, action, payload = found
                 await _apply(connection, late.link, command_id, action, payload, response)
 

@@ -71,6 +71,7 @@ class Need(NamedTuple):
     #: (what, value) as `lookup.find_sessions` takes them
     sessions: tuple[tuple[str, str], ...] = ()
     station: bool = False  # its configuration
+    limits: bool = False  # of its power: a share depends on what else is at the site, now
     reload: bool = False  # all that is known of it; the frame is then handled afresh
     outside: Question | None = None  # alone: such a frame needs nothing of the database
 

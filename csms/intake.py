@@ -97,6 +97,8 @@ class Intake:
                 return Need(uid)
             case Booted():
                 return Need(station=True)
+            case CarNeeds() | CarPlan():
+                return Need(limits=True)
         return None
 
     @staticmethod
@@ -312,11 +314,13 @@ def _no_tariff(session: Session, now: datetime) -> Decimal | None:
 
 
 def _limit_w(station: Station, evse_id: int, now: datetime, car_w_max: int | None) -> int | None:
+    running = station.open_on(evse_id)
+    connector_id = running[-1].connector_id if running else None
     return limit_w(
         station.limits,
         evse_id,
         now,
-        connector_w_max=station.power_max_w.get(evse_id),
+        connector_w_max=station.power_w_max_of(evse_id, connector_id),
         car_w_max=car_w_max,
     )
 

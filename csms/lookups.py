@@ -65,6 +65,11 @@ class Lookups:
             await self._configure(connection, configured + reloaded)
         if reloaded:
             await self._reload(connection, reloaded)
+        limited = {station.key: station for station, (need, _) in asked.items() if need.limits}
+        if limited:
+            limits = await lookup.fetch_power_limits(connection, list(limited))
+            for key, station in limited.items():
+                station.limits = tuple(limits.get(key, ()))
         uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
         tokens: dict[str, Token] = {}
         if uids:
@@ -104,15 +109,13 @@ class Lookups:
             station.sessions.clear()
             station.answers.clear()
             station.evses.clear()
+            station.power_w_max.clear()
         for key, evse_id, connector_id, status, power_w_max in await lookup.fetch_places(
             connection, list(by_key)
         ):
             by_key[key].evses[evse_id, connector_id] = status
             if power_w_max is not None:
-                by_key[key].power_max_w[evse_id] = power_w_max
-        limits = await lookup.fetch_power_limits(connection, list(by_key))
-        for station in stations:
-            station.limits = tuple(limits.get(station.key, ()))
+                by_key[key].power_w_max[evse_id, connector_id] = power_w_max
         for open_row in await lookup.fetch_open_sessions(connection, list(by_key)):
             remember(by_key[open_row["station_key"]], session_from_row(open_row))
         for key, frame, answer, at in await lookup.fetch_answers(

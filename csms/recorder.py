@@ -567,7 +567,9 @@ class Recorder:
         self, connection: AsyncConnection, asked: dict[Station, tuple[Need, Exchange]]
     ) -> dict[Station, Facts]:
         await self.lookups.top_up_session_ids(connection, len(asked))
-        await self._until_committed(s for s, (need, _) in asked.items() if need.reload)
+        await self._until_committed(
+            station for station, (need, _) in asked.items() if need.reload or need.limits
+        )
         return await self.lookups.fetch(connection, asked)
 
     def _resume(

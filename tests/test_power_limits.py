@@ -93,6 +93,46 @@ async def test_limits_of_a_site_are_shared_so_that_the_sum_never_exceeds_them(
     assert (await api.get("/power-limits")).json()["total"] == 0
 
 
+async def test_shares_shrink_when_the_site_grows(gate: Gate, api: httpx.AsyncClient) -> None:
+    assert (await api.post("/sites", json={"id": "S1"})).is_success
+    assert (await api.post("/power-limits", json={"site_id": "S1", "limit_w": 12_000})).is_success
+    body: dict[str, Any] = {"id": "CP1", "site_id": "S1", "evses": [{"evse_id": 1}]}
+    assert (await api.post("/stations", json=body)).is_success
+    async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await boot_201(station)
+        assert await asked_for(station, 1) == 52.1  # 12 kW on one phase
+        # Another station, of which nothing is known: it has an EVSE at least.
+        assert (await api.post("/stations", json={"id": "CP2", "site_id": "S1"})).is_success
+        assert await asked_for(station, 2) == 26.0
+        # An EVSE that its station tells of.
+        status = {
+            "timestamp": datetime.now(UTC).isoformat(),
+            "connectorStatus": "Available",
+            "evseId": 2,
+            "connectorId": 1,
+        }
+        await station.send(json.dumps([2, "s1", "StatusNotification", status]))
+        assert await ordered(station) == [3, "s1", {}]
+        assert await asked_for(station, 3) == 17.3
+
+
+async def test_bound_is_that_of_the_connector_in_use_and_of_its_evse(
+    gate: Gate, api: httpx.AsyncClient
+) -> None:
+    connectors = [{"connector_id": 1, "power_w_max": 4_000}, {"connector_id": 2}]
+    evse: dict[str, Any] = {"evse_id": 1, "power_w_max": 7_000, "connectors": connectors}
+    assert (await api.post("/stations", json={"id": "CP1", "evses": [evse]})).is_success
+    async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await boot_201(station)
+        assert await asked_for(station, 1) == 17.3  # 4 kW
+        connectors[0]["power_w_max"] = 22_000
+        assert (await api.patch("/stations/CP1", json={"evses": [evse]})).is_success
+        assert await asked_for(station, 2) == 30.4  # of the EVSE: 7 kW
+        del evse["power_w_max"], connectors[0]["power_w_max"]
+        assert (await api.patch("/stations/CP1", json={"evses": [evse]})).is_success
+        assert await asked_for(station, 3) == 500.0  # what the car takes
+
+
 async def asked_for(station: Any, number: int) -> float:
     """What the profile grants that a car's needs are answered with."""
     started = {

@@ -180,7 +180,7 @@ def _power_max_w(
     """
     if not CLOCK_UNSET.isdisjoint(doubts):
         return math.inf
-    stated = station.power_max_w.get(evse_id or 0)
+    stated = station.power_w_max_of(evse_id)
     return stated * 1.25 if stated else float(moment.power_default_w)
 
 

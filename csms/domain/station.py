@@ -103,7 +103,7 @@ class Station:
         "limits",
         "naive_is_local",
         "pending",
-        "power_max_w",
+        "power_w_max",
         "quirks",
         "sessions",
         "site_id",
@@ -119,11 +119,13 @@ class Station:
         self.time_zone = "UTC"
         self.boot_status = "accepted"
         self.auto_configure = True  # we may send it what nobody has ordered
+        #: as they were when it last asked for its power; read anew each time
         self.limits: tuple[PowerLimit, ...] = ()
         #: requests that we asked for, the only ones that a station on hold may send
         self.called_for: frozenset[str] = frozenset()
         self.quirks: frozenset[str] = frozenset()
-        self.power_max_w: dict[int, int] = {}
+        #: what each connector can give, by (evse_id, connector_id); no entry: not known
+        self.power_w_max: dict[tuple[int, int | None], int] = {}
         self.clock_skew_s: float | None = None
         self.naive_is_local: bool | None = None
         #: both of them as the database has them, or soon will
@@ -149,6 +151,16 @@ class Station:
             if s.start_key == start_key or s.start_key.startswith(anew)
         ]
         return max(found, key=lambda s: s.id, default=None)
+
+    def power_w_max_of(self, evse_id: int | None, connector_id: int | None = None) -> int | None:
+        """What the connector can give, or the strongest of the EVSE where that one is not known;
+        None: nothing is known of them."""
+        stated = self.power_w_max.get((evse_id or 0, connector_id))
+        if stated is not None:
+            return stated
+        return max(
+            (w for (evse, _), w in self.power_w_max.items() if evse == evse_id), default=None
+        )
 
     def open_on(self, evse_id: int | None) -> list[Session]:
         """Active sessions on the EVSE, oldest first."""

@@ -37,7 +37,7 @@ async def insert_limit(
     reason: str,
     created_by: str | None,
 ) -> int | None:
-    """Set a limit; its id, None when there is no such site or station. Gateways are told."""
+    """Set a limit; its id, None when there is no such site or station."""
     cursor = await connection.execute(
         """
         WITH place AS (
@@ -65,10 +65,7 @@ async def insert_limit(
         },
     )
     row = await cursor.fetchone()
-    if row is None:
-        return None
-    await _notify(connection, row[0])
-    return int(row[0])
+    return None if row is None else int(row[0])
 
 
 async def change_limit(
@@ -80,7 +77,7 @@ async def change_limit(
     to_at: datetime | None,
     reason: str,
 ) -> None:
-    """Write a limit that is in force anew. Gateways are told."""
+    """Write a limit that is in force anew."""
     await connection.execute(
         """
         UPDATE power_limit SET limit_w = %s, from_at = %s, to_at = %s, reason = %s
@@ -88,30 +85,15 @@ async def change_limit(
         """,
         (limit_w, from_at, to_at, reason, limit_id),
     )
-    await _notify(connection, limit_id)
 
 
 async def retire_limit(connection: AsyncConnection, limit_id: int, now: datetime) -> bool:
-    """Lift a limit; False when there is none. Gateways are told."""
+    """Lift a limit; False when there is none."""
     cursor = await connection.execute(
         "UPDATE power_limit SET retired_at = %s WHERE id = %s AND retired_at IS NULL",
         (now, limit_id),
     )
-    await _notify(connection, limit_id)
     return cursor.rowcount == 1
-
-
-async def _notify(connection: AsyncConnection, limit_id: int) -> None:
-    """The stations that the limit concerns are loaded anew before their next event."""
-    await connection.execute(
-        """
-        SELECT pg_notify('t2p_station', s.id)
-          FROM power_limit p JOIN station s
-               ON s.station_key = p.station_key OR s.site_id = p.site_id
-         WHERE p.id = %s AND s.retired_at IS NULL
-        """,
-        (limit_id,),
-    )
 
 
 async def list_limits(

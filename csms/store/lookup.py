@@ -67,11 +67,14 @@ async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> lis
 async def fetch_places(
     connection: AsyncConnection, station_keys: Sequence[int]
 ) -> list[tuple[int, int, int | None, str, int | None]]:
-    """(station_key, evse_id, connector_id, status, power_w_max) of every connector."""
+    """(station_key, evse_id, connector_id, status, power_w_max) of every connector.
+
+    No connector gives more than its EVSE.
+    """
     cursor = await connection.execute(
         """
         SELECT e.station_key, e.evse_id, c.connector_id, coalesce(c.status, e.status),
-               coalesce(c.power_w_max, e.power_w_max)
+               least(c.power_w_max, e.power_w_max)
           FROM evse e LEFT JOIN connector c USING (station_key, evse_id)
          WHERE e.station_key = ANY(%s)
         """,
@@ -86,7 +89,8 @@ async def fetch_power_limits(
     """Limits of the stations that are in force or will be, by station_key.
 
     One of a station or site as a whole comes as the equal share of each of its EVSEs, so that
-    their sum never exceeds it, whatever each of them does.
+    their sum never exceeds it, whatever each of them does. A station that has told of no EVSE yet
+    has one.
     """
     cursor = await connection.execute(
         """
@@ -94,13 +98,15 @@ async def fetch_power_limits(
                CASE WHEN p.evse_id IS NOT NULL THEN p.limit_w
                     WHEN p.station_key IS NOT NULL THEN p.limit_w / greatest(1, (
                          SELECT count(*) FROM evse e WHERE e.station_key = s.station_key))
-                    ELSE p.limit_w / greatest(1, (
-                         SELECT count(*) FROM evse e JOIN station o USING (station_key)
-                          WHERE o.site_id = p.site_id AND o.retired_at IS NULL)) END,
+                    ELSE p.limit_w / (
+                         SELECT sum(greatest(1, (SELECT count(*) FROM evse e
+                                                  WHERE e.station_key = o.station_key)))::bigint
+                           FROM station o
+                          WHERE o.site_id = p.site_id AND o.retired_at IS NULL) END,
                p.from_at, p.to_at
           FROM station s
           JOIN power_limit p ON p.station_key = s.station_key OR p.site_id = s.site_id
-         WHERE s.station_key = ANY(%s) AND p.retired_at IS NULL
+         WHERE s.station_key = ANY(%s) AND s.retired_at IS NULL AND p.retired_at IS NULL
            AND (p.to_at IS NULL OR p.to_at > now())
         """,
         (list(station_keys),),

@@ -41,6 +41,8 @@ from csms.wire.dispatch import Dispatcher
 
 IN_FLIGHT_MAX: Final = 2_000  # frames handed to the recorder and not yet committed
 SHOWN_MAX: Final = 20
+#: flags that people, or answers to orders of ours, have set
+_NOT_OF_FRAMES: Final = frozenset({"confirmed", "events_lost"})
 
 console = Console()
 
@@ -256,7 +258,7 @@ def _tell(
 
 def _key(session: ComparedSession) -> tuple[Any, ...]:
     *values, flags = astuple(session)
-    return (*values, tuple(sorted(set(flags) - {"confirmed"})))
+    return (*values, tuple(sorted(set(flags) - _NOT_OF_FRAMES)))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -101,6 +101,7 @@ class Flag(StrEnum):
     REFUSED = "refused"  # the badge was refused and the station charged all the same
     UNAUTHORIZED = "unauthorized"  # energy flowed and no badge was ever accepted
     SEQ_GAP = "seq_gap"  # 2.0.1: events are missing
+    EVENTS_LOST = "events_lost"  # and the station says that it has no more of them
     MATCHED_BY_GUESS = "matched_by_guess"  # the stop named no known transaction
     TRANSACTION_ID_REUSED = "transaction_id_reused"
     DOUBTFUL_REPEAT = "doubtful_repeat"  # equal start after the stop, under an unset clock
@@ -309,8 +310,7 @@ def note_seq_no(session: Session, seq_no: int | None) -> bool:
         return False
     session.seq_no_missing = tuple(n for n in session.seq_no_missing if n != seq_no)
     session.change = CHANGED
-    if not session.seq_no_missing:
-        session.unflag(Flag.SEQ_GAP)
+    _no_gap_no_flag(session)
     return True
 
 
@@ -321,8 +321,13 @@ def note_first_seq_no(session: Session, seq_no: int | None) -> None:
         return
     session.seq_no_missing = tuple(n for n in session.seq_no_missing if n > seq_no)
     session.change = CHANGED
+    _no_gap_no_flag(session)
+
+
+def _no_gap_no_flag(session: Session) -> None:
     if not session.seq_no_missing:
         session.unflag(Flag.SEQ_GAP)
+        session.unflag(Flag.EVENTS_LOST)
 
 
 def close(

@@ -1,4 +1,4 @@
-"""Sessions whose stop never came."""
+"""Sessions whose stop, or some of whose events, never came."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -56,4 +56,29 @@ async def write_lost_sessions(
         SELECT pg_notify('t2p_station', id) FROM station WHERE station_key = ANY(%s)
         """,
         (sorted({row["station_key"] for row in rows}),),
+    )
+
+
+async def flag_events_lost(
+    connection: AsyncConnection, station_key: int, transaction_id: str, flag: str, now: datetime
+) -> None:
+    """Flag the newest session of the transaction, if it is over and events of it are missing; the
+    gateways hear of it at commit."""
+    await connection.execute(
+        """
+        WITH flagged AS (
+            UPDATE session SET flags = flags || %(flag)s::text, revision = revision + 1
+             WHERE id = (SELECT max(id) FROM session WHERE station_key = %(station_key)s
+                            AND transaction_id = %(transaction_id)s)
+               AND state <> 'active' AND seq_no_missing <> '{}'
+               AND NOT flags @> ARRAY[%(flag)s::text]
+            RETURNING id
+        ), noted AS (
+            INSERT INTO session_event (session_id, received_at, kind, note)
+            SELECT id, %(now)s, 'flagged', 'the station has no more events of it' FROM flagged
+        )
+        SELECT pg_notify('t2p_station', s.id) FROM station s
+         WHERE s.station_key = %(station_key)s AND EXISTS (SELECT FROM flagged)
+        """,
+        {"station_key": station_key, "transaction_id": transaction_id, "flag": flag, "now": now},
     )

@@ -19,10 +19,13 @@ from psycopg import AsyncConnection
 
 from csms import passwords
 from csms.domain.order_secrets import is_password_variable, masked, new_password
+from csms.domain.session import Flag
 from csms.store import security as store
 from csms.store.commands import Claimed, mask_payload
+from csms.store.lost import flag_events_lost
 from csms.store.variables import write_variables as store_variables
 from csms.wire import ocpp16, ocpp201, variables
+from csms.wire.context import bounded_id
 from csms.wire.orders import plain_json
 
 _TAKEN: Final = frozenset({"Accepted", "RebootRequired"})
@@ -132,10 +135,24 @@ async def _network_set(connection: AsyncConnection, answered: Answered) -> None:
             await store.write_next_profile(connection, answered.station_key, profile)
 
 
+async def _rest_told(connection: AsyncConnection, answered: Answered) -> None:
+    """GetTransactionStatus of 2.0.1: without messages in its queue, what is missing stays so."""
+    transaction_id = answered.request.get("transactionId")
+    if transaction_id and (answered.response or {}).get("messagesInQueue") is False:
+        await flag_events_lost(
+            connection,
+            answered.station_key,
+            bounded_id(str(transaction_id)),
+            Flag.EVENTS_LOST,
+            answered.now,
+        )
+
+
 #: by (protocol, action); no entry: the answer changes nothing here
 EFFECTS: Final[dict[tuple[str, str], Effect]] = {
     (ocpp16.PROTOCOL, "ChangeConfiguration"): _configuration_changed,
     (ocpp16.PROTOCOL, "GetConfiguration"): _configuration_told,
+    (ocpp201.PROTOCOL, "GetTransactionStatus"): _rest_told,
     (ocpp201.PROTOCOL, "GetVariables"): _variables_told,
     (ocpp201.PROTOCOL, "SetVariables"): _variables_set,
     (ocpp201.PROTOCOL, "SetNetworkProfile"): _network_set,

@@ -61,6 +61,7 @@ class Settings:
     command_expires_in_max_s: float = 30 * 86_400.0
     own_order_expires_in_s: float = 3_600.0  # what we order on our own account
     command_queue_commands_max: int = 200  # waiting for one station
+    charging_profile_periods_max: int = 24  # of a profile of ours: limits that begin and end
     command_reports_timeout_s: float = 3_600.0  # an answer in several messages must be whole
     drain_s: float = 0.0  # a node that stops spreads its goodbyes over so long
     drain_timeout_s: float = 5.0  # a node that stops waits so long for answers to its calls

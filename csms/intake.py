@@ -10,7 +10,7 @@ from decimal import Decimal
 
 from csms.authorization import decide, decide_start
 from csms.config import Settings
-from csms.domain import attribution
+from csms.domain import attribution, limits
 from csms.domain import session as sessions
 from csms.domain import station as stations
 from csms.domain.clock import ClockRules
@@ -30,7 +30,7 @@ from csms.domain.events import (
     TokenShown,
     Updated,
 )
-from csms.domain.limits import limit_w
+from csms.domain.limits import LimitStep
 from csms.domain.session import Flag, Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import digest64, uid_key
@@ -146,7 +146,10 @@ class Intake:
                 return self._record_needs(station, event, group, at)
             case CarPlan():
                 _report(group, station, at, "charging_schedule", event.content, event.stated_at)
-                return Outcome(at, limit_w=self.limit_w_of(station, event.evse_id, at, None))
+                allowed = self._limits(station, event.evse_id, at, None)
+                begins_at = event.stated_at or at
+                above = limits.exceeds(event.periods, begins_at, event.duration_s, allowed)
+                return Outcome(at, plan_exceeds=above)
             case Alive():
                 return Outcome(self._now())
 
@@ -196,8 +199,21 @@ class Intake:
         return Outcome(
             at,
             transaction_id=running[-1].transaction_id if running else None,
-            limit_w=self.limit_w_of(station, event.evse_id, at, event.power_w_max),
+            limits=self._limits(station, event.evse_id, at, event.power_w_max),
         )
+
+    def _limits(
+        self, station: Station, evse_id: int, now: datetime, car_w_max: int | None
+    ) -> tuple[LimitStep, ...]:
+        """What the EVSE may give from now on; empty when nothing ever bounds it."""
+        found = limits.steps(
+            station.limits,
+            evse_id,
+            now,
+            lambda moment: self.limit_w_of(station, evse_id, moment, car_w_max),
+            self._settings.charging_profile_periods_max,
+        )
+        return () if all(step.limit_w is None for step in found) else found
 
     def _record_boot(
         self, station: Station, event: Booted, group: Group, at: datetime, protocol: str
@@ -316,7 +332,7 @@ def _no_tariff(session: Session, now: datetime) -> Decimal | None:
 def _limit_w(station: Station, evse_id: int, now: datetime, car_w_max: int | None) -> int | None:
     running = station.open_on(evse_id)
     connector_id = running[-1].connector_id if running else None
-    return limit_w(
+    return limits.limit_w(
         station.limits,
         evse_id,
         now,

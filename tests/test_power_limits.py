@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from csms.config import Settings
 from csms.db import Database
-from csms.domain.limits import PowerLimit, limit_w
+from csms.domain.limits import LimitStep, PlannedPeriod, PowerLimit, exceeds, limit_w, steps
 from csms.domain.session import Session
-from csms.wire.ocpp201 import VOLTAGE_V, limit_a
+from csms.wire.power201 import VOLTAGE_V, limit_a
 from tests.recorder_node import event, provision, running_node
 from tests.scenarios.gate import Gate, open_gate
 from tests.test_commands import boot_201, client_of, ordered
@@ -59,6 +59,53 @@ def test_limit_is_the_lowest_of_what_is_in_force(
 ) -> None:
     found = limit_w(limits, 1, NOW, connector_w_max=connector_w_max, car_w_max=car_w_max)
     assert found == expected
+
+
+def test_limits_that_begin_and_end_later_are_steps() -> None:
+    limits = [
+        PowerLimit(None, 5_000, NOW + HOUR, NOW + 3 * HOUR),
+        PowerLimit(1, 4_000, NOW + 2 * HOUR, None),
+        PowerLimit(2, 1, NOW + HOUR, None),  # of another EVSE
+        PowerLimit(None, 9_000, NOW - HOUR, NOW + HOUR),
+    ]
+
+    def found(steps_max: int) -> list[tuple[float, int | None]]:
+        told = steps(
+            limits,
+            1,
+            NOW,
+            lambda at: limit_w(limits, 1, at, connector_w_max=None, car_w_max=None),
+            steps_max,
+        )
+        return [((step.from_at - NOW) / HOUR, step.limit_w) for step in told]
+
+    assert found(9) == [(0, 9_000), (1, 5_000), (2, 4_000)]
+    assert found(2) == [(0, 9_000), (1, 4_000)]
+    assert found(1) == found(0) == [(0, 4_000)]
+    limits[:] = [PowerLimit(None, 5_000, NOW + HOUR, NOW + 3 * HOUR)]
+    assert found(9) == [(0, None), (1, 5_000), (3, None)]
+
+
+@pytest.mark.parametrize(
+    ("plan", "begins_at", "duration_s", "expected"),
+    [
+        ([(0, 9_000)], NOW, 3600, False),
+        ([(0, 9_000)], NOW, None, True),  # it goes on, and from one o'clock on that is too much
+        ([(0, 9_000)], NOW, 3601, True),
+        ([(0, 9_000), (3600, 5_000)], NOW, None, False),
+        ([(0, 9_000), (3601, 5_000)], NOW, None, True),
+        ([(0, 20_000), (60, 9_000)], NOW - timedelta(minutes=1), 3600, False),  # what was, was
+        ([(0, 0), (30, 9_001), (40, 0)], NOW, None, True),
+        ([], NOW, None, False),
+    ],
+)
+def test_plan_is_held_to_the_limits_of_its_time(
+    plan: list[tuple[float, float]], begins_at: datetime, duration_s: float | None, expected: bool
+) -> None:
+    allowed = [LimitStep(NOW, 9_000), LimitStep(NOW + HOUR, 5_000)]
+    periods = [PlannedPeriod(*period) for period in plan]
+    assert exceeds(periods, begins_at, duration_s, allowed) == expected
+    assert not exceeds(periods, begins_at, duration_s, [])
 
 
 @given(st.integers(0, 500_000), st.sampled_from([1, 2, 3]))
@@ -133,8 +180,56 @@ async def test_bound_is_that_of_the_connector_in_use_and_of_its_evse(
         assert await asked_for(station, 3) == 500.0  # what the car takes
 
 
+async def test_limit_that_begins_later_is_in_the_profile_already(
+    gate: Gate, api: httpx.AsyncClient
+) -> None:
+    await gate.add("CP1", protocol="ocpp2.0.1")
+    from_at = datetime.now(UTC) + HOUR
+    limit = {
+        "station_id": "CP1",
+        "limit_w": 4_600,
+        "from_at": from_at.isoformat(),
+        "to_at": (from_at + HOUR).isoformat(),
+    }
+    assert (await api.post("/power-limits", json=limit)).is_success
+    async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await boot_201(station)
+        schedule = await schedule_for(station, 1)
+        first, lower, higher = schedule["chargingSchedulePeriod"]
+        assert (first["startPeriod"], first["limit"]) == (0, 500.0)
+        assert (lower["limit"], higher["limit"]) == (20.0, 500.0)
+        begins_at = datetime.fromisoformat(schedule["startSchedule"])
+        after = timedelta(seconds=1)
+        assert from_at - after <= begins_at + timedelta(seconds=lower["startPeriod"]) <= from_at
+        ends_at = begins_at + timedelta(seconds=higher["startPeriod"])
+        assert from_at + HOUR - after / 500 <= ends_at <= from_at + HOUR + after
+        for amperes, expected in ((20, "Accepted"), (21, "Rejected")):
+            plan = {
+                "evseId": 1,
+                "timeBase": begins_at.isoformat(),
+                "chargingSchedule": {
+                    "id": 1,
+                    "chargingRateUnit": "A",
+                    "duration": 7200,
+                    "chargingSchedulePeriod": [
+                        {"startPeriod": 0, "limit": 32, "numberPhases": 1},
+                        {"startPeriod": 3500, "limit": amperes, "numberPhases": 1},
+                    ],
+                },
+            }
+            frame = [2, f"p{amperes}", "NotifyEVChargingSchedule", plan]
+            await station.send(json.dumps(frame))
+            assert (await ordered(station))[2] == {"status": expected}
+
+
 async def asked_for(station: Any, number: int) -> float:
-    """What the profile grants that a car's needs are answered with."""
+    """What the profile grants now that a car's needs are answered with."""
+    granted: float = (await schedule_for(station, number))["chargingSchedulePeriod"][0]["limit"]
+    return granted
+
+
+async def schedule_for(station: Any, number: int) -> dict[str, Any]:
+    """The schedule of the profile that a car's needs are answered with."""
     started = {
         "eventType": "Started" if number == 1 else "Updated",
         "timestamp": datetime.now(UTC).isoformat(),
@@ -159,9 +254,9 @@ async def asked_for(station: Any, number: int) -> float:
     assert (await ordered(station))[2] == {"status": "Accepted"}
     order = await ordered(station)
     await station.send(json.dumps([3, order[1], {"status": "Accepted"}]))
+    schedule: dict[str, Any]
     (schedule,) = order[3]["chargingProfile"]["chargingSchedule"]
-    granted: float = schedule["chargingSchedulePeriod"][0]["limit"]
-    return granted
+    return schedule
 
 
 async def test_limit_that_makes_no_sense_is_refused_with_the_reason(

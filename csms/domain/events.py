@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from csms.domain.limits import LimitStep, PlannedPeriod
 from csms.domain.metering import Reading
 from csms.domain.values import uid_key
 
@@ -144,10 +145,11 @@ class CarNeeds(NamedTuple):
 
 
 class CarPlan(NamedTuple):
-    """A car says how it is going to charge. `power_w_max` is the most that it will take."""
+    """A car says how it is going to charge, from `stated_at` on, in order of time."""
 
     evse_id: int
-    power_w_max: float
+    periods: tuple[PlannedPeriod, ...]
+    duration_s: float | None  # None: the last period has no end
     content: dict[str, object]  # as told, to be kept
     stated_at: datetime | None
 
@@ -181,6 +183,7 @@ class Outcome(NamedTuple):
     granted: bool = False  # what the station asked for will be seen to
     boot_status: str = "accepted"
     interval_s: int = 0
-    limit_w: int | None = None  # what the EVSE may give; None: nothing bounds it
+    limits: tuple[LimitStep, ...] = ()  # what the EVSE may give from now on; empty: no bound
+    plan_exceeds: bool = False  # a car's plan goes above them
     messages_missing: bool = False  # the session just ended, and some of it was never received
     cost: Decimal | None = None  # of the session so far, in the currency of its tariff; None: none

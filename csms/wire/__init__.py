@@ -6,7 +6,7 @@
     frames     the envelope [2, id, action, payload]: reading, repairing, answering
     schema     payloads: msgspec structs made from the JSON schemas of OCPP, lenient second reading
     ocpp16     requests of OCPP 1.6 (and its security extension) to events, outcomes to answers
-    ocpp201    the same for OCPP 2.0.1
+    ocpp201    the same for OCPP 2.0.1; power201: what its cars ask for, and the profiles they get
     context    what both versions' readers share; common: readers and answers of both
     dispatch   one inbound frame: dedupe, look-ups, event, recorder, answer
     outside    what somebody else has to answer first: OCSP responders, the pool of contracts

@@ -7,8 +7,6 @@ import msgspec
 
 from csms.domain.events import (
     Booted,
-    CarNeeds,
-    CarPlan,
     Decision,
     Ended,
     Event,
@@ -22,6 +20,7 @@ from csms.domain.events import (
 )
 from csms.domain.metering import Reading, SampleKind
 from csms.domain.station import STATUSES
+from csms.wire import power201
 from csms.wire.common import (
     EMPTY,
     answer_boot,
@@ -58,10 +57,6 @@ from csms.wire.variables import report_rows
 PROTOCOL: Final = "ocpp2.0.1"
 ERROR_CODES: Final[dict[str, str]] = {}
 CENT: Final = Decimal("0.01")
-VOLTAGE_V: Final = 230  # of a phase, in Europe
-PROFILE_ID: Final = 1  # of the profiles that we send on our own account
-PROFILE_STACK_LEVEL: Final = 0
-_PHASES: Final = {"AC_single_phase": 1, "AC_two_phase": 2, "AC_three_phase": 3}  # others: DC
 
 
 # --- Readers ------------------------------------------------------------------------------------
@@ -251,51 +246,6 @@ def _device_report(message: Any, context: Context) -> Event:
     return Reported("report", content, stated(message.generatedAt), tuple(report_rows(content)))
 
 
-def _needs(message: Any, context: Context) -> Event:
-    content = plain(message)
-    return CarNeeds(place_id(message.evseId), _car_w_max(content), content)
-
-
-def _car_w_max(content: dict[str, Any]) -> int | None:
-    """What the car takes at most: by its current on the phases that it asks for, or its power."""
-    phases = _PHASES.get(str(_part(content, "chargingNeeds", "requestedEnergyTransfer")))
-    if phases is not None:
-        current_a = _part(content, "chargingNeeds", "acChargingParameters", "evMaxCurrent")
-        return None if current_a is None else round(current_a * VOLTAGE_V * phases)
-    power_w = _part(content, "chargingNeeds", "dcChargingParameters", "evMaxPower")
-    current_a = _part(content, "chargingNeeds", "dcChargingParameters", "evMaxCurrent")
-    voltage_v = _part(content, "chargingNeeds", "dcChargingParameters", "evMaxVoltage")
-    if power_w is None and current_a is not None and voltage_v is not None:
-        power_w = current_a * voltage_v
-    return None if power_w is None else round(power_w)
-
-
-def _plan(message: Any, context: Context) -> Event:
-    content = plain(message)
-    return CarPlan(place_id(message.evseId), _peak_w(content), content, stated(message.timeBase))
-
-
-def _peak_w(content: dict[str, Any]) -> float:
-    """The most that a schedule takes; amperes are per phase, of three where it names none."""
-    in_amperes = _part(content, "chargingSchedule", "chargingRateUnit") == "A"
-    periods = _part(content, "chargingSchedule", "chargingSchedulePeriod") or ()
-    return max(
-        (
-            (period.get("limit") or 0.0)
-            * (VOLTAGE_V * (period.get("numberPhases") or 3) if in_amperes else 1)
-            for period in periods
-        ),
-        default=0.0,
-    )
-
-
-def _part(content: Any, *names: str) -> Any:
-    """What stands at the end of a path; None where it breaks off."""
-    for name in names:
-        content = content.get(name) if isinstance(content, dict) else None
-    return content
-
-
 # --- Answers ------------------------------------------------------------------------------------
 
 
@@ -324,19 +274,6 @@ def _answer_transaction(event: Event, outcome: Outcome) -> str:
     return encode(answer)
 
 
-def _answer_needs(event: Event, outcome: Outcome) -> str:
-    """Accepted: a profile follows (K15.FR.03). Without a transaction, or a bound, none does."""
-    follows = outcome.transaction_id is not None and outcome.limit_w is not None
-    return encode({"status": "Accepted" if follows else "Rejected"})
-
-
-def _answer_plan(event: Event, outcome: Outcome) -> str:
-    """A plan within the limit is accepted (K15.FR.08, K16.FR.06)."""
-    assert isinstance(event, CarPlan)
-    above = outcome.limit_w is not None and event.power_w_max > outcome.limit_w
-    return encode({"status": "Rejected" if above else "Accepted"})
-
-
 # --- Orders that follow ---------------------------------------------------------------------------
 
 
@@ -347,45 +284,6 @@ def _ask_for_the_rest(event: Event, outcome: Outcome) -> OwnOrder | None:
     assert isinstance(event, Ended)
     payload = {"transactionId": event.transaction_id}
     return OwnOrder("GetTransactionStatus", payload, "messages_missing")
-
-
-def _profile_for_needs(event: Event, outcome: Outcome) -> OwnOrder | None:
-    """The charging profile that a car's needs call for (K15.FR.02): the limit, for as long as the
-    transaction lasts."""
-    assert isinstance(event, CarNeeds)
-    if outcome.transaction_id is None or outcome.limit_w is None:
-        return None
-    period: dict[str, Any] = {"startPeriod": 0}
-    phases = _PHASES.get(str(_part(event.content, "chargingNeeds", "requestedEnergyTransfer")))
-    if phases is None:
-        unit = "W"
-        period["limit"] = float(outcome.limit_w)
-    else:
-        unit = "A"
-        period |= {"limit": limit_a(outcome.limit_w, phases), "numberPhases": phases}
-    schedule = {
-        "id": 1,
-        "startSchedule": time_text(outcome.at),
-        "chargingRateUnit": unit,
-        "chargingSchedulePeriod": [period],
-    }
-    profile = {
-        "id": PROFILE_ID,
-        "stackLevel": PROFILE_STACK_LEVEL,
-        "chargingProfilePurpose": "TxProfile",
-        "chargingProfileKind": "Absolute",
-        "chargingSchedule": [schedule],
-        "transactionId": outcome.transaction_id,
-    }
-    payload = {"evseId": event.evse_id, "chargingProfile": profile}
-    return OwnOrder("SetChargingProfile", payload, "charging_needs", demanded=True)
-
-
-def limit_a(power_w: int, phases: int) -> float:
-    """A limit per phase in A, in tenths, never above the power. Below 6 A no car can charge
-    (IEC 61851-1): it pauses (field case 37)."""
-    tenths = power_w * 10 // (VOLTAGE_V * phases)
-    return tenths / 10 if tenths >= 60 else 0.0
 
 
 def _report(kind: str, *essential: str, time_field: str = "timestamp") -> Request:
@@ -418,10 +316,8 @@ REQUESTS: Final[dict[str, Request]] = {
     "NotifyChargingLimit": _report("charging_limit"),
     "NotifyCustomerInformation": _report("customer_information", time_field="generatedAt"),
     "NotifyDisplayMessages": _report("display_messages"),
-    "NotifyEVChargingNeeds": Request(
-        _needs, _answer_needs, ("evseId", "chargingNeeds"), follow=_profile_for_needs
-    ),
-    "NotifyEVChargingSchedule": Request(_plan, _answer_plan, ("evseId", "chargingSchedule")),
+    "NotifyEVChargingNeeds": power201.NEEDS,
+    "NotifyEVChargingSchedule": power201.PLAN,
     "NotifyEvent": _report("event", "eventData", time_field="generatedAt"),
     "NotifyMonitoringReport": _report("monitoring_report", time_field="generatedAt"),
     "NotifyReport": Request(_device_report, answer_nothing),

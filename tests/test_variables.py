@@ -8,11 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from websockets.asyncio.client import ClientConnection
 
 from csms.config import Settings
 from csms.db import Database
-from tests.scenarios.gate import Gate, boot, heartbeat, open_gate
+from csms.wire.variables import PARTS_MAX, list_portions
+from tests.scenarios.gate import PATIENCE_S, Gate, boot, heartbeat, open_gate
 from tests.test_commands import boot_201, client_of, ordered, place
 
 SECRET = "correct-horse-battery"
@@ -73,8 +76,11 @@ async def test_device_model_is_what_was_told_last(gate: Gate, api: httpx.AsyncCl
         results = [
             data[0] | {"attributeStatus": "Accepted", "attributeValue": "900"},
             data[1] | {"attributeStatus": "UnknownVariable"},
+            secret | {"attributeStatus": "Accepted", "attributeValue": SECRET},
         ]
-        await carry_out(api, station, order, {"getVariableResult": results})
+        told, _ = await carry_out(api, station, order, {"getVariableResult": results})
+        assert told["response"]["getVariableResult"][:2] == results[:2]
+        assert SECRET not in json.dumps(told)
         assert await values(api) == {("EVSE", 2, "Power"): "22000", HEARTBEAT: "900"}
         data = [
             named("HeartbeatInterval") | {"attributeValue": "60"},
@@ -87,6 +93,9 @@ async def test_device_model_is_what_was_told_last(gate: Gate, api: httpx.AsyncCl
         ]
         await carry_out(api, station, order, {"setVariableResult": results})
         assert await values(api) == {("EVSE", 2, "Power"): "22000", HEARTBEAT: "60"}
+    journal = "SELECT count(*) FROM ocpp_message WHERE direction = 'out' AND answer ~ %s"
+    await gate.eventually([(2,)], journal, "HeartbeatInterval")
+    assert await gate.rows(journal, SECRET) == [(0,)]
     listed = (await api.get("/stations/CP1/variables?limit=1")).json()
     assert listed["total"] == 2
     rest = (await api.get(f"/stations/CP1/variables?cursor={listed['next']}")).json()["items"]
@@ -132,9 +141,14 @@ async def test_keys_of_16_are_listed_without_the_password(
             {"key": "HeartbeatInterval", "readonly": False, "value": "300"},
             {"key": "NumberOfConnectors", "readonly": True, "value": "1"},
             {"key": "AuthorizationKey", "readonly": False, "value": SECRET},
+            {"key": "WifiPassword", "readonly": False, "value": SECRET},
         ]
         answer = {"configurationKey": keys}
-        await carry_out(api, station, {"action": "GetConfiguration", "payload": {}}, answer)
+        order = {"action": "GetConfiguration", "payload": {}}
+        told, _ = await carry_out(api, station, order, answer)
+        assert told["response"]["configurationKey"][0] == keys[0]
+        assert told["response"]["configurationKey"][2] == keys[2] | {"value": "***"}
+        assert SECRET not in json.dumps(told)
         payload = {"key": "HeartbeatInterval", "value": "60"}
         order = {"action": "ChangeConfiguration", "payload": payload}
         await carry_out(api, station, order, {"status": "Accepted"})
@@ -178,6 +192,56 @@ async def test_order_is_sent_in_the_portions_that_the_station_takes(
         assert (told["status"], told["error"]["code"]) == ("failed", "InternalError")
         assert len(told["response"][results]) == 2
         await heartbeat(station, "quiet")
+
+
+@given(
+    st.lists(st.binary(min_size=1, max_size=60), min_size=1, max_size=40),
+    st.none() | st.integers(1, 50),
+    st.none() | st.integers(1, 300),
+)
+def test_portions_keep_the_order_and_the_limits(
+    items: list[bytes], items_max: int | None, bytes_max: int | None
+) -> None:
+    parts = list_portions(items, items_max=items_max, bytes_max=bytes_max, around_bytes=50)
+    assert [item for part in parts for item in part] == items
+    for part in parts:
+        assert 1 <= len(part) <= (items_max or len(items))
+        message_bytes = 50 + sum(len(item) + 1 for item in part)
+        assert bytes_max is None or message_bytes <= bytes_max or len(part) == 1
+
+
+def test_portions_are_never_more_than_their_numbers() -> None:
+    items = [b"x" * 100] * 2_500
+    parts = list_portions(items, items_max=1, bytes_max=10, around_bytes=0)
+    assert len(parts) <= PARTS_MAX
+    assert sum(map(len, parts)) == 2_500
+
+
+async def test_messages_are_no_longer_than_the_station_takes(
+    gate: Gate, api: httpx.AsyncClient
+) -> None:
+    await gate.add("CP1", protocol="ocpp2.0.1")
+    async with gate.connect("CP1", protocols=["ocpp2.0.1"]) as station:
+        await boot_201(station)
+        limit = named("BytesPerMessage", "DeviceDataCtrlr", "GetVariables") | valued("300")
+        await report(station, 0, limit)
+        items = [named(f"Élément{number}") for number in range(5)]
+        order = {"action": "GetVariables", "payload": {"getVariableData": items}}
+        asked = asyncio.create_task(place(api, "CP1", order))
+        named_so_far: list[Any] = []
+        while len(named_so_far) < len(items):
+            async with asyncio.timeout(PATIENCE_S):
+                text = await station.recv()
+            assert isinstance(text, str)
+            assert len(text.encode()) <= 300
+            _, message_id, _, payload = json.loads(text)
+            data = payload["getVariableData"]
+            named_so_far += data
+            results = [item | {"attributeStatus": "UnknownVariable"} for item in data]
+            answer = [3, message_id, {"getVariableResult": results}]
+            await station.send(json.dumps(answer))
+        assert named_so_far == items
+        assert len((await asked).json()["response"]["getVariableResult"]) == 5
 
 
 async def test_keys_are_asked_for_in_portions(gate: Gate, api: httpx.AsyncClient) -> None:

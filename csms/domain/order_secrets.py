@@ -1,10 +1,11 @@
-"""Secrets in orders: which they are, and the same order without them.
+"""Secrets in orders and their answers: which they are, and the same message without them.
 
-What is shown of an order, and what is kept once it has been sent or is over, never holds one.
+What is shown of an order, and what is kept once it has been sent or is over, never holds one; nor
+does what is kept and shown of a station's answer.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
 MASK: Final = "***"
@@ -77,3 +78,41 @@ def _secrets(action: str, payload: Any) -> Iterator[tuple[dict[str, Any], str]]:
         found = new_password(action, payload)
         if found is not None:
             yield found.holder, found.member
+
+
+def is_secret(name: Any) -> bool:
+    """Whether a key (1.6) or variable (2.0.1) of that name holds a password: the station's own, or
+    one that its maker has added."""
+    words = str(name).lower()
+    return "authorizationkey" in words or "password" in words
+
+
+def masked_answer(response: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A station's answer without the passwords that some tell of themselves; the very same where
+    there is none."""
+    masked_lists = {}
+    for member, name_of, value in (
+        ("configurationKey", _key_name, "value"),
+        ("getVariableResult", _variable_name, "attributeValue"),
+    ):
+        items = response.get(member)
+        if not isinstance(items, list):
+            continue
+        without = [
+            item | {value: MASK}
+            if isinstance(item, dict) and item.get(value) and is_secret(name_of(item))
+            else item
+            for item in items
+        ]
+        if without != items:
+            masked_lists[member] = without
+    return {**response, **masked_lists} if masked_lists else response
+
+
+def _key_name(item: Mapping[str, Any]) -> Any:
+    return item.get("key")
+
+
+def _variable_name(item: Mapping[str, Any]) -> Any:
+    variable = item.get("variable")
+    return variable.get("name") if isinstance(variable, dict) else None

@@ -74,20 +74,19 @@ async def write_variables(
     )
 
 
-async def fetch_value(
-    connection: AsyncConnection, station_key: int, component: str, variable: str, instance: str
-) -> str | None:
-    """The value of a variable of the station as a whole; None: not known."""
+async def fetch_values(
+    connection: AsyncConnection, station_key: int, component: str, instance: str
+) -> dict[str, str | None]:
+    """The values of a component's variables of that instance, for the station as a whole."""
     cursor = await connection.execute(
         """
-        SELECT value FROM station_variable
-         WHERE station_key = %s AND component = %s AND variable = %s AND variable_instance = %s
-           AND evse_id = 0 AND attribute = 'Actual'
+        SELECT variable, value FROM station_variable
+         WHERE station_key = %s AND component = %s AND component_instance = ''
+           AND variable_instance = %s AND evse_id = 0 AND attribute = 'Actual'
         """,
-        (station_key, component, variable, instance),
+        (station_key, component, instance),
     )
-    row = await cursor.fetchone()
-    return None if row is None else row[0]
+    return dict(await cursor.fetchall())
 
 
 async def list_variables(

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple
 from psycopg import AsyncConnection
 
 from csms import passwords
-from csms.domain.order_secrets import is_password_variable, masked, new_password
+from csms.domain.order_secrets import is_password_variable, is_secret, masked, new_password
 from csms.domain.session import Flag
 from csms.store import security as store
 from csms.store.commands import Claimed, mask_payload
@@ -89,7 +89,7 @@ async def _configuration_changed(connection: AsyncConnection, answered: Answered
     taken = _is_taken((answered.response or {}).get("status"))
     if key == "authorizationkey" and not taken:
         await store.drop_next_password(connection, answered.station_key)
-    if taken and key != "authorizationkey":
+    if taken and not is_secret(key):
         row = variables.key_row(str(answered.request.get("key", "")), answered.request.get("value"))
         await store_variables(connection, answered.station_key, [row], answered.now)
     if key == "securityprofile" and taken:

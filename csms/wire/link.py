@@ -20,7 +20,7 @@ from websockets.protocol import OPEN
 
 from csms import metrics
 from csms.config import Settings
-from csms.domain.order_secrets import masked
+from csms.domain.order_secrets import masked, masked_answer
 from csms.domain.station import Station
 from csms.domain.values import UTC
 from csms.exchange import Outbound
@@ -370,7 +370,7 @@ class Link:
         try:
             self._write(frame_text)
             async with asyncio.timeout(timeout_s):
-                answer = await waiting.answer
+                answer = _without_passwords(await waiting.answer)
         except TimeoutError:
             raise CallTimeout(f"The station gave no answer within {timeout_s:g} s.") from None
         except asyncio.CancelledError:
@@ -443,6 +443,19 @@ class Link:
             waiting.answer.cancel()
         self.gateway.paused.discard(self)
         self.gateway.link_lost(self)
+
+
+def _without_passwords(answer: frames.Frame) -> frames.Frame:
+    """The answer as it is kept and shown."""
+    if answer.kind != frames.CALL_RESULT:
+        return answer
+    try:
+        response = frames.answer_value(answer.payload)
+    except frames.AnswerError:
+        return answer  # nobody can read it
+    if not isinstance(response, dict) or (without := masked_answer(response)) is response:
+        return answer
+    return answer._replace(payload=msgspec.Raw(msgspec.json.encode(without)))
 
 
 def _frame_end(data: bytes, at: int) -> int:

@@ -14,8 +14,9 @@ from csms.domain import local_list
 from csms.domain.local_list import Entry, Known, Update
 from csms.domain.values import uid_key
 from csms.store.local_authorization import StationBadges
-from csms.store.variables import fetch_value
+from csms.store.variables import fetch_values
 from csms.wire import ocpp16
+from csms.wire.variables import stated_limit
 
 _UID_LENGTH_MAX: Final = {ocpp16.PROTOCOL: 20, "ocpp2.0.1": 36}
 _TYPE_16: Final = "ISO14443"  # 1.6 knows no types
@@ -54,12 +55,8 @@ async def fetch_limits(connection: AsyncConnection, station: StationBadges) -> L
     """What the station has said of its limits, asked or not."""
     in_16 = station.protocol == ocpp16.PROTOCOL
     component, names = ("", _LIMITS_16) if in_16 else (_CONTROLLER, _LIMITS_201)
-    told = []
-    for name in names:
-        text = (
-            await fetch_value(connection, station.station_key, component, name, "") or ""
-        ).strip()
-        told.append(int(text) if text.isdecimal() and len(text) < 10 and int(text) > 0 else None)
+    values = await fetch_values(connection, station.station_key, component, "")
+    told = [stated_limit(values.get(name)) for name in names]
     return Limits(told[0], told[1], None) if in_16 else Limits(told[0], None, told[1])
 
 

@@ -21,6 +21,7 @@ from psycopg import AsyncConnection
 from csms import db, metrics
 from csms.commands import REPORTED
 from csms.config import Settings
+from csms.domain.order_secrets import masked_answer
 from csms.domain.values import UTC
 from csms.recorder import Recorder
 from csms.store import commands as store
@@ -301,7 +302,7 @@ class Outbox:
                 error = orders.error_json(*frames.error_parts(frame.payload))
             else:
                 answer = frames.answer_value(frame.payload)
-                response = answer if isinstance(answer, dict) else {}
+                response = masked_answer(answer) if isinstance(answer, dict) else {}
         except frames.AnswerError as fault:
             error, readable = orders.error_json("BadAnswer", str(fault)), False
         async with connection.transaction():

@@ -12,34 +12,44 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from psycopg import AsyncConnection
 
-from csms.domain.order_secrets import is_password_variable
+from csms.domain.order_secrets import is_secret
 from csms.store import variables as store
 from csms.store.commands import Claimed
+from csms.wire import frames
 
 PARTS_MAX: Final = 999  # their number stands behind the message id, which has 36 characters
 
 
 class _Splittable(NamedTuple):
-    """An order with a list in it, and how its limit is called."""
+    """An order with a list in it, and how its limits are called."""
 
     items: str  # member of the request
     results: tuple[str, ...]  # members of the answer, lists that are put together
-    limit: tuple[str, str, str]  # component, variable, instance
+    component: str
+    instance: str
+    items_max: str  # variable: so many items in a message
+    bytes_max: str | None = None  # variable: so many bytes in a message
 
 
 _SPLITTABLE: Final = {
     "GetVariables": _Splittable(
         "getVariableData",
         ("getVariableResult",),
-        ("DeviceDataCtrlr", "ItemsPerMessage", "GetVariables"),
+        "DeviceDataCtrlr",
+        "GetVariables",
+        "ItemsPerMessage",
+        "BytesPerMessage",
     ),
     "SetVariables": _Splittable(
         "setVariableData",
         ("setVariableResult",),
-        ("DeviceDataCtrlr", "ItemsPerMessage", "SetVariables"),
+        "DeviceDataCtrlr",
+        "SetVariables",
+        "ItemsPerMessage",
+        "BytesPerMessage",
     ),
     "GetConfiguration": _Splittable(
-        "key", ("configurationKey", "unknownKey"), ("", "GetConfigurationMaxKeys", "")
+        "key", ("configurationKey", "unknownKey"), "", "", "GetConfigurationMaxKeys"
     ),
 }
 
@@ -51,16 +61,57 @@ async def portions(connection: AsyncConnection, order: Claimed) -> list[str]:
         return [order.payload]
     plain = msgspec.json.decode(order.payload)
     items = plain.get(kind.items)
-    stated = await store.fetch_value(connection, order.station_key, *kind.limit)
-    if not isinstance(items, list) or stated is None or not stated.strip().isdigit():
+    if not isinstance(items, list) or len(items) < 2:
         return [order.payload]
-    size = max(1, int(stated), -(-len(items) // PARTS_MAX))
-    if len(items) <= size:
+    stated = await store.fetch_values(connection, order.station_key, kind.component, kind.instance)
+    lists = list_portions(
+        [msgspec.json.encode(item) for item in items],
+        items_max=stated_limit(stated.get(kind.items_max)),
+        bytes_max=stated_limit(stated.get(kind.bytes_max)) if kind.bytes_max else None,
+        around_bytes=_bytes_around(order, plain | {kind.items: []}),
+    )
+    if len(lists) == 1:
         return [order.payload]
     return [
-        msgspec.json.encode(plain | {kind.items: items[at : at + size]}).decode()
-        for at in range(0, len(items), size)
+        msgspec.json.encode(plain | {kind.items: [msgspec.Raw(item) for item in part]}).decode()
+        for part in lists
     ]
+
+
+def list_portions(
+    items: Sequence[bytes], *, items_max: int | None, bytes_max: int | None, around_bytes: int
+) -> list[list[bytes]]:
+    """The items, in their order, in messages of at most so many items and bytes.
+
+    `around_bytes` is what a message without items takes. An item that is too long even alone goes
+    alone: the station has to say so itself.
+    """
+    items_max = max(1, items_max or len(items), -(-len(items) // PARTS_MAX))
+    parts: list[list[bytes]] = []
+    taken_bytes = 0
+    for number, item in enumerate(items):
+        item_bytes = len(item) + 1  # and its comma
+        full = not parts or len(parts[-1]) >= items_max
+        too_long = bytes_max is not None and taken_bytes + item_bytes > bytes_max
+        # Numbers must be left for what follows, however long.
+        if full or (too_long and (PARTS_MAX - len(parts)) * items_max >= len(items) - number):
+            parts.append([])
+            taken_bytes = around_bytes
+        parts[-1].append(item)
+        taken_bytes += item_bytes
+    return parts
+
+
+def stated_limit(stated: str | None) -> int | None:
+    """A limit as stated; None where it is no number that limits anything."""
+    text = (stated or "").strip()
+    return int(text) if text.isdecimal() and len(text) < 10 and int(text) > 0 else None
+
+
+def _bytes_around(order: Claimed, empty: Mapping[str, Any]) -> int:
+    longest_id = f"{order.message_id}-{PARTS_MAX}"
+    payload = msgspec.json.encode(empty).decode()
+    return len(frames.call_text(longest_id, order.action, payload).encode())
 
 
 def together(action: str, answers: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -123,7 +174,7 @@ def key_rows(keys: Any) -> list[dict[str, Any]]:
     rows = []
     for item in _objects(keys):
         key = str(item.get("key", ""))
-        if key and key.lower() != "authorizationkey":
+        if key and not is_secret(key):
             mutability = "ReadOnly" if item.get("readonly") else "ReadWrite"
             rows.append(key_row(key, item.get("value")) | {"mutability": mutability})
     return rows
@@ -149,7 +200,7 @@ def _row(item: Mapping[str, Any], attribute: Any, value: Any) -> dict[str, Any] 
     component, variable = item.get("component"), item.get("variable")
     if not isinstance(component, dict) or not isinstance(variable, dict):
         return None
-    if not component.get("name") or not variable.get("name") or is_password_variable(item):
+    if not component.get("name") or not variable.get("name") or is_secret(variable["name"]):
         return None
     evse = component.get("evse")
     evse = evse if isinstance(evse, dict) else {}

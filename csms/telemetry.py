@@ -74,10 +74,10 @@ class Telemetry:
         self.on_wake = on_wake
         self.enabled = settings.mqtt_url is not None
         self.connected = False
-        self._client: aiomqtt.Client | None = None
         self._waiting: deque[_Message] = deque()
         #: what was last published of each retained topic, for a broker that lost it
         self._state: dict[str, _Message] = {}
+        self._untold: deque[str] = deque()  # topics of these that the broker has yet to be told
         self._live: dict[tuple[str, int | None], _Live] = {}
         self._live_due_s = 0.0
         self._wake = asyncio.Event()
@@ -182,8 +182,7 @@ class Telemetry:
             await self._publish(client, _Message(_node(self._settings), alive, retain=True))
         self.connected = True
         metrics.MQTT_CONNECTED.set(1)
-        for state in list(self._state.values()):
-            await self._publish(client, state)
+        self._untold = deque(self._state)
         both = [asyncio.create_task(self._send(client)), asyncio.create_task(self._listen(client))]
         try:
             done, _ = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -201,13 +200,16 @@ class Telemetry:
     async def _send(self, client: aiomqtt.Client) -> None:
         while True:
             await self._until_due()
-            while self._waiting:
-                await self._publish(client, self._waiting.popleft())
+            while self._waiting or self._untold:
+                if self._waiting:
+                    await self._publish(client, self._waiting.popleft())
+                if self._untold:  # in turn: to tell a broker all anew holds back no wake-up
+                    await self._publish(client, self._state[self._untold.popleft()])
 
     async def _until_due(self) -> None:
         """Wait for something to send; live values are due every so often, the newest of each."""
         clock = asyncio.get_running_loop().time
-        while not self._waiting:
+        while not (self._waiting or self._untold):
             self._wake.clear()
             left_s = self._live_due_s - clock() if self._live_due_s else None
             if left_s is not None and left_s <= 0:

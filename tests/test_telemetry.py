@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import aiomqtt
@@ -136,6 +137,32 @@ async def test_broker_that_dies_costs_no_frame_and_is_told_all_when_it_is_back(
             await reader.next("t2p/stations/CP1/connection")
             told = await reader.next("t2p/stations/CP1/evses/1/connectors/1/status")
             assert told["status"] == "charging"
+
+
+async def test_telling_a_broker_all_anew_holds_back_no_wake_up(
+    settings: Settings, broker: Broker
+) -> None:
+    many = 3_000
+    telemetry = Telemetry(replace(settings, mqtt_url=broker.url))
+    for number in range(many):
+        telemetry.station_connected(f"CP{number}", True, datetime.now(UTC))
+    told = 0
+    async with aiomqtt.Client("127.0.0.1", broker.port) as reader, asyncio.TaskGroup() as tasks:
+        await reader.subscribe("t2p/#")
+        running = tasks.create_task(telemetry.run())
+        async with asyncio.timeout(PATIENCE_S):
+            async for message in reader.messages:
+                if told == 0:
+                    assert telemetry.wake("node", "command", "CP1")
+                if message.topic.value.startswith("t2p/wake/"):
+                    break
+                told += 1
+            assert told < many
+            async for _ in reader.messages:
+                told += 1
+                if told == many:
+                    break
+        running.cancel()
 
 
 async def test_service_without_its_broker_serves(settings: Settings, database: Database) -> None:

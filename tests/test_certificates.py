@@ -165,6 +165,42 @@ async def test_certificate_that_proves_nothing_ends_in_tls(
     await gate.connected("CP1", False)
 
 
+async def test_intermediate_ca_is_trusted_without_its_root(
+    settings: Settings, database: Database, tmp_path: Path
+) -> None:
+    root = Authority(tmp_path, "root")
+    signer = pki.load_authority(root.certificate, root.key, None)
+    sub, sub_key = Authority(tmp_path, "sub"), ec.generate_private_key(ec.SECP256R1())
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sub")]))
+        .issuer_name(signer.certificate.subject)
+        .public_key(sub_key.public_key())
+        .serial_number(77)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=20))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(signer.key, hashes.SHA256())
+    )
+    sub.certificate.write_text(pki.pem_of([certificate]))
+    sub.key.write_bytes(
+        sub_key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    async with open_secure(settings, database, tmp_path, sub) as gate:
+        await gate.add("CP1", security_profile=3)
+        key = ec.generate_private_key(ec.SECP256R1())
+        tls = client(gate, tmp_path, sub.issue(request("CP1", key)), key)
+        assert await gate.status("CP1", tls=tls) == 101
+        stranger = client(gate, tmp_path, root.issue(request("CP1", key)), key)
+        with pytest.raises((ssl.SSLError, ConnectionError, InvalidHandshake)):
+            async with gate.connect("CP1", tls=stranger) as socket:
+                await heartbeat(socket)
+
+
 async def test_revoked_certificate_is_refused(
     gate: Gate, tmp_path: Path, authority: Authority
 ) -> None:
@@ -397,6 +433,7 @@ class RemoteAuthority:
         self.authority = authority
         self.asked: list[dict[str, str]] = []
         self.answer: bytes | None = None  # None: as a CA should
+        self.status = "200 OK"
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
@@ -405,7 +442,8 @@ class RemoteAuthority:
         self.asked.append(headers)
         csr = (await reader.readexactly(int(headers["content-length"]))).decode()
         body = self.answer or self.authority.issue(csr).encode()
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        head = f"HTTP/1.1 {self.status}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
         await writer.drain()
         writer.close()
 
@@ -453,8 +491,19 @@ async def test_somebody_elses_ca_signs_behind_its_interface(
                 await ordered(station)
                 await certificates.work(connection, gate.settings, NOW)
             await heartbeat(station, "quiet")
+            # One in trouble is asked again, one that says no is not.
+            remote.answer, found = None, {}
+            for message_id, status in (("away", "503 No"), ("no", "422 No")):
+                remote.status = status
+                await station.send(json.dumps([2, message_id, "SignCertificate", payload]))
+                await ordered(station)
+                await certificates.work(connection, gate.settings, NOW)
+                query = "SELECT status, reason FROM certificate_request ORDER BY id"
+                found[message_id] = (await gate.rows(query))[-1]
+            assert found["away"] == ("waiting", "The CA answers 503.")
+            assert found["no"] == ("rejected", "The CA refused the request: 422.")
         rows = await gate.rows("SELECT status FROM certificate_request ORDER BY id")
-        assert rows == [("signed",), ("rejected",), ("rejected",), ("rejected",)]
+        assert rows[:4] == [("signed",), ("rejected",), ("rejected",), ("rejected",)]
 
 
 def test_own_ca_that_cannot_sign_is_told_in_a_sentence(tmp_path: Path) -> None:

@@ -139,10 +139,16 @@ class Signable:
 
 
 async def fetch_signable(
-    connection: AsyncConnection, *, automatic: bool, per_day_max: int, now: datetime, limit: int
-) -> list[Signable]:
-    """Up to `limit` requests that a person approved; with `automatic` also those that wait, of
-    stations that got fewer than per_day_max certificates in a day. Locked."""
+    connection: AsyncConnection,
+    *,
+    automatic: bool,
+    per_day_max: int,
+    now: datetime,
+    but: Sequence[int],
+) -> Signable | None:
+    """The next request that a person approved; with `automatic` also one that waits, of a station
+    that got fewer than per_day_max certificates in a day. Locked; none of `but`; those that could
+    not be signed before come last."""
     async with connection.cursor(row_factory=class_row(Signable)) as rows:
         await rows.execute(
             """
@@ -150,16 +156,21 @@ async def fetch_signable(
                    coalesce(nullif(c.protocol, ''), s.protocol, s.spoken) AS protocol, r.csr
               FROM certificate_request r JOIN station s USING (station_key)
               LEFT JOIN station_connection c USING (station_key)
-             WHERE r.status = 'approved'
+             WHERE r.id <> ALL (%(but)s) AND (r.status = 'approved'
                 OR (r.status = 'waiting' AND %(automatic)s AND %(per_day_max)s > (
                     SELECT count(*) FROM certificate_request d
                      WHERE d.station_key = r.station_key AND d.status = 'signed'
-                       AND d.decided_at > %(now)s::timestamptz - interval '1 day'))
-             ORDER BY r.id LIMIT %(limit)s FOR UPDATE OF r SKIP LOCKED
+                       AND d.decided_at > %(now)s::timestamptz - interval '1 day')))
+             ORDER BY r.reason IS NOT NULL, r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED
             """,
-            {"automatic": automatic, "per_day_max": per_day_max, "now": now, "limit": limit},
+            {
+                "automatic": automatic,
+                "per_day_max": per_day_max,
+                "now": now,
+                "but": list(but),
+            },
         )
-        return await rows.fetchall()
+        return await rows.fetchone()
 
 
 async def write_signed(
@@ -169,10 +180,18 @@ async def write_signed(
     await connection.execute(
         """
         UPDATE certificate_request
-           SET status = 'signed', command_id = %s, decided_at = coalesce(decided_at, %s)
+           SET status = 'signed', reason = NULL, command_id = %s,
+               decided_at = coalesce(decided_at, %s)
          WHERE id = %s
         """,
         (command_id, now, request_id),
+    )
+
+
+async def note_unsigned(connection: AsyncConnection, request_id: int, reason: str) -> None:
+    """The request could not be signed now; it stays where it is."""
+    await connection.execute(
+        "UPDATE certificate_request SET reason = %s WHERE id = %s", (reason, request_id)
     )
 
 

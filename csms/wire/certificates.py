@@ -7,7 +7,9 @@ is a row, so that each can be run twice.
 
 The CA is our own, in two files, or somebody else's at an HTTPS address: that is sent the request
 in PEM by POST (application/pkcs10, with a Bearer token where the setting has one), and answers 200
-with the certificate in PEM, its own first, then those above it without the root.
+with the certificate in PEM, its own first, then those above it without the root; 400 or 422 when it
+will never sign that. Any other answer, or none, is trouble that passes: the request stays on the
+list and is tried again with the next pass, behind those that have not been tried.
 """
 
 import logging
@@ -32,7 +34,13 @@ log = logging.getLogger(__name__)
 PER_PASS_MAX: Final = 100
 WHY: Final = "certificate"
 ANSWER_BYTES_MAX: Final = 100_000
+AWAY_PER_PASS_MAX: Final = 3  # requests that a CA in trouble is sent in a pass
+_NEVER: Final = frozenset({400, 422})
 CHAIN_LENGTH_MAX: Final = 10_000  # characters of CertificateSigned.certificateChain
+
+
+class _AuthorityAway(Exception):
+    """The CA does not sign now, with the reason for people."""
 
 
 async def work(connection: AsyncConnection, settings: Settings, now: datetime) -> int:
@@ -44,20 +52,26 @@ async def work(connection: AsyncConnection, settings: Settings, now: datetime) -
         await _enlist(connection, settings, new)
     if not settings.signs_certificates:
         return 0
-    signed = 0
-    while True:
+    done, tried = 0, list[int]()
+    while done < PER_PASS_MAX and len(tried) < AWAY_PER_PASS_MAX:
         async with connection.transaction():
             found = await store.fetch_signable(
                 connection,
                 automatic=settings.certificate_signing == "automatic",
                 per_day_max=settings.certificates_per_day_max,
                 now=now,
-                limit=1,
+                but=tried,
             )
-            if not found or signed >= PER_PASS_MAX:
-                return signed
-            await _sign(connection, settings, found[0], now)
-            signed += 1
+            if found is None:
+                break
+            try:
+                await _sign(connection, settings, found, now)
+                done += 1
+            except _AuthorityAway as reason:
+                log.warning("the request of %s is not signed yet: %s", found.station_id, reason)
+                await store.note_unsigned(connection, found.id, str(reason))
+                tried.append(found.id)
+    return done
 
 
 async def _enlist(connection: AsyncConnection, settings: Settings, new: NewRequest) -> None:
@@ -87,7 +101,10 @@ async def _enlist(connection: AsyncConnection, settings: Settings, new: NewReque
 async def _sign(
     connection: AsyncConnection, settings: Settings, request: Signable, now: datetime
 ) -> None:
-    """Sign one request and send the certificate, or reject it with the reason."""
+    """Sign one request and send the certificate, or reject it with the reason.
+
+    Raises: _AuthorityAway, with nothing written.
+    """
     try:
         csr = pki.read_request(request.csr, settings.csr_length_max)
         chain = await _certify(settings, csr, request, now)
@@ -127,7 +144,8 @@ async def _sign(
 
 
 async def _certify(settings: Settings, csr: Csr, request: Signable, now: datetime) -> str:
-    """The chain for a request, PEM. Raises: RequestRefused, SettingError."""
+    """The chain for a request, PEM. Raises: RequestRefused, _AuthorityAway,
+    SettingError."""
     if settings.station_ca_url is not None:
         chain = await _ask_authority(settings, csr)
         names = [request.station_id, *([request.serial] if request.serial else [])]
@@ -168,15 +186,17 @@ async def _ask_authority(settings: Settings, csr: Csr) -> str:
                 "POST", settings.station_ca_url, content=text.encode(), headers=headers
             ) as answer,
         ):
-            if answer.status_code != 200:
+            if answer.status_code in _NEVER:
                 raise RequestRefused(f"The CA refused the request: {answer.status_code}.")
+            if answer.status_code != 200:
+                raise _AuthorityAway(f"The CA answers {answer.status_code}.")
             body = b""
             async for part in answer.aiter_bytes():
                 body += part
                 if len(body) > ANSWER_BYTES_MAX:
                     raise RequestRefused("The CA answered more than a chain of certificates.")
     except httpx.HTTPError as error:
-        raise RequestRefused(f"The CA does not answer: {type(error).__name__}.") from error
+        raise _AuthorityAway(f"The CA does not answer: {type(error).__name__}.") from error
     return body.decode("ascii", "replace")
 
 

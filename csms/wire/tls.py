@@ -57,4 +57,6 @@ def _trust(context: ssl.SSLContext, path: Path, setting: str) -> None:
         raise SettingError(
             f"The CA {path} cannot be used: {error.strerror or error}. See {setting}."
         ) from error
+    # A CA file may hold an intermediate one alone: what it has signed is trusted, and no more.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_mode = ssl.CERT_OPTIONAL

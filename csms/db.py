@@ -1,9 +1,11 @@
 """The way into PostgreSQL: where it is, connections in UTC, transactions, migrations, locks.
 
-Two roles. The owner (t2p_owner in the embedded server, the login of `database_owner_url` elsewhere)
-owns every table and only migrates. Everything else runs as t2p_app, which owns nothing and may do
-what the migrations grant it: with a login of that name, or with any login that is a member of it
-(`SET ROLE` at connection; `RESET ROLE` leads back to t2p_app, not to the login).
+Three roles. The owner (t2p_owner in the embedded server, the login of `database_owner_url`
+elsewhere) owns every table and only migrates. t2p_service is what machines and operators work as:
+row-level security lets it through. t2p_app is what requests of everybody else work as: it owns
+nothing and sees no row but those of the person whom the transaction names (`acting`). The login is
+t2p_app or a member of it, and becomes one of the two at connection (`RESET ROLE` leads back there,
+not to the login); t2p_app inherits nothing, so that it is t2p_service by that word only.
 """
 
 import asyncio
@@ -22,7 +24,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from csms import timeseries
 from csms.config import SettingError, Settings
-from csms.embedded import APP, OWNER, EmbeddedServer
+from csms.embedded import APP, OWNER, SERVICE, EmbeddedServer
 
 PACKAGES = ("csms", "billing", "reporting")
 SERVER_VERSION_MIN = 150_000
@@ -89,11 +91,12 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
 async def connect(
     database: Database, *, owner: bool = False, application_name: str = "time2plug"
 ) -> AsyncConnection:
-    """A connection in autocommit and UTC, as t2p_app unless owner.
+    """A connection in autocommit and UTC, as t2p_service unless owner.
 
     Raises: psycopg.OperationalError.
     """
-    conninfo = _conninfo(database, owner=owner, application_name=application_name)
+    role = None if owner else SERVICE
+    conninfo = _conninfo(database, role=role, application_name=application_name)
     return await AsyncConnection.connect(conninfo, autocommit=True)
 
 
@@ -141,8 +144,10 @@ class Line:
 
 
 @asynccontextmanager
-async def open_pool(database: Database, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
-    """Connections as t2p_app in autocommit and UTC; broken ones are replaced before they are lent.
+async def open_pool(
+    database: Database, settings: Settings, *, role: str = SERVICE
+) -> AsyncIterator[AsyncConnectionPool]:
+    """Connections as `role` in autocommit and UTC; broken ones are replaced before they are lent.
 
     Raises: SettingError when the database cannot be reached at the start.
     """
@@ -159,7 +164,7 @@ async def open_pool(database: Database, settings: Settings) -> AsyncIterator[Asy
             task.add_done_callback(knocking.discard)
 
     pool = AsyncConnectionPool(
-        _conninfo(database, owner=False, application_name=f"time2plug {settings.node}"),
+        _conninfo(database, role=role, application_name=f"time2plug {settings.node}"),
         kwargs={"autocommit": True},
         min_size=1,
         max_size=settings.database_pool_max,
@@ -200,6 +205,23 @@ async def transaction(pool: AsyncConnectionPool) -> AsyncIterator[AsyncConnectio
         yield connection
 
 
+@asynccontextmanager
+async def acting(
+    people: AsyncConnectionPool, *, person_id: int | None = None, client_id: int | None = None
+) -> AsyncIterator[AsyncConnection]:
+    """A transaction of the people's pool (role t2p_app) that works for one person, or for the
+    client of a machine's key: row-level security shows what is theirs; nothing without either."""
+    async with people.connection() as connection, connection.transaction():
+        await connection.execute(
+            "SELECT set_config('t2p.person_id', %s, true), set_config('t2p.client_id', %s, true)",
+            [
+                "" if person_id is None else str(person_id),
+                "" if client_id is None else str(client_id),
+            ],
+        )
+        yield connection
+
+
 def _check_url(name: str, url: str) -> None:
     """Raises: SettingError without the reason that libpq gives, which may hold the password."""
     try:
@@ -210,13 +232,13 @@ def _check_url(name: str, url: str) -> None:
         ) from None
 
 
-def _conninfo(database: Database, *, owner: bool, application_name: str) -> str:
-    """The role's connection string, with our session settings after the user's own."""
-    url = database.owner_url if owner else database.app_url
+def _conninfo(database: Database, *, role: str | None, application_name: str) -> str:
+    """The role's connection string, with our session settings after the user's own; None: owner."""
+    url = database.owner_url if role is None else database.app_url
     given = conninfo_to_dict(url)
     options = f"{given.get('options') or ''} -c timezone=UTC -c datestyle=ISO"
-    if not owner:
-        options += f" -c role={APP}"
+    if role is not None:
+        options += f" -c role={role}"
     timeout_s = given.get("connect_timeout") or _CONNECT_TIMEOUT_S
     return make_conninfo(
         url,
@@ -358,24 +380,49 @@ async def _prepare(connection: AsyncConnection) -> None:
 
 
 async def prepare_roles(connection: AsyncConnection, database: Database) -> None:
-    """The application's role is there, and the login of app_url may become it.
+    """The application's roles are there, and the login of app_url may become them.
 
     Raises: MigrationError when the owner may not see to it.
     """
     login = conninfo_to_dict(database.app_url).get("user") or connection.info.user
-    cursor = await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APP])
+    cursor = await connection.execute("SELECT rolname FROM pg_roles")
+    found = {row[0] for row in await cursor.fetchall()}
     try:
-        if await cursor.fetchone() is None:
+        if APP not in found:
             with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 # Refused so when another node does it in this moment.
-                await connection.execute("CREATE ROLE t2p_app NOLOGIN")
+                await connection.execute("CREATE ROLE t2p_app NOLOGIN NOINHERIT")
+        if SERVICE not in found:
+            with suppress(psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                await connection.execute("CREATE ROLE t2p_service NOLOGIN")
+        await _grant_service(connection)
         await _grant_app(connection, str(login))
     except psycopg.errors.InsufficientPrivilege as error:
         raise MigrationError(
-            f"the role {connection.info.user} may not set up the application's role; let an "
-            f"administrator run: CREATE ROLE {APP} NOLOGIN; "
-            f'GRANT {APP} TO "{login}"'
+            f"the role {connection.info.user} may not set up the application's roles; let an "
+            f"administrator run: CREATE ROLE {APP} NOLOGIN; ALTER ROLE {APP} NOINHERIT; "
+            f"CREATE ROLE {SERVICE} NOLOGIN; GRANT {SERVICE} TO {APP}; "
+            f'GRANT {APP} TO "{login}" (those that are there already may be left out)'
         ) from error
+
+
+async def _grant_service(connection: AsyncConnection) -> None:
+    """t2p_app may become t2p_service, by name only: what it inherited would lift the policies."""
+    cursor = await connection.execute(
+        """
+        SELECT coalesce((to_jsonb(m) ->> 'inherit_option')::boolean, r.rolinherit)
+          FROM pg_roles r JOIN pg_auth_members m ON m.member = r.oid
+         WHERE r.rolname = %s AND m.roleid = %s::regrole
+        """,
+        [APP, SERVICE],
+    )
+    grants = [row[0] for row in await cursor.fetchall()]
+    if grants and not any(grants):
+        return
+    if grants:
+        await connection.execute("REVOKE t2p_service FROM t2p_app")
+    await connection.execute("ALTER ROLE t2p_app NOINHERIT")
+    await connection.execute("GRANT t2p_service TO t2p_app")
 
 
 async def _grant_app(connection: AsyncConnection, login: str) -> None:
@@ -407,7 +454,7 @@ async def _create_bookkeeping(connection: AsyncConnection) -> None:
                 applied_at timestamptz NOT NULL DEFAULT now()
             );
             CREATE TABLE IF NOT EXISTS schema_views (sha256 text NOT NULL);
-            GRANT SELECT ON schema_migration TO t2p_app;
+            GRANT SELECT ON schema_migration TO t2p_service;
             """,
         )
 

@@ -42,6 +42,7 @@ from csms.postgres_tools import Account, account_for, command_line_of, tool
 log = logging.getLogger(__name__)
 
 DATABASE, OWNER, APP, SUPERUSER = "time2plug", "t2p_owner", "t2p_app", "postgres"
+SERVICE = "t2p_service"  # no login: what a connection of APP becomes to work for everybody
 _SOCKET_DIR_BYTES_MAX = 85  # sun_path takes 104 bytes on the smallest system, with our file name
 _LOG_BYTES_MAX = 10_000_000
 _POLL_S = 0.02
@@ -340,6 +341,10 @@ class EmbeddedServer:
                 connection.execute("CREATE ROLE t2p_owner LOGIN CREATEDB")
             if APP not in roles:
                 connection.execute("CREATE ROLE t2p_app LOGIN")
+            if SERVICE not in roles:
+                connection.execute("CREATE ROLE t2p_service NOLOGIN")
+                connection.execute("ALTER ROLE t2p_app NOINHERIT")  # by name only: see csms.db
+                connection.execute("GRANT t2p_service TO t2p_app")
             if not connection.execute(
                 "SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]
             ).fetchone():

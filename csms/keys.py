@@ -1,8 +1,13 @@
-"""API keys: 256 bits of chance, shown once, stored as a digest."""
+"""API keys: 256 bits of chance, shown once, stored as a digest.
+
+A key of role operator sees everything and may do what its scopes say (see csms.principals); one of
+role client works for one client's machine, and reads what is that client's.
+"""
 
 import hashlib
 import hmac
 import secrets
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
@@ -10,18 +15,34 @@ from psycopg import AsyncConnection
 from csms.store import keys as store
 
 PREFIX = "t2p_"
-ROLES = ("operator",)
+ROLES = ("operator", "client")
+SCOPES = ("read", "operate", "finance", "admin")
 KEY_LENGTH_MAX = 200
 _TOUCH_GRAIN = timedelta(minutes=1)
 
 
 async def create(
-    connection: AsyncConnection, *, name: str, role: str, expires_at: datetime | None
+    connection: AsyncConnection,
+    *,
+    name: str,
+    role: str,
+    expires_at: datetime | None,
+    scopes: Collection[str] = SCOPES,
+    client_id: int | None = None,
+    created_by: str | None = None,
 ) -> tuple[str, store.ApiKey]:
-    """A new key: its text, which nobody can read again, and its record."""
+    """A new key: its text, which nobody can read again, and its record. A client's key (client_id)
+    only ever reads, whatever the scopes say."""
     key = PREFIX + secrets.token_urlsafe(32)
     record = await store.add_key(
-        connection, name=name, role=role, key_sha256=digest(key), expires_at=expires_at
+        connection,
+        name=name,
+        role=role,
+        scopes=["read"] if role == "client" else [s for s in SCOPES if s in scopes],
+        client_id=client_id,
+        key_sha256=digest(key),
+        expires_at=expires_at,
+        created_by=created_by,
     )
     return key, record
 

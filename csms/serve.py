@@ -18,7 +18,7 @@ import uvloop
 from csms import db, worker
 from csms.commands import Watch
 from csms.config import SettingError, Settings
-from csms.embedded import EmbeddedServer
+from csms.embedded import APP, EmbeddedServer
 from csms.recorder import Recorder
 from csms.telemetry import Telemetry, check_url
 from csms.web.app import create_app
@@ -89,7 +89,11 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
 async def _open_parts(
     database: db.Database, settings: Settings, parts: tuple[str, ...], http_socket: socket.socket
 ) -> AsyncIterator[list[int]]:
-    async with db.open_pool(database, settings) as pool, asyncio.TaskGroup() as tasks:
+    async with (
+        db.open_pool(database, settings) as pool,
+        db.open_pool(database, settings, role=APP) as people,
+        asyncio.TaskGroup() as tasks,
+    ):
         running: list[asyncio.Task[None]] = []
         gateway: Gateway | None = None
         _listen_http(http_socket, settings)
@@ -114,7 +118,9 @@ async def _open_parts(
             running.append(tasks.create_task(_keep_alive(database.server)))
         if "worker" in parts:
             running.append(tasks.create_task(worker.run(pool, settings)))
-        app = create_app(pool, settings, ready=_readiness(recorder, gateway), watch=watch)
+        app = create_app(
+            pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
+        )
         app.state.telemetry = telemetry
         http = _HttpServer(settings, app)
         serving = tasks.create_task(http.serve([http_socket]))

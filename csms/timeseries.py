@@ -211,7 +211,7 @@ def _hypertable(series: Series) -> list[str]:
         f"timescaledb.compress_orderby = '{series.time} DESC')",
         f"SELECT add_compression_policy('{table}', INTERVAL '{series.compress_after}')",
         # Append-only, as in 0001: evidence is never rewritten, not even by our own code.
-        f"GRANT SELECT, INSERT ON {table} TO t2p_app",
+        f"GRANT SELECT, INSERT ON {table} TO t2p_service",
     ]
 
 
@@ -230,7 +230,7 @@ def _continuous_aggregate(series: Series) -> list[str]:
         f"SELECT add_continuous_aggregate_policy('{series.rollup}', "
         f"start_offset => {series.refresh_from}, end_offset => INTERVAL '1 day', "
         "schedule_interval => INTERVAL '15 minutes')",
-        f"GRANT SELECT ON {series.rollup} TO t2p_app",
+        f"GRANT SELECT ON {series.rollup} TO t2p_service",
     ]
 
 
@@ -292,4 +292,4 @@ def grouping(series: Series) -> str:
 
 
 def _grant(series: Series) -> str:
-    return f"GRANT SELECT ON {series.view} TO t2p_app"
+    return f"GRANT SELECT ON {series.view} TO t2p_service"

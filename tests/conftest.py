@@ -29,7 +29,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms import timeseries
 from csms.config import Settings
 from csms.db import Database, connect, migrate, open_pool
-from csms.embedded import APP, OWNER, SUPERUSER, EmbeddedServer
+from csms.embedded import APP, OWNER, SERVICE, SUPERUSER, EmbeddedServer
 
 _numbers = count(1)
 TEMPLATE = "t2p_test_template"
@@ -44,7 +44,7 @@ class ExternalServer:
         self._password = secrets.token_urlsafe(16)
 
     def provide_roles(self) -> None:
-        """The two roles of the product, able to log in."""
+        """The two roles of the product that log in, and the one that they become."""
         with psycopg.connect(self._url, autocommit=True) as connection:
             found = {row[0] for row in connection.execute("SELECT rolname FROM pg_roles")}
             for role, rights in ((OWNER, "LOGIN CREATEDB"), (APP, "LOGIN")):
@@ -54,6 +54,10 @@ class ExternalServer:
                         sql.SQL(verb), sql.Identifier(role), sql.SQL(rights), self._password
                     )
                 )
+            if SERVICE not in found:
+                connection.execute("CREATE ROLE t2p_service NOLOGIN")
+            connection.execute("ALTER ROLE t2p_app NOINHERIT")
+            connection.execute("GRANT t2p_service TO t2p_app")
 
     def conninfo(self, user: str, database: str = "postgres") -> str:
         """As EmbeddedServer's; SUPERUSER is whoever the URL names."""
@@ -196,6 +200,13 @@ def settings(database: Database, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def pool(database: Database, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
     async with open_pool(database, settings) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def people(database: Database, settings: Settings) -> AsyncIterator[AsyncConnectionPool]:
+    """The pool of the people's role: it sees nothing until a transaction says for whom it works."""
+    async with open_pool(database, settings, role=APP) as pool:
         yield pool
 
 

@@ -20,7 +20,9 @@ STOP_FRAME = '[2,"19","StopTransaction",{"transactionId":-1,"meterStop":48211}]'
 
 
 @pytest.fixture
-async def api(pool: AsyncConnectionPool, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def api(
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
+) -> AsyncIterator[httpx.AsyncClient]:
     """An operator's client, with stations CP-1 at the site "north" and CP-2 at none."""
     async with transaction(pool) as connection:
         key, _ = await keys.create(connection, name="desk", role="operator", expires_at=None)
@@ -35,7 +37,7 @@ async def api(pool: AsyncConnectionPool, settings: Settings) -> AsyncIterator[ht
         )
         await registry.create_station(connection, "CP-1", {"site_id": "north"}, length_min=8)
         await registry.create_station(connection, "CP-2", {}, length_min=8)
-    transport = httpx.ASGITransport(create_app(pool, settings))
+    transport = httpx.ASGITransport(create_app(pool, settings, people=people))
     headers = {"Authorization": f"Bearer {key}"}
     async with httpx.AsyncClient(
         transport=transport, base_url="http://test/api/v1", headers=headers

@@ -23,9 +23,11 @@ async def key(pool: AsyncConnectionPool) -> str:
 
 
 @pytest.fixture
-async def anyone(pool: AsyncConnectionPool, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+async def anyone(
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a key."""
-    transport = httpx.ASGITransport(create_app(pool, settings))
+    transport = httpx.ASGITransport(create_app(pool, settings, people=people))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
 
@@ -341,11 +343,11 @@ async def test_unknown_address_and_wrong_method_are_problems(api: httpx.AsyncCli
 
 
 async def test_oversized_body_is_refused_whether_announced_or_not(
-    pool: AsyncConnectionPool, settings: Settings, key: str
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings, key: str
 ) -> None:
     from dataclasses import replace
 
-    app = create_app(pool, replace(settings, http_body_bytes_max=1_000))
+    app = create_app(pool, replace(settings, http_body_bytes_max=1_000), people=people)
     headers = {"Authorization": f"Bearer {key}", "content-type": "application/json"}
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
@@ -463,19 +465,19 @@ async def test_every_operation_is_described(anyone: httpx.AsyncClient) -> None:
             assert operation["summary"], (path, method)
             assert operation["description"], (path, method)
             assert operation["tags"], (path, method)
-            assert operation["security"] == [{"key": []}], (path, method)
+            assert operation["security"] == [{"bearer": []}], (path, method)
     text = str(description)
     for name in {part.split("'")[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in description["components"]["schemas"]
 
 
 async def test_process_that_is_not_ready_says_why(
-    pool: AsyncConnectionPool, settings: Settings
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
 ) -> None:
     async def ready() -> dict[str, str]:
         return {"gateway": "not listening"}
 
-    transport = httpx.ASGITransport(create_app(pool, settings, ready=ready))
+    transport = httpx.ASGITransport(create_app(pool, settings, people=people, ready=ready))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         answer = await client.get("/readyz")
     assert (answer.status_code, answer.json()["reasons"]) == (503, {"gateway": "not listening"})

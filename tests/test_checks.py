@@ -242,7 +242,7 @@ async def test_a_row_that_leads_to_no_client_is_found(
 async def test_a_table_that_can_lead_to_no_client_is_found(filled: Database) -> None:
     await as_owner(filled, "CREATE TABLE diary (entry text)")
     assert list((await offences(filled))["tables without client"]) == [
-        "table diary: neither client_id nor station_key nor session_id"
+        "table diary: leads to no client and to no person"
     ]
 
 
@@ -259,10 +259,10 @@ async def test_a_month_without_partition_is_found(filled: Database) -> None:
 async def test_a_table_of_the_application_is_found(
     filled: Database, administrator: object, settings: Settings
 ) -> None:
-    await as_owner(filled, "GRANT CREATE ON SCHEMA public TO t2p_app")
+    await as_owner(filled, "GRANT CREATE ON SCHEMA public TO t2p_service")
     async with await db.connect(filled) as connection:
         await connection.execute("CREATE TABLE mine (client_id bigint)")
-    assert await offences(filled) == {"owned by application": ["mine: is owned by t2p_app"]}
+    assert await offences(filled) == {"owned by application": ["mine: is owned by t2p_service"]}
 
 
 async def test_the_command_tells_what_holds_and_what_is_broken(

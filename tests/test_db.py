@@ -23,7 +23,7 @@ from csms.db import (
     transaction,
     try_advisory_lock,
 )
-from csms.embedded import APP, SUPERUSER
+from csms.embedded import SERVICE, SUPERUSER
 from tests.conftest import Server
 
 ROOT = Path(__file__).parent.parent
@@ -34,7 +34,9 @@ NOBODYS = {
     "meter_profile": "what a sampled value is: measurand, phase, unit",
     "quirk": "faults of a make, not of a station",
     "refused_connection": "identities that belong to nobody here",
-    "api_key": "the operator's own staff",
+    "api_key": "the operator's own machines, or with client_id a client's",
+    "audit_entry": "whoever acted; with client_id and person_id where it concerns one",
+    "login_failure": "digests of places and addresses, nobody's",
     "node": "our own processes",
     "schema_migration": "the migrator's",
     "schema_rollup": "our own bookkeeping",
@@ -88,11 +90,11 @@ def add_migration(folder: Path, text: str, *, after: int = 1) -> str:
 # Connections.
 
 
-async def test_the_application_runs_as_its_own_role_in_utc(database: Database) -> None:
+async def test_machines_run_as_their_own_role_in_utc(database: Database) -> None:
     async with await connect(database) as connection:
         await connection.execute("RESET ROLE")
         cursor = await connection.execute("SELECT current_user, current_setting('timezone')")
-        assert await cursor.fetchone() == (APP, "UTC")
+        assert await cursor.fetchone() == (SERVICE, "UTC")
 
 
 async def test_a_login_of_another_name_becomes_the_application_and_stays_it(
@@ -122,9 +124,11 @@ async def test_a_login_of_another_name_becomes_the_application_and_stays_it(
         await migrate(external)
         async with await connect(external) as connection:
             await connection.execute("SET ROLE t2p_app")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await connection.execute("SELECT count(*) FROM api_key")
             await connection.execute("RESET ROLE")
             assert await values(connection, "SELECT session_user || ' as ' || current_user") == [
-                "someone as t2p_app"
+                "someone as t2p_service"
             ]
     finally:
         with psycopg.connect(
@@ -369,12 +373,17 @@ async def test_the_application_owns_nothing_and_creates_nothing(database: Databa
         assert (
             await values(
                 connection,
-                "SELECT oid::regclass FROM pg_class WHERE relowner = 't2p_app'::regrole",
+                """SELECT oid::regclass FROM pg_class
+                    WHERE relowner IN ('t2p_app'::regrole, 't2p_service'::regrole)""",
             )
             == []
         )
         assert (
-            await values(connection, "SELECT 1 FROM pg_proc WHERE proowner = 't2p_app'::regrole")
+            await values(
+                connection,
+                """SELECT 1 FROM pg_proc
+                    WHERE proowner IN ('t2p_app'::regrole, 't2p_service'::regrole)""",
+            )
             == []
         )
         for statement in (
@@ -409,22 +418,24 @@ async def test_no_month_lets_the_application_round_the_rules(database: Database)
         months = await values(
             connection,
             """SELECT c.oid::regclass::text FROM pg_class c WHERE c.relispartition
-                AND c.relkind = 'r' AND has_table_privilege('t2p_app', c.oid,
+                AND c.relkind = 'r' AND has_table_privilege('t2p_service', c.oid,
                     'INSERT, UPDATE, DELETE, TRUNCATE')""",
         )
     assert months == []
 
 
 async def test_every_table_leads_to_its_client(database: Database) -> None:
-    """Through columns that may not be null: client_id, station_key, or session_id of evidence."""
+    """Through columns that may not be null: client_id, station_key, session_id of evidence, or the
+    person, whose groups lead to clients."""
     async with await connect(database) as connection:
         for table in await tables(connection):
-            if table in NOBODYS or table == "client":
+            if table in NOBODYS or table in ("client", "person"):
                 continue
             leading = await values(
                 connection,
                 f"""SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass
-                     AND attname IN ('client_id', 'station_key', 'session_id') AND attnotnull""",
+                     AND attname IN ('client_id', 'station_key', 'session_id', 'person_id',
+                                     'group_id') AND attnotnull""",
             )
             assert leading, f"{table} leads to no client"
         assert set(NOBODYS) - {"schema_rollup"} <= set(await tables(connection))  # native

@@ -84,9 +84,9 @@ async def test_of_two_servers_that_bind_at_once_one_ends(
 
 
 async def test_readiness_is_told_while_the_database_takes_questions_and_does_not_answer(
-    database: Database, pool: AsyncConnectionPool, settings: Settings
+    database: Database, pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
 ) -> None:
-    transport = httpx.ASGITransport(create_app(pool, settings))
+    transport = httpx.ASGITransport(create_app(pool, settings, people=people))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         async with await psycopg.AsyncConnection.connect(database.owner_url) as other:
             await other.execute("LOCK TABLE schema_migration IN ACCESS EXCLUSIVE MODE")

@@ -310,7 +310,8 @@ async def test_answer_survives_a_commit_that_fails_while_it_is_under_way(
             while not peer.bodies:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await gate.rows(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "WITH login AS MATERIALIZED (SELECT set_config('role', 'none', true))"
+            " SELECT pg_terminate_backend(pid) FROM login, pg_stat_activity"
             " WHERE application_name LIKE 'time2plug recorder%%'"
             " AND datname = current_database()"
         )

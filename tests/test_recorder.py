@@ -189,7 +189,7 @@ async def test_nobody_is_answered_while_not_even_the_raw_frame_can_be_kept(
     async with running_node(database, settings, database_retry_s=0.05) as node:
         station = await node.station("CP1")
         await station.call("Heartbeat", {})
-        await as_owner(database, "REVOKE INSERT ON ocpp_message FROM t2p_app")
+        await as_owner(database, "REVOKE INSERT ON ocpp_message FROM t2p_service")
         answer = station.send(
             "StartTransaction",
             {"connectorId": 1, "idTag": "A", "meterStart": 5, "timestamp": stamp()},
@@ -197,7 +197,7 @@ async def test_nobody_is_answered_while_not_even_the_raw_frame_can_be_kept(
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(asyncio.shield(answer), 0.5)
         assert await query(database, "SELECT id FROM session") == []
-        await as_owner(database, "GRANT INSERT ON ocpp_message TO t2p_app")
+        await as_owner(database, "GRANT INSERT ON ocpp_message TO t2p_service")
         frame = await asyncio.wait_for(answer, TIMEOUT_S)
     assert result(frame)["idTagInfo"] == {"status": "Accepted"}
     assert await query(database, "SELECT reason FROM reconciliation") == []
@@ -343,7 +343,8 @@ async def test_a_silent_backend_of_a_dead_connection_cannot_commit_behind_the_ne
             await until(database, WAITS_FOR_LOCK)
             await query(
                 database,
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "WITH login AS MATERIALIZED (SELECT set_config('role', 'none', true))"
+                " SELECT pg_terminate_backend(pid) FROM login, pg_stat_activity"
                 " WHERE application_name LIKE 'time2plug recorder%'"
                 "   AND datname = current_database()",
             )

@@ -232,7 +232,7 @@ def test_other_branch_uses_documented_functions_only() -> None:
         assert f"create_hypertable('{series.table}', by_range('{series.time}'" in text
         assert f"add_compression_policy('{series.table}'" in text
         assert f"CREATE MATERIALIZED VIEW {series.rollup} WITH (timescaledb.continuous" in text
-        assert f"GRANT SELECT, INSERT ON {series.table} TO t2p_app" in text
+        assert f"GRANT SELECT, INSERT ON {series.table} TO t2p_service" in text
     assert text.index("create_hypertable(") < text.index("INSERT INTO meter_reading SELECT")
 
 

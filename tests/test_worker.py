@@ -270,6 +270,7 @@ async def test_the_worker_goes_on_when_its_connection_was_cut(
         nonlocal runs
         runs += 1
         if runs == 1:
+            await connection.execute("SET ROLE NONE")
             await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         again.set()
 

@@ -16,4 +16,19 @@ SELECT r.station_key, s.id AS station_id, r.session_id, r.evse_id, r.connector_i
   JOIN station s USING (station_key)
  CROSS JOIN LATERAL unnest(r.samples) WITH ORDINALITY AS v (value, ordinality);
 
-GRANT SELECT ON meter_value TO t2p_app;
+GRANT SELECT ON meter_value TO t2p_service;
+
+-- What the acting person charged: the sessions of her badges while they were hers. An owner's view:
+-- people may read no session by its table but those of clients that they manage.
+CREATE VIEW my_session WITH (security_barrier = true) AS
+SELECT s.*, b.person_id
+  FROM driver_badge b
+  JOIN session s ON lower(s.token_uid) = b.uid_key AND s.started_at >= b.from_at
+       AND (b.to_at IS NULL OR s.started_at < b.to_at)
+ WHERE b.person_id = acting_person();
+
+-- Readings of those sessions; the table itself is closed to people.
+CREATE VIEW my_meter_value WITH (security_barrier = true) AS
+SELECT v.* FROM my_session s JOIN meter_value v ON v.session_id = s.id AND v.station_key = s.station_key;
+
+GRANT SELECT ON my_session, my_meter_value TO t2p_app, t2p_service;

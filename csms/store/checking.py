@@ -314,25 +314,27 @@ async def rows_without_client(connection: AsyncConnection, rows_max: int) -> lis
 
 
 async def tables_without_client(connection: AsyncConnection, rows_max: int) -> list[Offence]:
-    """Tables whose rows cannot lead to a client: no client_id, station_key or session_id in them.
+    """Tables whose rows cannot lead to a client or a person: no station, session or group.
 
-    Apart from what is nobody's: makes and their meters, keys, nodes, strangers, our bookkeeping.
+    Apart from what is nobody's: makes and their meters, keys, nodes, strangers, failures to log in,
+    our bookkeeping.
     """
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
             """
             SELECT 'table ' || c.relname AS subject,
-                   'neither client_id nor station_key nor session_id' AS detail,
+                   'leads to no client and to no person' AS detail,
                    count(*) OVER () AS total
               FROM pg_class c
              WHERE c.relnamespace = current_schema()::regnamespace
                AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-               AND c.relname NOT IN ('client', 'meter_profile', 'quirk', 'refused_connection',
-                                     'api_key', 'node')
+               AND c.relname NOT IN ('client', 'person', 'meter_profile', 'quirk',
+                                     'refused_connection', 'api_key', 'node', 'login_failure')
                AND c.relname NOT LIKE 'schema\\_%%'
                AND NOT EXISTS (SELECT FROM pg_attribute a
                                 WHERE a.attrelid = c.oid AND NOT a.attisdropped
-                                  AND a.attname IN ('client_id', 'station_key', 'session_id'))
+                                  AND a.attname IN ('client_id', 'station_key', 'session_id',
+                                                    'person_id', 'group_id'))
              ORDER BY c.relname LIMIT %s
             """,
             (rows_max,),
@@ -362,15 +364,15 @@ async def missing_partitions(
 
 
 async def owned_by_application(connection: AsyncConnection, rows_max: int) -> list[Offence]:
-    """Tables, views and sequences of the application's role: it could change what they are."""
+    """Tables, views and sequences of the application's roles: they could change what they are."""
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
             """
             SELECT c.relname::text AS subject, 'is owned by ' || o.rolname AS detail,
                    count(*) OVER () AS total
               FROM pg_class c JOIN pg_roles o ON o.oid = c.relowner
-             WHERE o.rolname = 't2p_app' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-               AND c.relpersistence <> 't'
+             WHERE o.rolname IN ('t2p_app', 't2p_service')
+               AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND c.relpersistence <> 't'
              ORDER BY c.relname LIMIT %s
             """,
             (rows_max,),

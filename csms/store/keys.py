@@ -13,7 +13,9 @@ class ApiKey:
 
     id: int
     name: str
-    role: str
+    role: str  # operator, or client: of one client's machine
+    scopes: list[str]
+    client_id: int | None  # whose it is; None: the operator's
     created_at: datetime
     expires_at: datetime | None  # None: without end
     revoked_at: datetime | None
@@ -27,6 +29,8 @@ class StoredKey:
     id: int
     name: str
     role: str
+    scopes: list[str]
+    client_id: int | None
     key_sha256: bytes
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -38,18 +42,31 @@ async def add_key(
     *,
     name: str,
     role: str,
+    scopes: list[str],
+    client_id: int | None,
     key_sha256: bytes,
     expires_at: datetime | None,
+    created_by: str | None,
 ) -> ApiKey:
     """Store a new key."""
     async with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         await cursor.execute(
             """
-            INSERT INTO api_key (name, role, key_sha256, expires_at)
-            VALUES (%(name)s, %(role)s, %(key_sha256)s, %(expires_at)s)
-            RETURNING id, name, role, created_at, expires_at, revoked_at, last_used_at
+            INSERT INTO api_key (name, role, scopes, client_id, key_sha256, expires_at, created_by)
+            VALUES (%(name)s, %(role)s, %(scopes)s, %(client_id)s, %(key_sha256)s, %(expires_at)s,
+                    %(created_by)s)
+            RETURNING id, name, role, scopes, client_id, created_at, expires_at, revoked_at,
+                      last_used_at
             """,
-            {"name": name, "role": role, "key_sha256": key_sha256, "expires_at": expires_at},
+            {
+                "name": name,
+                "role": role,
+                "scopes": scopes,
+                "client_id": client_id,
+                "key_sha256": key_sha256,
+                "expires_at": expires_at,
+                "created_by": created_by,
+            },
         )
         row = await cursor.fetchone()
     assert row is not None
@@ -61,7 +78,8 @@ async def find_key(connection: AsyncConnection, key_sha256: bytes) -> StoredKey 
     async with connection.cursor(row_factory=class_row(StoredKey)) as cursor:
         await cursor.execute(
             """
-            SELECT id, name, role, key_sha256, expires_at, revoked_at, last_used_at
+            SELECT id, name, role, scopes, client_id, key_sha256, expires_at, revoked_at,
+                   last_used_at
               FROM api_key WHERE key_sha256 = %s
             """,
             (key_sha256,),
@@ -87,7 +105,8 @@ async def list_keys(connection: AsyncConnection) -> list[ApiKey]:
     async with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         await cursor.execute(
             """
-            SELECT id, name, role, created_at, expires_at, revoked_at, last_used_at
+            SELECT id, name, role, scopes, client_id, created_at, expires_at, revoked_at,
+                   last_used_at
               FROM api_key ORDER BY id
             """
         )

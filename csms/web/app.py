@@ -63,10 +63,12 @@ def create_app(
     pool: AsyncConnectionPool,
     settings: Settings,
     *,
+    people: AsyncConnectionPool,
     ready: Ready | None = None,
     watch: Watch | None = None,
 ) -> FastAPI:
-    """The application on an open pool. `watch` tells at once when orders are over.
+    """The application on an open pool, and on one of the people's role. `watch` tells at once when
+    orders are over.
 
     `ready` adds the process's own conditions to /readyz: it returns what is not ready, by name,
     with the reason; an empty dict is ready.
@@ -81,6 +83,7 @@ def create_app(
         middleware=[Middleware(Guard, pool=pool, body_bytes_max=settings.http_body_bytes_max)],
     )
     app.state.pool = pool
+    app.state.people = people
     app.state.settings = settings
     app.state.watch = watch
     app.state.telemetry = None  # wakes nodes by MQTT, where there is a broker

@@ -1,24 +1,33 @@
 """What stands before every request: who may pass, how much it may send, which headers leave.
 
 Written as plain ASGI, outside the router, so that an address which nobody thought of is closed
-too: all of /api asks for a key, whatever stands behind it.
+too: all of /api asks for a key or a log-in, but the addresses in OPEN.
+
+An operation says who may call it by the kind of principal that it asks for; a test calls every
+operation as everybody else. What people other than operators read, they read through `Reader`: for
+them it is a transaction of the role under row-level security.
 """
 
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import psycopg
 from fastapi import Depends, Request, Security
 from fastapi.security import HTTPBearer
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from csms import keys
-from csms.store.keys import StoredKey
+from csms import principals
+from csms.db import acting
+from csms.principals import Principal, Role
 from csms.web import problems
 
 PROTECTED = "/api"
+OPEN: set[str] = set()  # addresses under PROTECTED that nobody needs to log in for
 CONNECTION_TIMEOUT_S = 10.0
 
 _HEADERS = (
@@ -32,11 +41,12 @@ _HEADERS = (
     ),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _bearer = HTTPBearer(
     auto_error=False,
-    scheme_name="key",
-    description="A key that `time2plug key create --role operator` printed.",
+    scheme_name="bearer",
+    description="A key that `time2plug key create` printed, or an access token of a log-in.",
 )
 
 
@@ -86,16 +96,16 @@ class Guard:
         return limited
 
     async def _unauthorized(self, scope: Scope) -> ASGIApp | None:
-        """The refusal of a request to /api without a good key; None lets it pass."""
+        """The refusal of a request to /api by nobody; None lets it pass."""
         path = scope["path"]
-        if path != PROTECTED and not path.startswith(PROTECTED + "/"):
+        if path in OPEN or (path != PROTECTED and not path.startswith(PROTECTED + "/")):
             return None
-        key = _bearer_key(scope)
-        if key is None:
+        token = _bearer_token(scope)
+        if token is None:
             return _challenge(path, "Send a key: `Authorization: Bearer <key>`.", None)
         try:
             async with self._pool.connection(timeout=CONNECTION_TIMEOUT_S) as connection:
-                found = await keys.authenticate(connection, key, datetime.now(UTC))
+                found = await principals.authenticate(connection, token, datetime.now(UTC))
         except psycopg.OperationalError:
             return problems.response(
                 503,
@@ -105,16 +115,16 @@ class Guard:
             )
         if isinstance(found, str):
             return _challenge(path, found, "invalid_token")
-        scope.setdefault("state", {})["key"] = found
+        scope.setdefault("state", {})["principal"] = found
         return None
 
 
-def _bearer_key(scope: Scope) -> str | None:
+def _bearer_token(scope: Scope) -> str | None:
     values = [value for name, value in scope["headers"] if name == b"authorization"]
     if len(values) != 1:
         return None
-    scheme, _, key = values[0].decode("latin-1").partition(" ")
-    return key.strip() if scheme.lower() == "bearer" and key.strip() else None
+    scheme, _, token = values[0].decode("latin-1").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token.strip() else None
 
 
 def _challenge(path: str, detail: str, error: str | None) -> ASGIApp:
@@ -129,14 +139,89 @@ def _with_headers(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-async def _operator(request: Request, _: Annotated[Any, Security(_bearer)]) -> StoredKey:
-    """The operator's key behind this request."""
-    key: StoredKey | None = getattr(request.state, "key", None)
-    if key is None:
+# --- Who may call an operation --------------------------------------------------------------------
+
+
+def principal_of(request: Request) -> Principal | None:
+    """Who asks; None: nobody that is known."""
+    found: Principal | None = getattr(request.state, "principal", None)
+    return found
+
+
+async def _anybody(request: Request, _: Annotated[Any, Security(_bearer)]) -> Principal:
+    """Whoever asks, known. Raises: Problem (401)."""
+    found = principal_of(request)
+    if found is None:
         raise problems.Problem(401, "Send a key: `Authorization: Bearer <key>`.")
-    if key.role != "operator":
-        raise problems.Problem(403, "This key may not do that: it takes the role operator.")
-    return key
+    return found
+
+
+Anybody = Annotated[Principal, Depends(_anybody)]
+
+
+def _needs(role: Role | None) -> Callable[..., Any]:
+    """An operator with the role; None: read to look, operate to change."""
+
+    async def check(request: Request, principal: Anybody) -> Principal:
+        needed = role or ("read" if request.method in _SAFE else "operate")
+        if needed not in principal.roles:
+            if principal.lacks_second_factor:
+                raise problems.Problem(403, "This takes the second factor: log in with your code.")
+            raise problems.Problem(403, f"This takes the role operator, {needed}.")
+        return principal
+
+    return check
+
+
+async def _person(principal: Anybody) -> Principal:
+    """A person with her log-in, whatever she may do. Raises: Problem (403)."""
+    if principal.person_id is None:
+        raise problems.Problem(403, "This is for people: log in, a key will not do.")
+    return principal
+
+
+async def _driver(principal: Anybody) -> Principal:
+    """A driver. Raises: Problem (403)."""
+    if not principal.is_driver:
+        raise problems.Problem(403, "This is for drivers.")
+    return principal
+
+
+class Reading:
+    """Where a caller reads: everything as an operator; else what row-level security shows, each
+    connection being a transaction of its own. Takes the place of a pool in `listing.read_rows`."""
+
+    def __init__(self, request: Request, principal: Principal) -> None:
+        self._pool: AsyncConnectionPool = request.app.state.pool
+        self._people: AsyncConnectionPool = request.app.state.people
+        self._principal = principal
+
+    def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection to read with."""
+        if self._principal.is_operator:
+            return self._operators()
+        return acting(
+            self._people,
+            person_id=self._principal.person_id,
+            client_id=self._principal.client_id,
+        )
+
+    @asynccontextmanager
+    async def _operators(self) -> AsyncIterator[AsyncConnection]:
+        async with self._pool.connection() as connection:
+            yield connection
+
+
+async def _reader(request: Request, principal: Anybody) -> Reading:
+    """An operator who may read, a manager, or a client's machine. Raises: Problem (403)."""
+    if not principal.is_operator and not principal.reads_as_client:
+        raise problems.Problem(403, "This takes the role operator, read; or a client to manage.")
+    return Reading(request, principal)
+
+
+async def _own(request: Request, principal: Annotated[Principal, Depends(_person)]) -> Reading:
+    """What is a person's own, whoever else she may be."""
+    return Reading(request, Principal(name=principal.name, person_id=principal.person_id))
 
 
 def _pool(request: Request) -> AsyncConnectionPool:
@@ -144,5 +229,11 @@ def _pool(request: Request) -> AsyncConnectionPool:
     return pool
 
 
-Operator = Annotated[StoredKey, Depends(_operator)]
+Operator = Annotated[Principal, Depends(_needs(None))]
+Finance = Annotated[Principal, Depends(_needs("finance"))]
+Admin = Annotated[Principal, Depends(_needs("admin"))]
+Person = Annotated[Principal, Depends(_person)]
+Driver = Annotated[Principal, Depends(_driver)]
+Reader = Annotated[Reading, Depends(_reader)]
+Own = Annotated[Reading, Depends(_own)]
 Pool = Annotated[AsyncConnectionPool, Depends(_pool)]

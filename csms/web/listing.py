@@ -1,10 +1,10 @@
 """A page of a list, as every list operation answers it."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, TypeVar
 
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
 
 from csms.store import paging
 from csms.store.paging import Cursor
@@ -14,8 +14,15 @@ Row = TypeVar("Row")
 Shape = TypeVar("Shape", bound=Output)
 
 
+class Connections(Protocol):
+    """Where connections come from: a pool, or what a caller may read."""
+
+    def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        """A connection, given back at the end of the block."""
+
+
 async def read_rows(
-    pool: AsyncConnectionPool,
+    pool: Connections,
     limit: int,
     cursor: str | None,
     key_kinds: tuple[type, ...],

@@ -11,9 +11,9 @@ from csms import passwords
 from csms.commands import OPERATOR
 from csms.config import Settings
 from csms.db import transaction
+from csms.principals import Principal
 from csms.registry import NotThere, Refusal
 from csms.store import commands, observations, stations
-from csms.store.keys import StoredKey
 from csms.store.observations import EventFilter
 from csms.web.fields import CursorText, From, Input, Limit, Name, Output, PageOf, To
 from csms.web.guard import Operator, Pool
@@ -102,7 +102,7 @@ async def raise_profile(
 async def _placed(
     connection: AsyncConnection,
     settings: Settings,
-    operator: StoredKey,
+    operator: Principal,
     station_id: str,
     action: str,
     payload: dict[str, Any],

@@ -62,3 +62,22 @@ DO $$ BEGIN  -- elsewhere these are views
         INSERT INTO reading_rollup SELECT station_key, 1, '2026-10-01', 1, now(), now() FROM station;
     END IF;
 END $$;
+INSERT INTO person (email) VALUES ('someone@example.org');
+INSERT INTO client_manager (person_id, client_id, granted_by) VALUES (1, 1, 'test');
+INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at, created_at,
+                           last_used_at, remote_address)
+    VALUES (1, 'page', '\x01', now(), now(), now(), '127.0.0.1');
+INSERT INTO one_time_link (person_id, purpose, token_sha256, created_at, expires_at)
+    VALUES (1, 'reset', '\x01', now(), now());
+INSERT INTO login_failure VALUES ('\x01', 1, now(), now());
+INSERT INTO trusted_device VALUES (1, '\x01', now(), now());
+INSERT INTO audit_entry (at, actor, action) VALUES (now(), 'test', 'filled');
+INSERT INTO driver (person_id) VALUES (1);
+INSERT INTO payment_means (person_id, kind, reference) VALUES (1, 'wallet', 'W-1');
+INSERT INTO driver_group (client_id, name, kind)
+    SELECT id, 'Residents', 'residents' FROM client WHERE NOT is_operator;
+INSERT INTO group_member (group_id, person_id) VALUES (1, 1);
+INSERT INTO group_access (group_id, client_id, site_id) SELECT 1, client_id, id FROM site;
+INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
+    SELECT token_key, uid_key, 1, '2026-01-01' FROM token;
+INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (1, now(), 'test');

@@ -136,7 +136,7 @@ class Cluster:
     async def api(self, node: Service) -> httpx.AsyncClient:
         """A client of the operator's API of a node."""
         async with await psycopg.AsyncConnection.connect(
-            self.server.conninfo(APP), autocommit=True
+            self.server.conninfo(APP), autocommit=True, options="-c role=t2p_service"
         ) as connection:
             key, _ = await keys.create(connection, name="test", role="operator", expires_at=None)
         return httpx.AsyncClient(

@@ -101,16 +101,18 @@ class SessionFilter:
 async def list_sessions(
     connection: AsyncConnection, which: SessionFilter, *, limit: int, cursor: Cursor | None
 ) -> list[Session]:
-    """Up to `limit` sessions, last started first."""
+    """Up to `limit` sessions, last started first. A station that is another client's by now is
+    named by its number only, to those who may not see it."""
     async with connection.cursor(row_factory=class_row(Session)) as rows:
         await rows.execute(
             """
-            SELECT x.id, x.client_id, x.site_id, s.id AS station_id, evse_id, connector_id,
+            SELECT x.id, x.client_id, x.site_id,
+                   coalesce(s.id, 'station ' || x.station_key) AS station_id, evse_id, connector_id,
                    transaction_id, token_uid, token_type, authorization_status, state,
                    charging_state, started_at, ended_at, stated_started_at, stated_ended_at,
                    meter_start_wh, meter_stop_wh, energy_wh, last_register_wh, last_register_at,
                    seq_no_missing, stop_reason, stop_token_uid, flags, revision
-              FROM session x JOIN station s USING (station_key)
+              FROM session x LEFT JOIN station s USING (station_key)
              WHERE (%(station_id)s::text IS NULL OR x.station_key =
                     (SELECT station_key FROM station WHERE id = %(station_id)s))
                AND (%(site_id)s::text IS NULL OR x.site_id = %(site_id)s)
@@ -162,12 +164,13 @@ async def get_session(connection: AsyncConnection, session_id: int) -> Session |
     async with connection.cursor(row_factory=class_row(Session)) as rows:
         await rows.execute(
             """
-            SELECT x.id, x.client_id, x.site_id, s.id AS station_id, evse_id, connector_id,
+            SELECT x.id, x.client_id, x.site_id,
+                   coalesce(s.id, 'station ' || x.station_key) AS station_id, evse_id, connector_id,
                    transaction_id, token_uid, token_type, authorization_status, state,
                    charging_state, started_at, ended_at, stated_started_at, stated_ended_at,
                    meter_start_wh, meter_stop_wh, energy_wh, last_register_wh, last_register_at,
                    seq_no_missing, stop_reason, stop_token_uid, flags, revision
-              FROM session x JOIN station s USING (station_key) WHERE x.id = %s
+              FROM session x LEFT JOIN station s USING (station_key) WHERE x.id = %s
             """,
             (session_id,),
         )

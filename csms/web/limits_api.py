@@ -25,7 +25,7 @@ from csms.web.fields import (
     PageOf,
     Utc,
 )
-from csms.web.guard import Operator, Pool
+from csms.web.guard import Operator, Pool, Reader
 from csms.web.listing import read_rows, shaped
 from csms.web.problems import documented
 
@@ -92,8 +92,7 @@ LimitId = Annotated[Identifier, Path(description="The limit's number.")]
 
 @router.get("/power-limits", summary="List limits of power", responses=documented())
 async def list_limits(
-    pool: Pool,
-    _: Operator,
+    reader: Reader,
     site_id: Annotated[Name | None, Query(description="Only those of this site.")] = None,
     station_id: Annotated[Name | None, Query(description="Only those of this station.")] = None,
     limit: Limit = 100,
@@ -101,7 +100,7 @@ async def list_limits(
 ) -> PageOf[PowerLimitOut]:
     """Limits that were not lifted, newest first."""
     page = await read_rows(
-        pool,
+        reader,
         limit,
         cursor,
         (int,),

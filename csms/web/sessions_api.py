@@ -11,7 +11,7 @@ from csms.registry import NotThere
 from csms.store import journal
 from csms.store import sessions as store
 from csms.web.fields import CursorText, Direction, From, Identifier, Limit, Name, PageOf, State, To
-from csms.web.guard import Operator, Pool
+from csms.web.guard import Operator, Pool, Reader
 from csms.web.listing import read_rows, shaped
 from csms.web.problems import documented
 from csms.web.record_models import (
@@ -34,8 +34,7 @@ Flags = Annotated[
 
 @router.get("/sessions", summary="List sessions", tags=["Sessions"], responses=documented())
 async def list_sessions(
-    pool: Pool,
-    _: Operator,
+    reader: Reader,
     station_id: Annotated[Name | None, Query(description="Only at this station.")] = None,
     site_id: Annotated[Name | None, Query(description="Only at this site.")] = None,
     token_uid: Annotated[Name | None, Query(description="Only of this badge.")] = None,
@@ -63,7 +62,7 @@ async def list_sessions(
         to_at=to,
     )
     page = await read_rows(
-        pool,
+        reader,
         limit,
         cursor,
         (datetime, int),
@@ -79,9 +78,9 @@ async def list_sessions(
 @router.get(
     "/sessions/{session_id}", summary="A session", tags=["Sessions"], responses=documented(404)
 )
-async def get_session(pool: Pool, _: Operator, session_id: Identifier) -> SessionOut:
+async def get_session(reader: Reader, session_id: Identifier) -> SessionOut:
     """One session."""
-    async with pool.connection() as connection:
+    async with reader.connection() as connection:
         session = await store.get_session(connection, session_id)
     if session is None:
         raise NotThere(f"There is no session {session_id}.")
@@ -96,14 +95,14 @@ async def get_session(pool: Pool, _: Operator, session_id: Identifier) -> Sessio
 )
 async def list_meter_values(
     pool: Pool,
-    _: Operator,
+    reader: Reader,
     session_id: Identifier,
     measurand: Annotated[Name | None, Query(description="Only this measurand.")] = None,
     limit: Limit = 100,
     cursor: CursorText = None,
 ) -> PageOf[MeterValueOut]:
     """What the station measured during the session, raw, by the time that it stated."""
-    async with pool.connection() as connection:
+    async with reader.connection() as connection:  # who may see the session may see its readings
         where = await store.get_readings_range(connection, session_id)
     if where is None:
         raise NotThere(f"There is no session {session_id}.")

@@ -13,7 +13,7 @@ from csms.registry import NotThere, Refusal
 from csms.store import observations, variables
 from csms.store import stations as store
 from csms.web.fields import CursorText, From, Limit, Name, PageOf, To
-from csms.web.guard import Operator, Pool
+from csms.web.guard import Operator, Pool, Reader
 from csms.web.listing import read_rows, shaped
 from csms.web.models import (
     StationChange,
@@ -31,8 +31,7 @@ StationId = Annotated[Name, Path(description="OCPP identity: the last part of th
 
 @router.get("/stations", summary="List stations", responses=documented())
 async def list_stations(
-    pool: Pool,
-    _: Operator,
+    reader: Reader,
     site_id: Annotated[Name | None, Query(description="Only those of this site.")] = None,
     connected: Annotated[bool | None, Query(description="Only those connected, or away.")] = None,
     q: Annotated[Name | None, Query(description="Found in id, vendor, model, serial.")] = None,
@@ -41,7 +40,7 @@ async def list_stations(
 ) -> PageOf[StationOut]:
     """Stations by id, with their connection and the status of every connector."""
     page = await read_rows(
-        pool,
+        reader,
         limit,
         cursor,
         (str,),
@@ -154,9 +153,9 @@ async def list_variables(
 
 
 @router.get("/stations/{station_id:path}", summary="A station", responses=documented(404))
-async def get_station(pool: Pool, _: Operator, station_id: StationId) -> StationOut:
+async def get_station(reader: Reader, station_id: StationId) -> StationOut:
     """One station, with its connection and the status of every connector."""
-    async with pool.connection() as connection:
+    async with reader.connection() as connection:
         return await _shown(connection, station_id)
 
 

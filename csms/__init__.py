@@ -20,5 +20,6 @@ Who may import whom (downwards only, checked in the tests):
     store                        the SQL of csms
     db, timeseries, embedded     the way into PostgreSQL
     config                       every setting and limit
+    static_data                  what is known of sites and points: shapes, rules, what is missing
     domain                       what charging is; pure
 """

@@ -1,0 +1,104 @@
+"""Kinds of fields of the static data: each checks itself and says what is wrong by its code."""
+
+import json
+import math
+from collections.abc import Callable
+from datetime import date
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from csms.domain import opening_hours, point_rules
+from csms.domain.point_rules import Broken
+from csms.static_data.texts import TEXTS
+
+OTHER_LENGTH_MAX = 32_000
+
+Value = TypeVar("Value")
+
+
+def refusal(broken: Broken) -> PydanticCustomError:
+    """A broken rule as pydantic tells it: the code is its type, the sentence is English."""
+    return PydanticCustomError(broken.code, TEXTS[broken.code]["en"], dict(broken.parts))
+
+
+def obeying(rule: Callable[[Value], Value]) -> AfterValidator:
+    """A validator from a rule that raises `Broken`."""
+
+    def check(value: Value) -> Value:
+        try:
+            return rule(value)
+        except Broken as broken:
+            raise refusal(broken) from None
+
+    return AfterValidator(check)
+
+
+def storable(value: Any) -> Any:
+    """Refuse what PostgreSQL cannot hold, anywhere in a JSON value: NUL, half surrogates, NaN."""
+    rest = [value]
+    while rest:
+        part = rest.pop()
+        if isinstance(part, str):
+            if "\0" in part:
+                raise ValueError("NUL characters cannot be stored")
+            if any("\ud800" <= character <= "\udfff" for character in part):
+                raise ValueError("text must be valid Unicode")
+        elif isinstance(part, float) and not math.isfinite(part):
+            raise ValueError("numbers must be finite")
+        elif isinstance(part, dict):
+            rest.extend(part.keys())
+            rest.extend(part.values())
+        elif isinstance(part, list):
+            rest.extend(part)
+    return value
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("printable characters only, and no space at the ends")
+    return text
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value, default=str)) > OTHER_LENGTH_MAX:
+        raise refusal(Broken("other_too_long", most=OTHER_LENGTH_MAX))
+    return value
+
+
+def _floor(value: int | str) -> int | str:
+    """A number where it is one."""
+    try:
+        return int(value)
+    except ValueError:
+        return value
+
+
+Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
+LongText = Annotated[str, Field(min_length=1, max_length=4_000)]
+Truth = Annotated[bool, Field(strict=True)]
+Day = Annotated[date, Field(ge=date(1990, 1, 1), le=date(2199, 12, 31))]
+Other = Annotated[dict[str, Any], AfterValidator(_small)]
+Floor = Annotated[
+    Annotated[int, Field(strict=True, ge=-50, le=300)] | Annotated[str, Field(max_length=4)],
+    AfterValidator(_floor),
+]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Word = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,60}$")]
+
+StationId = Annotated[Text, obeying(point_rules.station_id)]
+PointId = Annotated[Text, obeying(point_rules.point_id)]
+Siren = Annotated[Text, obeying(point_rules.siren)]
+Phone = Annotated[Text, obeying(point_rules.phone)]
+Email = Annotated[Text, obeying(point_rules.email)]
+InseeCode = Annotated[Text, obeying(point_rules.insee_code)]
+DeliveryPoint = Annotated[Text, obeying(point_rules.delivery_point)]
+OpeningHours = Annotated[
+    Annotated[str, Field(min_length=1, max_length=1_000)], obeying(opening_hours.canonical)
+]
+PowerW = Annotated[
+    Annotated[int, Field(strict=True, ge=1, le=2**31 - 1)], obeying(point_rules.power_w)
+]
+Longitude = Annotated[float, Field(strict=True, ge=-180, le=180)]
+Latitude = Annotated[float, Field(strict=True, ge=-90, le=90)]

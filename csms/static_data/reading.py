@@ -1,0 +1,87 @@
+"""Static data from JSON: strictly where somebody enters it, leniently where it is stored."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from csms.domain.point_rules import Broken
+from csms.static_data.models import EvseStatic, Life, PointTerms, SiteStatic, StationStatic
+from csms.static_data.texts import TEXTS, Language, message
+
+Model = TypeVar("Model", SiteStatic, StationStatic, EvseStatic)
+
+
+class Flaw(Broken):
+    """One thing that is wrong in what somebody wrote."""
+
+    def __init__(self, field: str, code: str, text: str, parts: Mapping[str, Any]) -> None:
+        super().__init__(code, **parts)
+        self.field = field  # dotted; empty: the whole
+        self.text = text  # English
+
+    def told(self, language: Language) -> str:
+        """The sentence; French where the rule is ours, else as pydantic says it."""
+        return message(self.code, language, **self.parts) if self.code in TEXTS else self.text
+
+
+def flaws(model: type[Model], values: Mapping[str, Any]) -> list[Flaw]:
+    """What is wrong with the values; nothing where they can be stored."""
+    try:
+        model.model_validate(values)
+    except ValidationError as error:
+        return [
+            Flaw(
+                ".".join(str(part) for part in item["loc"]),
+                item["type"],
+                item["msg"].removeprefix("Value error, "),
+                item.get("ctx", {}) if item["type"] in TEXTS else {},
+            )
+            for item in error.errors()
+        ]
+    return []
+
+
+def lenient(model: type[Model], stored: Mapping[str, Any]) -> tuple[Model, list[Flaw]]:
+    """What is stored as far as it can be used, and what cannot: it may be older than the rules."""
+    found = flaws(model, stored)
+    if not found:
+        return model.model_validate(stored), []
+    bad = {flaw.field.partition(".")[0] for flaw in found}
+    kept = {name: value for name, value in stored.items() if name not in bad}
+    rest = flaws(model, kept)
+    if rest:  # each is well formed, together they contradict: places, dates
+        together = {"longitude", "latitude", "postal_code", *_DATES}
+        kept = {name: value for name, value in kept.items() if name not in together}
+        found += [flaw for flaw in rest if flaw.code not in {known.code for known in found}]
+    return model.model_validate(kept), found
+
+
+_DATES = [name for name in Life.model_fields if name.endswith("_on")]
+
+
+def merged(before: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Any]:
+    """What was known with what is stated anew in it; `other` member by member, at every depth."""
+    result = dict(before)
+    for name, value in stated.items():
+        known = result.get(name)
+        nested = isinstance(value, Mapping) and isinstance(known, Mapping)
+        result[name] = merged(known, value) if nested else value  # type: ignore[arg-type]
+    return result
+
+
+def terms_of(site: SiteStatic, evse: EvseStatic) -> PointTerms:
+    """How a point may be used: as it says, else as its site says."""
+    names = [name for name in PointTerms.model_fields if name != "other"]
+    return PointTerms(**{name: _first(getattr(evse, name), getattr(site, name)) for name in names})
+
+
+def life_of(station: StationStatic, evse: EvseStatic) -> Life:
+    """When a point came: as it says, else as its station says."""
+    names = [name for name in Life.model_fields if name != "other"]
+    values = {name: _first(getattr(evse, name), getattr(station, name)) for name in names}
+    return Life.model_construct(**values)
+
+
+def _first(own: Any, inherited: Any) -> Any:
+    return inherited if own is None else own

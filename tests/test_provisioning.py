@@ -258,8 +258,11 @@ async def test_irve_file_becomes_public_stations(pool: AsyncConnectionPool, load
         cursor = await connection.execute("SELECT static FROM evse WHERE evse_id = 1")
         ((static,),) = await cursor.fetchall()
         site = await sites.get_site(connection, "FRA68P68021001")
-    assert static["nom_amenageur"] == "Société X"
+    assert static == {}
     assert site is not None
+    assert site.static["owner_name"] == "Société X"
+    assert site.static["afirev_station_id"] == "FRA68P68021001"
+    assert (site.static["postal_code"], site.static["city"]) == ("75001", "Paris")
     assert (site.name, site.static["longitude"]) == ("Picpus", 7.487105)
     turned = "\n".join([text.splitlines()[i] for i in (0, 2, 1)])
     again = await load(turned)

@@ -216,7 +216,7 @@ def test_places_of_france_are_known_and_swapped_ones_told(
 
 def test_a_place_elsewhere_needs_its_country() -> None:
     there = {"longitude": 13.4, "latitude": 52.5}
-    assert codes(SiteStatic, there) == [("", "coordinates_outside")]
+    assert codes(SiteStatic, there) == [("latitude", "coordinates_outside")]
     assert codes(SiteStatic, there | {"country": "DEU", "postal_code": "D-10115"}) == []
 
 
@@ -260,8 +260,9 @@ def test_site_is_kept_in_canonical_form_and_reads_back() -> None:
         (SiteStatic, {"implantation": "Voirie"}, ("implantation", "literal_error")),
         (SiteStatic, {"two_wheelers_only": 1}, ("two_wheelers_only", "bool_type")),
         (SiteStatic, {"power_w_max": 150}, ("power_w_max", "power_looks_like_kw")),
-        (SiteStatic, {"postal_code": "750"}, ("", "postal_form")),
+        (SiteStatic, {"postal_code": "750"}, ("postal_code", "postal_form")),
         (SiteStatic, {"height_max_m": 0}, ("height_max_m", "greater_than")),
+        (SiteStatic, {"commissioned_on": 1_700_000_000}, ("commissioned_on", "value_error")),
         (SiteStatic, {"city": "A\0B"}, ("", "value_error")),
         (SiteStatic, {"other": {"x": "y" * 40_000}}, ("other", "other_too_long")),
         (SiteStatic, {"longitude": float("nan")}, ("", "value_error")),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from csms.domain import opening_hours, point_rules
@@ -61,6 +61,13 @@ def _printable(text: str) -> str:
     return text
 
 
+def _no_number(value: Any) -> Any:
+    """A number is no date, not even one of seconds."""
+    if isinstance(value, int | float):
+        raise ValueError("takes a date like 2026-11-25")
+    return value
+
+
 def _small(value: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(value, default=str)) > OTHER_LENGTH_MAX:
         raise refusal(Broken("other_too_long", most=OTHER_LENGTH_MAX))
@@ -78,7 +85,9 @@ def _floor(value: int | str) -> int | str:
 Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
 LongText = Annotated[str, Field(min_length=1, max_length=4_000)]
 Truth = Annotated[bool, Field(strict=True)]
-Day = Annotated[date, Field(ge=date(1990, 1, 1), le=date(2199, 12, 31))]
+Day = Annotated[
+    date, Field(ge=date(1990, 1, 1), le=date(2199, 12, 31)), BeforeValidator(_no_number)
+]
 Other = Annotated[dict[str, Any], AfterValidator(_small)]
 Floor = Annotated[
     Annotated[int, Field(strict=True, ge=-50, le=300)] | Annotated[str, Field(max_length=4)],

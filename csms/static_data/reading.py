@@ -1,6 +1,6 @@
 """Static data from JSON: strictly where somebody enters it, leniently where it is stored."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -10,6 +10,14 @@ from csms.static_data.models import EvseStatic, Life, PointTerms, SiteStatic, St
 from csms.static_data.texts import TEXTS, Language, message
 
 Model = TypeVar("Model", SiteStatic, StationStatic, EvseStatic)
+
+
+# Where a rule of several members is told.
+_FIELD_OF = {
+    "coordinates_swapped": "latitude",
+    "coordinates_outside": "latitude",
+    "postal_form": "postal_code",
+}
 
 
 class Flaw(Broken):
@@ -25,14 +33,16 @@ class Flaw(Broken):
         return message(self.code, language, **self.parts) if self.code in TEXTS else self.text
 
 
-def flaws(model: type[Model], values: Mapping[str, Any]) -> list[Flaw]:
+def flaws(
+    model: type[SiteStatic] | type[StationStatic] | type[EvseStatic], values: Mapping[str, Any]
+) -> list[Flaw]:
     """What is wrong with the values; nothing where they can be stored."""
     try:
         model.model_validate(values)
     except ValidationError as error:
         return [
             Flaw(
-                ".".join(str(part) for part in item["loc"]),
+                ".".join(str(part) for part in item["loc"]) or _FIELD_OF.get(item["type"], ""),
                 item["type"],
                 item["msg"].removeprefix("Value error, "),
                 item.get("ctx", {}) if item["type"] in TEXTS else {},
@@ -47,16 +57,24 @@ def lenient(model: type[Model], stored: Mapping[str, Any]) -> tuple[Model, list[
     found = flaws(model, stored)
     if not found:
         return model.model_validate(stored), []
-    bad = {flaw.field.partition(".")[0] for flaw in found}
-    kept = {name: value for name, value in stored.items() if name not in bad}
+    kept = _without(stored, found)
     rest = flaws(model, kept)
-    if rest:  # each is well formed, together they contradict: places, dates
-        together = {"longitude", "latitude", "postal_code", *_DATES}
-        kept = {name: value for name, value in kept.items() if name not in together}
+    if rest:  # each is well formed, together they contradict
+        kept = {name: value for name, value in kept.items() if name not in _DATES}
+        kept = _without(kept, rest)
         found += [flaw for flaw in rest if flaw.code not in {known.code for known in found}]
     return model.model_validate(kept), found
 
 
+def _without(stored: Mapping[str, Any], found: Iterable[Flaw]) -> dict[str, Any]:
+    """The members that no flaw names; half a place is none."""
+    bad = {flaw.field.partition(".")[0] for flaw in found}
+    if bad & _PLACE:
+        bad |= _PLACE
+    return {name: value for name, value in stored.items() if name not in bad}
+
+
+_PLACE = {"longitude", "latitude"}
 _DATES = [name for name in Life.model_fields if name.endswith("_on")]
 
 

@@ -6,11 +6,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 from psycopg_pool import AsyncConnectionPool
 
 from csms import passwords, registry, static_data, static_history
 from csms.provisioning.own_csv import GENERATE
-from csms.provisioning.plan import EvsePlan, ImportReport, Plan, StationPlan
+from csms.provisioning.plan import EvsePlan, ImportReport, Plan, Problem, StationPlan
 from csms.provisioning.static_cells import check_together
 from csms.static_data import EvseStatic, SiteStatic, StationStatic
 from csms.static_history import Change
@@ -28,6 +29,14 @@ async def write(
     pool: AsyncConnectionPool, plan: Plan, *, dry_run: bool, actor: str
 ) -> ImportReport:
     """Write the plan and say what changed; with problems, or dry, nothing is written."""
+    try:
+        return await _write(pool, plan, dry_run, actor)
+    except UniqueViolation:
+        reason = "another change took one of the identifiers at the same moment: import it again"
+        return ImportReport(problems=[Problem(1, None, "", reason)], warnings=plan.warnings)
+
+
+async def _write(pool: AsyncConnectionPool, plan: Plan, dry_run: bool, actor: str) -> ImportReport:
     report = ImportReport(warnings=plan.warnings, dry_run=dry_run)
     history: list[Change] = []
     async with pool.connection() as connection, connection.transaction() as transaction:

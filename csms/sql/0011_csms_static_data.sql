@@ -106,7 +106,7 @@ UPDATE site SET static = moved.members || site.static
          GROUP BY site_id) AS moved
  WHERE moved.site_id = site.id;
 UPDATE evse SET static = moved.members
-        || CASE WHEN evse.static ->> 'local_id' <> ''
+        || CASE WHEN evse.static ->> 'local_id' <> coalesce(evse_uid, '')
                 THEN jsonb_build_object('local_id', evse.static -> 'local_id') ELSE '{}' END
         || CASE WHEN moved.rest = '{}' THEN '{}'
                 ELSE jsonb_build_object('other', jsonb_build_object('irve', moved.rest)) END

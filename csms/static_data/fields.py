@@ -2,11 +2,12 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from csms.domain import opening_hours, point_rules
@@ -74,12 +75,15 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def _floor(value: int | str) -> int | str:
-    """A number where it is one."""
-    try:
-        return int(value)
-    except ValueError:
+def _floor(value: Any) -> int | str:
+    """A number where it is one, else what the lift says: RC, P2."""
+    if isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]{1,3}", value):
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and -50 <= value <= 300:
         return value
+    if isinstance(value, str) and 1 <= len(value) <= 4 and value.isprintable():
+        return value
+    raise ValueError("takes a floor: a number from -50 to 300, or up to 4 characters")
 
 
 Text = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_printable)]
@@ -90,8 +94,16 @@ Day = Annotated[
 ]
 Other = Annotated[dict[str, Any], AfterValidator(_small)]
 Floor = Annotated[
-    Annotated[int, Field(strict=True, ge=-50, le=300)] | Annotated[str, Field(max_length=4)],
-    AfterValidator(_floor),
+    int | str,
+    PlainValidator(_floor),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": -50, "maximum": 300},
+                {"type": "string", "minLength": 1, "maxLength": 4},
+            ]
+        }
+    ),
 ]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,60}$")]

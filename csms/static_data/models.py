@@ -225,6 +225,13 @@ class EvseStatic(PointTerms, Life):
             seen.add(connector.connector_id)
         return self
 
+    def stored(self) -> dict[str, Any]:
+        """The members that are set, as JSON; of the connectors too."""
+        values = super().stored()
+        if self.connectors:
+            values["connectors"] = [connector.stored() for connector in self.connectors]
+        return values
+
 
 class Warranty(BaseModel):
     """Last days of the warranties; None where the day that they count from is not known."""

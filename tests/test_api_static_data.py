@@ -1,9 +1,11 @@
 """Static data through the API: checked, unique, in the history, and what a declaration lacks."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
@@ -219,19 +221,24 @@ async def test_history_tells_who_changed_what(api: httpx.AsyncClient) -> None:
     assert (await api.get("/stations/CP/history")).json()["total"] == 7
 
 
-async def test_a_client_reads_its_own_sites_and_their_history_alone(
+async def test_a_client_reads_its_own_sites_stations_and_history_alone(
     app: Any, api: httpx.AsyncClient, pool: AsyncConnectionPool
 ) -> None:
     ids = [(await api.post("/clients", json={"name": name})).json()["id"] for name in "AB"]
     for name, client_id in zip("ab", ids, strict=True):
         await api.post("/sites", json={"id": name, "client_id": client_id})
-        await station(api, f"CP-{name}", site_id=name)
+        points = [{"evse_id": 1, "connectors": [{"connector_id": 1}]}]
+        await station(api, f"CP-{name}", site_id=name, password="long enough", evses=points)
     async with await client_with(app, pool, "client", ids[0]) as owner:
         assert [site["id"] for site in (await owner.get("/sites")).json()["items"]] == ["a"]
         assert (await owner.get("/sites/a")).status_code == 200
-        assert (await owner.get("/sites/a/history")).json()["total"] == 2
-        assert (await owner.get("/stations/CP-a/history")).json()["total"] == 1
-        for path in ("/sites/b", "/sites/b/history", "/stations/CP-b/history"):
+        assert (await owner.get("/sites/a/history")).json()["total"] == 3
+        assert (await owner.get("/stations/CP-a/history")).json()["total"] == 2
+        stations = (await owner.get("/stations")).json()["items"]
+        assert [(shown["id"], shown["has_password"]) for shown in stations] == [("CP-a", True)]
+        assert (await owner.get("/stations/CP-a/declarability")).json()["site_id"] == "a"
+        others = ("", "/history", "/declarability")
+        for path in ("/sites/b", "/sites/b/history", *(f"/stations/CP-b{end}" for end in others)):
             assert (await owner.get(path)).status_code == 404, path
         for path in ("/sites/a", "/stations/CP-a"):
             assert (await owner.patch(path, json={})).status_code == 403, path
@@ -241,11 +248,26 @@ async def test_a_client_reads_its_own_sites_and_their_history_alone(
         assert change["after"] == {"client_id": ids[1]}
 
 
+async def test_of_two_who_take_an_identifier_at_once_one_is_refused(
+    api: httpx.AsyncClient, pool: AsyncConnectionPool
+) -> None:
+    await station(api, "A", evses=[{"evse_id": 1}])
+    await station(api, "B")
+    async with pool.connection() as connection, connection.transaction():
+        await connection.execute("UPDATE evse SET evse_uid = 'FRABCE1'")
+        body = {"evses": [{"evse_id": 1, "evse_uid": "FRABCE1"}]}
+        second = asyncio.ensure_future(api.patch("/stations/B", json=body))
+        blocked = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
+        async with asyncio.timeout(10):
+            # The database has no event for it.
+            while await (await connection.execute(blocked)).fetchone() == (0,):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert "Another station's point" in told(await second, 409)[0]["message"]
+
+
 async def test_history_is_never_rewritten(
     api: httpx.AsyncClient, pool: AsyncConnectionPool
 ) -> None:
-    import psycopg
-
     await api.post("/sites", json={"id": "s"})
     for statement in ("UPDATE static_change SET actor = 'x'", "DELETE FROM static_change"):
         async with pool.connection() as connection:

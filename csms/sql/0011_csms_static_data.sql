@@ -190,3 +190,8 @@ CREATE POLICY managed ON static_change FOR SELECT TO t2p_app
     USING (client_id = ANY ((SELECT managed_clients())::bigint[]));
 GRANT SELECT ON static_change TO t2p_app;
 GRANT SELECT, INSERT ON static_change TO t2p_service;
+
+-- Managers may know that a station has a password; the hash itself stays closed to them.
+ALTER TABLE station ADD COLUMN has_password boolean NOT NULL
+    GENERATED ALWAYS AS (password_hash IS NOT NULL) STORED;
+GRANT SELECT (has_password, clock_skew_s) ON station TO t2p_app;

@@ -84,7 +84,12 @@ async def list_stations(
         await rows.execute(
             """
             WITH page AS (
-                SELECT s.*, c.node, c.remote_address, c.last_seen_at, c.connected_at,
+                SELECT s.station_key, s.id, s.client_id, s.site_id, s.protocol,
+                       s.security_profile, s.has_password, s.boot_status, s.auto_configure,
+                       s.public, s.ping_interval_s, s.compression, s.vendor, s.model, s.serial,
+                       s.reported_serial, s.firmware, s.status, s.status_at, s.clock_skew_s,
+                       s.booted_at, s.static, s.created_at, s.updated_at,
+                       c.node, c.remote_address, c.last_seen_at, c.connected_at,
                        c.protocol AS connected_protocol,
                        (c.station_key IS NOT NULL AND c.disconnected_at IS NULL) AS connected
                   FROM station s LEFT JOIN station_connection c USING (station_key)
@@ -100,7 +105,7 @@ async def list_stations(
                  ORDER BY s.id LIMIT %(limit)s
             )
             SELECT page.id, page.client_id, client.name AS client, site_id, protocol,
-                   security_profile, password_hash IS NOT NULL AS has_password, boot_status,
+                   security_profile, has_password, boot_status,
                    auto_configure, public, ping_interval_s, compression, vendor, model, serial,
                    reported_serial, firmware, status, status_at, clock_skew_s, booted_at, connected,
                    CASE WHEN connected THEN connected_protocol END AS connected_protocol,
@@ -164,14 +169,6 @@ async def get_station(connection: AsyncConnection, station_id: str) -> Station |
     """One station; None when there is none or it is retired."""
     found = await list_stations(connection, station_id=station_id)
     return found[0] if found else None
-
-
-async def is_known(connection: AsyncConnection, station_id: str) -> bool:
-    """Whether there is a station of this id in force that the connection's role may see."""
-    cursor = await connection.execute(
-        "SELECT FROM station WHERE id = %s AND retired_at IS NULL", (station_id,)
-    )
-    return await cursor.fetchone() is not None
 
 
 async def lock_config(connection: AsyncConnection, station_id: str) -> StationConfig | None:

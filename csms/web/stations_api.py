@@ -40,17 +40,17 @@ StationId = Annotated[Name, Path(description="OCPP identity: the last part of th
 
 @router.get("/stations", summary="List stations", responses=documented())
 async def list_stations(
-    pool: Pool,
-    _: Operator,
+    reader: Reader,
     site_id: Annotated[Name | None, Query(description="Only those of this site.")] = None,
     connected: Annotated[bool | None, Query(description="Only those connected, or away.")] = None,
     q: Annotated[Name | None, Query(description="Found in id, vendor, model, serial.")] = None,
     limit: Limit = 100,
     cursor: CursorText = None,
 ) -> PageOf[StationOut]:
-    """Stations by id, with their connection and the status of every connector."""
+    """Stations by id, with their connection and the status of every connector; a manager's are
+    those of her clients."""
     page = await read_rows(
-        pool,
+        reader,
         limit,
         cursor,
         (str,),
@@ -177,8 +177,7 @@ async def list_station_history(
 ) -> PageOf[StaticChangeOut]:
     """Who changed what of the station and its points, newest first."""
     async with reader.connection() as connection:
-        if not await store.is_known(connection, station_id):
-            raise NotThere(f"There is no station {station_id}.")
+        await _shown(connection, station_id)
     page = await read_rows(
         reader,
         limit,
@@ -199,14 +198,13 @@ async def list_station_history(
     responses=documented(404),
 )
 async def get_declarability(
-    pool: Pool,
-    _: Operator,
+    reader: Reader,
     station_id: StationId,
     language: Annotated[Language, Query(description="Of the messages.")] = "en",
 ) -> DeclarabilityOut:
     """What keeps each point from being told to the national file (irve), to QualiCharge and to a
     roaming hub (ocpi). Nothing is refused for it, and nothing is published by asking."""
-    async with pool.connection() as connection:
+    async with reader.connection() as connection:
         station = await store.get_station(connection, station_id)
         if station is None:
             raise NotThere(f"There is no station {station_id}.")
@@ -218,9 +216,9 @@ async def get_declarability(
 
 
 @router.get("/stations/{station_id:path}", summary="A station", responses=documented(404))
-async def get_station(pool: Pool, _: Operator, station_id: StationId) -> StationOut:
+async def get_station(reader: Reader, station_id: StationId) -> StationOut:
     """One station, with its connection and the status of every connector."""
-    async with pool.connection() as connection:
+    async with reader.connection() as connection:
         return await _shown(connection, station_id)
 
 

@@ -33,6 +33,7 @@ DATA = Path(__file__).parents[2] / "shared" / "data"
 TODAY = date(2026, 11, 25)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
+DEEP = ("other", "other_too_much")
 SITE = {
     "owner_name": "Syndicat Exemple",
     "owner_siren": "130025265",
@@ -264,7 +265,8 @@ def test_site_is_kept_in_canonical_form_and_reads_back() -> None:
         (SiteStatic, {"height_max_m": 0}, ("height_max_m", "greater_than")),
         (SiteStatic, {"commissioned_on": 1_700_000_000}, ("commissioned_on", "value_error")),
         (SiteStatic, {"city": "A\0B"}, ("", "value_error")),
-        (SiteStatic, {"other": {"x": "y" * 40_000}}, ("other", "other_too_long")),
+        (SiteStatic, {"other": {"x": "y" * 40_000}}, ("other", "other_too_much")),
+        (SiteStatic, {"other": json.loads('{"a":' * 400 + "{}" + "}" * 400)}, DEEP),
         (SiteStatic, {"longitude": float("nan")}, ("", "value_error")),
         (
             StationStatic,

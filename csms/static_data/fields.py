@@ -15,6 +15,7 @@ from csms.domain.point_rules import Broken
 from csms.static_data.texts import TEXTS
 
 OTHER_LENGTH_MAX = 32_000
+OTHER_DEPTH_MAX = 20
 
 Value = TypeVar("Value")
 
@@ -70,9 +71,22 @@ def _no_number(value: Any) -> Any:
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value, default=str)) > OTHER_LENGTH_MAX:
-        raise refusal(Broken("other_too_long", most=OTHER_LENGTH_MAX))
+    """Refuse an object that is too long, or so deep that it could not be written again."""
+    if _too_deep(value) or len(json.dumps(value)) > OTHER_LENGTH_MAX:
+        raise refusal(Broken("other_too_much", most=OTHER_LENGTH_MAX, depth=OTHER_DEPTH_MAX))
     return value
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(OTHER_DEPTH_MAX):
+        level = [
+            inner
+            for part in level
+            if isinstance(part, dict | list)
+            for inner in (part.values() if isinstance(part, dict) else part)
+        ]
+    return bool(level)
 
 
 def _floor(value: Any) -> int | str:

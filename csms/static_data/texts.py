@@ -113,9 +113,9 @@ TEXTS: dict[str, dict[str, str]] = {
         "en": "a {value} connector gives alternating current only",
         "fr": "un connecteur {value} ne délivre que du courant alternatif",
     },
-    "other_too_long": {
-        "en": "`other` takes an object of at most {most} characters of JSON",
-        "fr": "« other » accepte un objet d’au plus {most} caractères de JSON",
+    "other_too_much": {
+        "en": "takes an object of at most {most} characters of JSON, at most {depth} levels deep",
+        "fr": "accepte un objet JSON d’au plus {most} caractères et {depth} niveaux",
     },
     # Findings: what keeps a public point from being declared.
     "missing": {"en": "is missing", "fr": "manque"},

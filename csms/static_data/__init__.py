@@ -26,7 +26,15 @@ from csms.static_data.models import (
     Warranty,
     warranty,
 )
-from csms.static_data.reading import Flaw, flaws, lenient, life_of, merged, terms_of
+from csms.static_data.reading import (
+    Flaw,
+    flaws,
+    lenient,
+    life_of,
+    merged,
+    stored_warranty,
+    terms_of,
+)
 from csms.static_data.texts import TEXTS, Language, message
 
 __all__ = [
@@ -50,6 +58,7 @@ __all__ = [
     "life_of",
     "merged",
     "message",
+    "stored_warranty",
     "terms_of",
     "warranty",
 ]

@@ -1,12 +1,21 @@
 """Static data from JSON: strictly where somebody enters it, leniently where it is stored."""
 
 from collections.abc import Iterable, Mapping
+from datetime import date
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from csms.domain.point_rules import Broken
-from csms.static_data.models import EvseStatic, Life, PointTerms, SiteStatic, StationStatic
+from csms.static_data.models import (
+    EvseStatic,
+    Life,
+    PointTerms,
+    SiteStatic,
+    StationStatic,
+    Warranty,
+    warranty,
+)
 from csms.static_data.texts import TEXTS, Language, message
 
 Model = TypeVar("Model", SiteStatic, StationStatic, EvseStatic)
@@ -40,23 +49,28 @@ def flaws(
     try:
         model.model_validate(values)
     except ValidationError as error:
-        return [
-            Flaw(
-                ".".join(str(part) for part in item["loc"]) or _FIELD_OF.get(item["type"], ""),
-                item["type"],
-                item["msg"].removeprefix("Value error, "),
-                item.get("ctx", {}) if item["type"] in TEXTS else {},
-            )
-            for item in error.errors()
-        ]
+        return _flaws_of(error)
     return []
+
+
+def _flaws_of(error: ValidationError) -> list[Flaw]:
+    return [
+        Flaw(
+            ".".join(str(part) for part in item["loc"]) or _FIELD_OF.get(item["type"], ""),
+            item["type"],
+            item["msg"].removeprefix("Value error, "),
+            item.get("ctx", {}) if item["type"] in TEXTS else {},
+        )
+        for item in error.errors()
+    ]
 
 
 def lenient(model: type[Model], stored: Mapping[str, Any]) -> tuple[Model, list[Flaw]]:
     """What is stored as far as it can be used, and what cannot: it may be older than the rules."""
-    found = flaws(model, stored)
-    if not found:
+    try:
         return model.model_validate(stored), []
+    except ValidationError as error:
+        found = _flaws_of(error)
     kept = _without(stored, found)
     rest = flaws(model, kept)
     if rest:  # each is well formed, together they contradict
@@ -88,17 +102,33 @@ def merged(before: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, An
     return result
 
 
+_TERMS = [name for name in PointTerms.model_fields if name != "other"]
+_LIFE = [name for name in Life.model_fields if name != "other"]
+
+
 def terms_of(site: SiteStatic, evse: EvseStatic) -> PointTerms:
     """How a point may be used: as it says, else as its site says."""
-    names = [name for name in PointTerms.model_fields if name != "other"]
-    return PointTerms(**{name: _first(getattr(evse, name), getattr(site, name)) for name in names})
+    values = {name: _first(getattr(evse, name), getattr(site, name)) for name in _TERMS}
+    return PointTerms.model_construct(**values)
 
 
 def life_of(station: StationStatic, evse: EvseStatic) -> Life:
     """When a point came: as it says, else as its station says."""
-    names = [name for name in Life.model_fields if name != "other"]
-    values = {name: _first(getattr(evse, name), getattr(station, name)) for name in names}
+    values = {name: _first(getattr(evse, name), getattr(station, name)) for name in _LIFE}
     return Life.model_construct(**values)
+
+
+def stored_warranty(station: Mapping[str, Any], evse: Mapping[str, Any]) -> Warranty:
+    """The warranties of a point from what is stored of it and its station; quick, for lists."""
+    days: dict[str, Any] = {name: _day(_first(evse.get(name), station.get(name))) for name in _LIFE}
+    return warranty(Life.model_construct(**days))
+
+
+def _day(stored: Any) -> date | None:
+    try:
+        return date.fromisoformat(stored)
+    except (TypeError, ValueError):
+        return None
 
 
 def _first(own: Any, inherited: Any) -> Any:

@@ -264,11 +264,8 @@ class StationOut(Output):
     @model_validator(mode="after")
     def _with_warranties(self) -> "StationOut":
         """A point without dates of its own has its station's."""
-        station, _ = static_data.lenient(StationStatic, self.static)
         for evse in self.evses:
-            if self.static or evse.static:
-                own, _ = static_data.lenient(EvseStatic, evse.static)
-                evse.warranty = static_data.warranty(static_data.life_of(station, own))
+            evse.warranty = static_data.stored_warranty(self.static, evse.static)
         return self
 
 

@@ -16,9 +16,11 @@ Who may import whom (downwards only, checked in the tests):
     worker, web
     (reporting, billing: packages of their own)
     wire                         the only place that knows frames
+    registry, site_registry, static_history: what people decide, and the history of it
     recorder, commands, authorization, telemetry, maintenance, ...
     store                        the SQL of csms
     db, timeseries, embedded     the way into PostgreSQL
     config                       every setting and limit
+    static_data                  what is known of sites and points: shapes, rules, what is missing
     domain                       what charging is; pure
 """

@@ -6,15 +6,21 @@ refusal is a `Refusal`: its `field` says where, its text is a sentence for peopl
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
+from psycopg.errors import UniqueViolation
 
-from csms import passwords
-from csms.store import sites, stations, tokens
+from csms import passwords, static_data, static_history
+from csms.domain import point_rules
+from csms.domain.point_rules import Broken
+from csms.static_data import EvseStatic, SiteStatic, StationStatic
+from csms.static_history import SYSTEM, Change
+from csms.store import provisioning, sites, stations, tokens
 from csms.store.stations import StationConfig
 from csms.store.tokens import TokenConfig
 
@@ -109,32 +115,57 @@ def connector_type(text: str) -> str | None:
     return _CONNECTOR_NAMES.get(text.strip().lower().replace(" ", ""))
 
 
+def checked_static(
+    model: type[SiteStatic] | type[StationStatic] | type[EvseStatic],
+    values: Mapping[str, Any],
+    place: str = "static",
+) -> dict[str, Any]:
+    """Static data in the form in which they are stored. Raises: Refusal, with the field."""
+    for flaw in static_data.flaws(model, values):
+        raise Refusal(
+            f"{flaw.text[:1].upper()}{flaw.text[1:]}.", f"{place}.{flaw.field}".strip(".")
+        )
+    return model.model_validate(values).stored()
+
+
 async def create_station(
-    connection: AsyncConnection, station_id: str, values: Mapping[str, Any], *, length_min: int
+    connection: AsyncConnection,
+    station_id: str,
+    values: Mapping[str, Any],
+    *,
+    length_min: int,
+    actor: str = SYSTEM,
 ) -> None:
     """A new station from the named values; what is not named takes its default.
 
     `values` takes the fields of `StationConfig` but client_id and password_hash, and `password`
-    and `evses` ([{evse_id, evse_uid, public, power_w_max, connectors: [{connector_id, type,
-    power_w_max}]}]). A retired station of this id comes back, as created.
+    and `evses` ([{evse_id, evse_uid, public, power_w_max, static, connectors: [{connector_id,
+    type, power_w_max}]}]; no `static`, or None: as it is). A retired station of this id comes
+    back, as created. `actor` goes into the history.
 
-    Raises: AlreadyThere; Refusal for a site that does not exist or a bad password.
+    Raises: AlreadyThere, also for an identifier that another station's point has; Refusal for a
+    site that does not exist, a bad password, static data that break a rule.
     """
     base = await _new_config(connection, station_id)
     config = await _merged(connection, base, values, length_min)
-    if not await _write(connection, config, values, replace=False):
+    if not await _write(connection, None, config, values, actor):
         raise AlreadyThere(f"Station {station_id} exists already.", "id")
 
 
 async def put_station(
-    connection: AsyncConnection, station_id: str, values: Mapping[str, Any], *, length_min: int
+    connection: AsyncConnection,
+    station_id: str,
+    values: Mapping[str, Any],
+    *,
+    length_min: int,
+    actor: str = SYSTEM,
 ) -> bool:
     """Create or replace a station; True when it was created.
 
     What is not named takes its default, with two exceptions: the password, which nobody can read
     back, stays unless it is named; and so do the EVSEs, which the station itself reports.
 
-    Raises: as `create_station`, but for AlreadyThere.
+    Raises: as `create_station`, but not that it exists.
     """
     former = await stations.lock_config(connection, station_id)
     base = await _new_config(connection, station_id)
@@ -142,12 +173,17 @@ async def put_station(
         secured = 1 if former.password_hash else 0
         base = replace(base, password_hash=former.password_hash, security_profile=secured)
     config = await _merged(connection, base, values, length_min)
-    await _write(connection, config, values, replace=True)
+    await _write(connection, former, config, values, actor, replacing=True)
     return former is None
 
 
 async def change_station(
-    connection: AsyncConnection, station_id: str, values: Mapping[str, Any], *, length_min: int
+    connection: AsyncConnection,
+    station_id: str,
+    values: Mapping[str, Any],
+    *,
+    length_min: int,
+    actor: str = SYSTEM,
 ) -> None:
     """Change the named fields of a station, no other; `evses` is replaced as a whole.
 
@@ -157,13 +193,20 @@ async def change_station(
     if former is None:
         raise NotThere(f"There is no station {station_id}.")
     config = await _merged(connection, former, values, length_min)
-    await _write(connection, config, values, replace=True)
+    await _write(connection, former, config, values, actor, replacing=True)
 
 
-async def retire_station(connection: AsyncConnection, station_id: str, now: datetime) -> None:
+async def retire_station(
+    connection: AsyncConnection, station_id: str, now: datetime, *, actor: str = SYSTEM
+) -> None:
     """Retire a station: the gateways refuse it from now on. Raises: NotThere."""
-    if not await stations.retire_station(connection, station_id, now):
+    former = await stations.lock_config(connection, station_id)
+    if former is None:
         raise NotThere(f"There is no station {station_id}.")
+    await stations.retire_station(connection, station_id, now)
+    states: list[dict[str, Any]] = [{"retired": False}, {"retired": True}]
+    change = Change("station", former.client_id, former.site_id, station_id, None, *states)
+    await static_history.record(connection, actor, [change])
     await stations.notify_station(connection, station_id)
 
 
@@ -236,6 +279,8 @@ async def _merged(
     named = {k: v for k, v in values.items() if k not in ("password", "evses", "password_hash")}
     if "site_id" in named:
         named["client_id"] = await _client_of(connection, named["site_id"])
+    if "static" in named:
+        named["static"] = checked_static(StationStatic, named["static"])
     if "password" in values:
         password = values["password"]
         named["password_hash"] = await _hashed(password, length_min)
@@ -276,22 +321,119 @@ async def _hashed(password: str | None, length_min: int) -> str | None:
 
 async def _write(
     connection: AsyncConnection,
+    former: StationConfig | None,
     config: StationConfig,
     values: Mapping[str, Any],
+    actor: str,
     *,
-    replace: bool,
+    replacing: bool = False,
 ) -> bool:
-    station_key = await stations.write_config(connection, config, replace=replace)
+    """Write the station with its EVSEs where they are named, and what changed into the history;
+    False when it exists and may not be replaced."""
+    station_key = await stations.write_config(connection, config, replace=replacing)
     if station_key is None:
         return False
     evses = values.get("evses")
+    changes = [station_change(former, config)]
     if evses is not None:
-        await stations.delete_other_evses(connection, station_key, evses)
-        await stations.delete_other_connectors(connection, station_key, evses)
-        await stations.write_evses(connection, station_key, evses)
-        await stations.write_connectors(connection, station_key, evses)
+        known = await stations.lock_evses(connection, station_key)
+        wanted = _checked_evses(evses, known)
+        await _refuse_taken_uids(connection, config.id, wanted)
+        await _write_evses(connection, station_key, wanted)
+        changes += _evse_changes(config, known, wanted)
+    await static_history.record(connection, actor, changes)
     await stations.notify_station(connection, config.id)
     return True
+
+
+async def _write_evses(
+    connection: AsyncConnection, station_key: int, wanted: list[dict[str, Any]]
+) -> None:
+    await stations.delete_other_evses(connection, station_key, wanted)
+    await stations.delete_other_connectors(connection, station_key, wanted)
+    await stations.release_uids(connection, station_key, wanted)
+    try:
+        await stations.write_evses(connection, station_key, wanted)
+    except UniqueViolation:  # taken in the same moment
+        raise AlreadyThere(
+            "Another station's point has one of these identifiers.", "evses"
+        ) from None
+    await stations.write_connectors(connection, station_key, wanted)
+
+
+def _checked_evses(
+    evses: Sequence[Mapping[str, Any]], known: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The EVSEs in the form in which they are stored, with the static data that they keep.
+    Raises: Refusal."""
+    kept = {evse["evse_id"]: evse["static"] for evse in known}
+    wanted = []
+    for position, evse in enumerate(evses):
+        static, place = evse.get("static"), f"evses.{position}"
+        if static is None:
+            static = kept.get(evse["evse_id"], {})
+        else:
+            static = checked_static(EvseStatic, static, f"{place}.static")
+        uid = evse.get("evse_uid")
+        if uid is not None:
+            try:
+                uid = point_rules.point_id(uid)
+            except Broken as broken:
+                text = static_data.message(broken.code, "en", **broken.parts)
+                raise Refusal(f"{text[0].upper()}{text[1:]}.", f"{place}.evse_uid") from None
+        wanted.append({"connectors": [], **evse, "evse_uid": uid, "static": static})
+    uids = Counter(evse["evse_uid"] for evse in wanted if evse["evse_uid"] is not None)
+    for uid, count in uids.items():
+        if count > 1:
+            raise Refusal(f"Two of the EVSEs have the identifier {uid}.", "evses")
+    return wanted
+
+
+async def _refuse_taken_uids(
+    connection: AsyncConnection, station_id: str, wanted: list[dict[str, Any]]
+) -> None:
+    """Raises: AlreadyThere, when a point of another station has one of the identifiers."""
+    uids = [evse["evse_uid"] for evse in wanted if evse["evse_uid"] is not None]
+    for uid, owner, evse_id in await provisioning.fetch_uid_owners(connection, uids):
+        if owner != station_id:
+            raise AlreadyThere(f"{uid} belongs to EVSE {evse_id} of station {owner}.", "evses")
+
+
+def station_change(former: StationConfig | None, config: StationConfig) -> Change:
+    """A station's line of the history."""
+    before = None if former is None else _station_facts(former)
+    after = _station_facts(config)
+    return Change("station", config.client_id, config.site_id, config.id, None, before, after)
+
+
+def _station_facts(config: StationConfig) -> dict[str, Any]:
+    """What the history keeps of a station: nothing of its password or its connection."""
+    names = ("client_id", "site_id", "public", "vendor", "model", "serial", "static")
+    return {name: getattr(config, name) for name in names}
+
+
+def _evse_changes(
+    config: StationConfig, known: Sequence[dict[str, Any]], wanted: Sequence[dict[str, Any]]
+) -> list[Change]:
+    before = {evse["evse_id"]: evse_facts(evse) for evse in known}
+    after = {evse["evse_id"]: evse_facts(evse) for evse in wanted}
+    place = (config.client_id, config.site_id, config.id)
+    return [
+        Change("evse", *place, number, before.get(number), after.get(number))
+        for number in sorted(before | after)
+    ]
+
+
+def evse_facts(evse: Mapping[str, Any]) -> dict[str, Any]:
+    """What the history keeps of a point."""
+    names = ("evse_uid", "public", "power_w_max", "static")
+    connectors = sorted(evse.get("connectors", ()), key=lambda k: int(k["connector_id"]))
+    return {name: evse.get(name) for name in names} | {
+        "connectors": [
+            {name: k.get(name) for name in ("connector_id", "type", "power_w_max")}
+            for k in connectors
+        ]
+    }
 
 
 async def _token_values(connection: AsyncConnection, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,7 +103,12 @@ MANAGERS: Final = {
     "GET /api/v1/sessions",
     "GET /api/v1/sessions/{session_id}",
     "GET /api/v1/sessions/{session_id}/meter-values",
+    "GET /api/v1/sites",
+    "GET /api/v1/sites/{site_id:path}",
+    "GET /api/v1/sites/{site_id:path}/history",
     "GET /api/v1/stations",
+    "GET /api/v1/stations/{station_id:path}/declarability",
+    "GET /api/v1/stations/{station_id:path}/history",
     "GET /api/v1/stations/{station_id:path}",
 }
 DRIVERS: Final[set[str]] = set()

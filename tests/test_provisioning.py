@@ -8,7 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import passwords, provisioning
 from csms.provisioning import ImportReport
-from csms.store import sites, stations
+from csms.store import sites, static_changes, stations
 
 EXAMPLE = Path(provisioning.__file__).parent.parent / "data" / "stations-example.csv"
 IRVE_HEADER = (
@@ -258,8 +258,11 @@ async def test_irve_file_becomes_public_stations(pool: AsyncConnectionPool, load
         cursor = await connection.execute("SELECT static FROM evse WHERE evse_id = 1")
         ((static,),) = await cursor.fetchall()
         site = await sites.get_site(connection, "FRA68P68021001")
-    assert static["nom_amenageur"] == "Société X"
+    assert static == {}
     assert site is not None
+    assert site.static["owner_name"] == "Société X"
+    assert site.static["afirev_station_id"] == "FRA68P68021001"
+    assert (site.static["postal_code"], site.static["city"]) == ("75001", "Paris")
     assert (site.name, site.static["longitude"]) == ("Picpus", 7.487105)
     turned = "\n".join([text.splitlines()[i] for i in (0, 2, 1)])
     again = await load(turned)
@@ -306,3 +309,129 @@ async def test_irve_oddities_are_taken_and_told(load: Any) -> None:
     report = await load(f"{IRVE_HEADER}\n{irve_row('FRA68E680210015', puissance_nominale='600')}\n")
     assert report.problems == []
     assert [w.column for w in report.warnings] == ["puissance_nominale", "nbre_pdc"]
+
+
+async def test_irve_columns_become_members_and_what_breaks_a_rule_is_kept_as_written(
+    pool: AsyncConnectionPool, load: Any
+) -> None:
+    more = {
+        "siren_amenageur": "130025265",
+        "telephone_operateur": "111111111",
+        "implantation_station": "Voirie",
+        "horaires": '"Mo-Fr 08:00-12:00,Th 08:00-18:00"',
+        "accessibilite_pmr": "Réservé PMR",
+        "gratuit": "FALSE",
+        "date_maj": "2021-04-05",
+        "exploitant_local": "Ville",
+    }
+    row = irve_row("FRA68E680210015", nbre_pdc="1") + "," + ",".join(more.values())
+    text = f"{IRVE_HEADER},{','.join(more)}\n{row}\n"
+    report = await load(text)
+    assert report.problems == []
+    assert [warning.column for warning in report.warnings] == ["telephone_operateur"]
+    (point,) = (await station(pool, "FRA68P68021001")).evses
+    assert point["static"] == {
+        "free": False,
+        "pmr_access": "reserved",
+        "other": {
+            "irve": {
+                "telephone_operateur": "111111111",
+                "date_maj": "2021-04-05",
+                "exploitant_local": "Ville",
+            }
+        },
+    }
+    async with pool.connection() as connection:
+        site = await sites.get_site(connection, "FRA68P68021001")
+    assert site is not None
+    assert site.static["implantation"] == "street"
+    assert site.static["opening_hours"] == "Mo-Fr 08:00-12:00,Th 08:00-18:00"
+    assert site.static["owner_siren"] == "130025265"
+    assert not +(await load(text)).updated
+
+
+async def test_rows_of_an_irve_station_that_differ_are_told_and_the_first_is_kept(
+    pool: AsyncConnectionPool, load: Any
+) -> None:
+    rows = [irve_row("FRA68E1"), irve_row("FRA68E2", nom_amenageur="Société Y")]
+    report = await load("\n".join([IRVE_HEADER, *rows]))
+    assert report.problems == []
+    assert [(warning.line, warning.value) for warning in report.warnings] == [(3, "Société Y")]
+
+
+async def test_own_columns_of_static_data_find_their_member_or_stay_beside(
+    pool: AsyncConnectionPool, load: Any
+) -> None:
+    header = (
+        "station_id,site_id,evse_id,static_commissioned_on,static_colour,site_static_free,"
+        "site_static_facilities,site_static_height_max_m,evse_static_label,evse_static_power_source\n"
+    )
+    text = header + 'A,n,1,2026-03-02,red,oui,"cafe, hotel","2,1",12,solar\n'
+    assert (await load(text)).problems == []
+    found = await station(pool, "A")
+    assert found.static == {"commissioned_on": "2026-03-02", "other": {"colour": "red"}}
+    assert found.evses[0]["static"] == {"label": "12", "other": {"power_source": "solar"}}
+    async with pool.connection() as connection:
+        site = await sites.get_site(connection, "n")
+    assert site is not None
+    assert site.static == {"free": True, "facilities": ["cafe", "hotel"], "height_max_m": 2.1}
+    assert not +(await load(text)).updated
+    kept = await load("station_id,static_size\nA,XL\n")
+    assert kept.updated["station"] == 1
+    assert (await station(pool, "A")).static["other"] == {"colour": "red", "size": "XL"}
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("station_id,static_installed_on\nA,soon\n", (2, "static_installed_on"), "date"),
+        ("station_id,evse_static_label\nA,x\n", (2, "evse_static_label"), "evse_id"),
+        ("station_id,site_static_free\nA,true\n", (2, "site_static_free"), "site_id"),
+        (
+            "station_id,site_id,longitude,latitude\nA,n,48.8,2.4\n",
+            (2, "latitude"),
+            "look swapped",
+        ),
+        (
+            "station_id,static_installed_on,static_commissioned_on\nA,2026-02-01,2026-01-01\n",
+            (2, None),
+            "before",
+        ),
+        ("station_id,evse_id,evse_uid\nA,1,FRABCP1\n", (2, "evse_uid"), "letter E"),
+    ],
+)
+async def test_refusal_of_static_data_says_place_and_remedy(
+    load: Any, text: str, place: tuple[int, str | None], words: str
+) -> None:
+    report = await load(text)
+    assert told(report) == [place]
+    assert words in report.problems[0].reason
+
+
+async def test_station_identifier_of_another_site_is_refused(
+    pool: AsyncConnectionPool, load: Any
+) -> None:
+    header = "station_id,site_id,site_static_afirev_station_id\n"
+    assert told(await load(header + "A,n,FRABCP1\nB,m,FRABCP1\n")) == [(3, "afirev_station_id")]
+    await load(header + "A,n,FRABCP1\n")
+    report = await load(header + "B,m,FR*ABC*P1\n")
+    assert told(report) == [(2, "afirev_station_id")]
+    assert "site n" in report.problems[0].reason
+    assert await count(pool) == 1
+
+
+async def test_import_stands_in_the_history(pool: AsyncConnectionPool, load: Any) -> None:
+    text = "station_id,site_id,evse_id,connector_type,power_w_max\nA,n,1,type2,7400\n"
+    await load(text, actor="key demo")
+    await load(text, actor="key demo")
+    await load(text.replace("7400", "11000"), actor="another")
+    async with pool.connection() as connection:
+        history = await static_changes.list_changes(connection, site_id="n", limit=9, cursor=None)
+    assert [(change.actor, change.kind) for change in history] == [
+        ("another", "evse"),
+        ("key demo", "evse"),
+        ("key demo", "station"),
+        ("key demo", "site"),
+    ]
+    assert history[0].before["power_w_max"] == 7_400
+    assert history[0].after["power_w_max"] == 11_000

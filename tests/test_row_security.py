@@ -41,6 +41,8 @@ INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction
       FROM station s, generate_series(1, 2) n;
 INSERT INTO audit_entry (at, actor, action, client_id)
     SELECT now(), 'test', 'filled', id FROM client WHERE NOT is_operator;
+INSERT INTO static_change (client_id, actor, kind, site_id, before, after)
+    SELECT client_id, 'test', 'site', id, '{}', '{}' FROM site;
 INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at, created_at,
                            last_used_at, remote_address)
     SELECT id, 'page', id::text::bytea, now(), now(), now(), '' FROM person;
@@ -80,6 +82,7 @@ SEEN = {
         "manager A": [1],
         "manager B": [2],
     },
+    "SELECT site_id FROM static_change": {"manager A": ["site-A"], "manager B": ["site-B"]},
     "SELECT person_id FROM login_session": {
         "manager A": [1],
         "manager B": [2],
@@ -158,6 +161,8 @@ async def test_a_manager_of_yesterday_sees_nothing(
         "SELECT * FROM meter_reading",
         "SELECT * FROM one_time_link",
         "UPDATE client SET name = 'mine'",
+        "INSERT INTO static_change (client_id, actor, kind, site_id, before, after)"
+        " VALUES (2, 'me', 'site', 'site-A', '{}', '{}')",
         "DELETE FROM session",
         "INSERT INTO client_manager (person_id, client_id, granted_by) VALUES (5, 2, 'me')",
         "UPDATE person SET operator_roles = '{admin}'",

@@ -100,7 +100,11 @@ async def _import(path: Path, dry_run: bool) -> bool:
     chosen = common.settings()
     async with common.open_migrated(chosen) as database, db.open_pool(database, chosen) as pool:
         report = await provisioning.import_file(
-            pool, path, dry_run=dry_run, password_length_min=chosen.password_length_min
+            pool,
+            path,
+            dry_run=dry_run,
+            password_length_min=chosen.password_length_min,
+            actor="command line",
         )
     for problem in report.warnings:
         typer.echo(f"warning: {problem}", err=True)

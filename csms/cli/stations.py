@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from csms.store.commands import Command
     from csms.store.stations import Station
 
+ACTOR = "command line"
+
 app = typer.Typer(
     no_args_is_help=True,
     help="Stations: which charge points may connect, and how. "
@@ -256,7 +258,9 @@ async def _create(station_id: str, values: dict[str, Any]) -> None:
     length_min = common.settings().password_length_min
     registry.check_station_id(station_id)
     async with common.transaction() as connection:
-        await registry.create_station(connection, station_id, values, length_min=length_min)
+        await registry.create_station(
+            connection, station_id, values, length_min=length_min, actor=ACTOR
+        )
 
 
 async def _change(station_id: str, values: dict[str, Any]) -> None:
@@ -264,14 +268,16 @@ async def _change(station_id: str, values: dict[str, Any]) -> None:
 
     length_min = common.settings().password_length_min
     async with common.transaction() as connection:
-        await registry.change_station(connection, station_id, values, length_min=length_min)
+        await registry.change_station(
+            connection, station_id, values, length_min=length_min, actor=ACTOR
+        )
 
 
 async def _retire(station_id: str) -> None:
     from csms import registry
 
     async with common.transaction() as connection:
-        await registry.retire_station(connection, station_id, common.now())
+        await registry.retire_station(connection, station_id, common.now(), actor=ACTOR)
 
 
 async def _show(station_id: str) -> "Station":

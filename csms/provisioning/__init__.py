@@ -2,6 +2,7 @@
 
 - reading: a CSV file as records with their line numbers, whatever its separator;
 - own_csv, irve_csv: records of either kind -> plan, with everything that is wrong in them;
+- static_cells: text as static data, by the rules of csms.static_data;
 - plan: what a file says, checked for contradictions;
 - writing: plan -> database, and what it changed.
 
@@ -22,9 +23,15 @@ __all__ = ["ImportReport", "import_file"]
 
 
 async def import_file(
-    pool: AsyncConnectionPool, path: Path, *, dry_run: bool = False, password_length_min: int = 8
+    pool: AsyncConnectionPool,
+    path: Path,
+    *,
+    dry_run: bool = False,
+    password_length_min: int = 8,
+    actor: str = "import",
 ) -> ImportReport:
-    """Load the file; `report.problems` says what is refused, then nothing was written.
+    """Load the file; `report.problems` says what is refused, then nothing was written. `actor`
+    goes into the history of what changed.
 
     With `dry_run` everything is checked, against the database too, and nothing is written.
 
@@ -34,7 +41,7 @@ async def import_file(
     plan = await asyncio.to_thread(read_plan, data, password_length_min)
     if plan.problems:
         return ImportReport(problems=plan.sorted_problems(), warnings=plan.warnings)
-    return await write(pool, plan, dry_run=dry_run)
+    return await write(pool, plan, dry_run=dry_run, actor=actor)
 
 
 def read_plan(data: bytes, password_length_min: int) -> Plan:

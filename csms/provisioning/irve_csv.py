@@ -7,20 +7,28 @@
 | id_pdc_itinerance | evse_uid |
 | puissance_nominale (kW) | power_w_max |
 | prise_type_ef, _2, _combo_ccs, _chademo, _autre; cable_t2_attache | connectors 1, 2, ... |
-| every column of the row, as written | static of the EVSE |
+| the other columns of the schema | static data of the site and the EVSE: `SITE`, `POINT` |
+| what breaks a rule, date_maj, columns not of the schema | `other.irve` of the EVSE, as written |
 
 EVSEs are numbered in the order of the file; one that is known by its identifier keeps its number.
 The points belong to the operator until their site is given a client.
 """
 
 import json
+import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from csms import static_data
+from csms.domain import point_rules
+from csms.domain.point_rules import Broken
 from csms.provisioning import reading
-from csms.provisioning.own_csv import evse_uid
-from csms.provisioning.plan import EvsePlan, Plan
+from csms.provisioning.own_csv import by_rule
+from csms.provisioning.plan import EvsePlan, Plan, SitePlan
 from csms.provisioning.reading import Record, Table, cell
+from csms.provisioning.static_cells import value_of
+from csms.static_data import EvseStatic, SiteStatic, irve
 
 NOT_CONCERNED = "non concerné"
 POWER_KW_ODD = 400.0
@@ -47,6 +55,59 @@ _SOCKETS = (
     ("prise_type_chademo", "cG105"),
     ("prise_type_autre", "Undetermined"),
 )
+
+
+def _word(words: Mapping[str, str]) -> Callable[[str], str]:
+    """A parser of the schema's words, whatever their case."""
+    by_name = {name.casefold(): ours for name, ours in words.items()}
+
+    def parse(text: str) -> str:
+        if text.casefold() not in by_name:
+            raise ValueError(f"takes one of: {', '.join(words)}")
+        return by_name[text.casefold()]
+
+    return parse
+
+
+def _as_written(text: str) -> str:
+    return text
+
+
+SITE: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "nom_amenageur": ("owner_name", _as_written),
+    "siren_amenageur": ("owner_siren", _as_written),
+    "contact_amenageur": ("owner_email", _as_written),
+    "nom_operateur": ("operator_name", _as_written),
+    "contact_operateur": ("operator_email", _as_written),
+    "telephone_operateur": ("operator_phone", _as_written),
+    "nom_enseigne": ("brand_name", _as_written),
+    "id_station_local": ("local_id", _as_written),
+    "implantation_station": ("implantation", _word(irve.IMPLANTATION)),
+    "code_insee_commune": ("insee_code", _as_written),
+    "condition_acces": ("access", _word(irve.ACCESS)),
+    "horaires": ("opening_hours", _as_written),
+    "station_deux_roues": ("two_wheelers_only", _as_written),
+    "raccordement": ("grid_connection", _word(irve.GRID_CONNECTION)),
+    "num_pdl": ("delivery_point", _as_written),
+    "date_mise_en_service": ("commissioned_on", _as_written),
+}
+"""Column: member of the site's static data, and how its words are read."""
+
+POINT: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "id_pdc_local": ("local_id", _as_written),
+    "gratuit": ("free", _as_written),
+    "paiement_acte": ("pays_ad_hoc", _as_written),
+    "paiement_cb": ("pays_card", _as_written),
+    "paiement_autre": ("pays_other", _as_written),
+    "tarification": ("tariff_text", _as_written),
+    "reservation": ("reservation", _as_written),
+    "accessibilite_pmr": ("pmr_access", _word(irve.PMR_ACCESS)),
+    "restriction_gabarit": ("size_limits", _as_written),
+    "observations": ("observations", _as_written),
+}
+"""Column: member of the EVSE's static data, and how its words are read."""
+
+_ADDRESS = re.compile(r"(?P<address>.+?)[,\s]+(?P<postal_code>\d{5})\s+(?P<city>\D.*)")
 
 
 def is_irve(header: Sequence[str]) -> bool:
@@ -83,22 +144,25 @@ def _read_row(record: Record, plan: Plan) -> str | None:
     site_name = cell(record, "nom_station", plan, reading.name, required=True)
     address = cell(record, "adresse_station", plan, reading.name, required=True)
     longitude, latitude = _coordinates(record, plan)
+    rest: dict[str, str] = {}
     if station_id is None or uid is None:
         return None
     site = plan.site(station_id, record.line)
     plan.merge(site.values, {"name": site_name}, record.line, site.line, {"name": "nom_station"})
-    site.static |= {
-        "address": address,
-        "insee_code": record["code_insee_commune"],
-        "longitude": longitude,
-        "latitude": latitude,
-    }
+    known = _address(address) | {"longitude": longitude, "latitude": latitude}
+    known |= _members(record, SITE, SiteStatic, plan, rest)
+    if record["id_station_itinerance"].lower() != NOT_CONCERNED:
+        known["afirev_station_id"] = station_id
+    _add_to_site(site, known, record, plan)
     station = plan.station(station_id, record.line)
     station.values |= {"site_id": station_id, "public": True}
-    evse = EvsePlan(record.line, None, {"public": True}, dict(record.cells), connectors)
+    evse = EvsePlan(record.line, None, {"public": True}, {}, connectors)
+    evse.static |= _members(record, POINT, EvseStatic, plan, rest)
     if record["id_pdc_itinerance"].lower() != NOT_CONCERNED:
         evse.values["evse_uid"] = uid
-    evse.static["local_id"] = uid
+    rest |= {column: text for column, text in record.cells.items() if column not in _USED and text}
+    if rest:
+        evse.static["other"] = {"irve": rest}
     plan.claim_uid(
         f"{station_id} {uid}" if "evse_uid" not in evse.values else uid,
         "id_pdc_itinerance",
@@ -108,10 +172,54 @@ def _read_row(record: Record, plan: Plan) -> str | None:
     return station_id
 
 
+_USED = {*_REQUIRED, *SITE, *POINT, "cable_t2_attache"}
+
+
+def _members(
+    record: Record,
+    columns: Mapping[str, tuple[str, Callable[[str], Any]]],
+    model: type[SiteStatic] | type[EvseStatic],
+    plan: Plan,
+    rest: dict[str, str],
+) -> dict[str, Any]:
+    """The members that the columns fill. What breaks a rule is told, and goes as it is written
+    into `rest`: the file is another's, and its other facts are good."""
+    values: dict[str, Any] = {}
+    for column, (member, read) in columns.items():
+        text = record[column]
+        if not text:
+            continue
+        try:
+            values[member] = value_of(model, member, read(text))
+        except ValueError as error:
+            plan.warn(record.line, column, text, f"is kept as written: {error}")
+            rest[column] = text
+    return values
+
+
+def _add_to_site(site: SitePlan, known: Mapping[str, Any], record: Record, plan: Plan) -> None:
+    """What a row says of its station; a row that says otherwise than an earlier one is told."""
+    for member, value in known.items():
+        if value is not None and site.static.setdefault(member, value) != value:
+            reason = (
+                f"is not the {member} of the station's first row, line {site.line}, which is kept"
+            )
+            plan.warn(record.line, None, str(value), reason)
+
+
+def _address(text: str | None) -> dict[str, Any]:
+    """Street, postal code and city from one line; the line as a whole where it is not so made."""
+    found = _ADDRESS.fullmatch(text or "")
+    if found is None:
+        return {"address": text}
+    return {name: value.strip() for name, value in found.groupdict().items()}
+
+
 def _identifier(record: Record, column: str, local_column: str, plan: Plan) -> str | None:
     """The roaming identifier in its canonical form, or where there is none the local one."""
     if record[column].lower() != NOT_CONCERNED:
-        return cell(record, column, plan, evse_uid, required=True)
+        rule = point_rules.station_id if "station" in column else point_rules.point_id
+        return cell(record, column, plan, by_rule(rule), required=True)
     if not record[local_column]:
         reason = f"needs {local_column} where there is no roaming identifier"
         plan.refuse(record.line, local_column, "", reason)
@@ -163,4 +271,8 @@ def _pair(text: str) -> tuple[float, float]:
         )
     except (TypeError, ValueError, RecursionError):
         raise ValueError("takes [longitude, latitude] in degrees") from None
+    try:
+        point_rules.region(*pair)
+    except Broken as broken:
+        raise ValueError(static_data.message(broken.code, "en", **broken.parts)) from None
     return pair

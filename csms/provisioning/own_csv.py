@@ -15,26 +15,35 @@ Columns, in any order; all but station_id may be left out, and an empty cell kee
 | password | HTTP basic password; `generate`: made, and printed once, unless it has one |
 | boot_status | accepted, pending or rejected |
 | vendor, model, serial | make of the station, until it reports them itself |
-| evse_id, evse_uid | number within the station; eMI3 identifier, with or without * |
+| evse_id, evse_uid | number within the station; AFIREV identifier, with or without * |
 | connector_id | number within the EVSE, default 1 |
 | connector_type | OCPP 2.0.1 name (sType2, cCCS2, ...) or type2, ef, ccs, chademo |
 | power_w_max | in W |
 | public | true or false: of the EVSE when evse_id is there, else of the station |
-| static_... | anything else to be kept with the station, by the name after static_ |
+| static_... | static data of the station, by the name after static_ |
+| site_static_..., evse_static_... | static data of the site, of the EVSE |
+
+Static data are the members of csms.static_data; what they do not have is kept under `other`.
 """
 
 import re
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
-from csms import passwords, registry
+from csms import passwords, registry, static_data
+from csms.domain import point_rules
+from csms.domain.point_rules import Broken
 from csms.provisioning import reading
 from csms.provisioning.plan import Plan, StationPlan
 from csms.provisioning.reading import Record, Table, cell
+from csms.provisioning.static_cells import Model, check_together, from_columns, value_of
+from csms.static_data import EvseStatic, SiteStatic, StationStatic
+
+Value = TypeVar("Value")
 
 GENERATE = "generate"
-POWER_W_LEAST = 500  # below it somebody wrote kW
-POWER_W_MOST = 1_500_000
 
 _SITE_STATIC = ("address", "postal_code", "city", "insee_code")
 _COLUMNS = {
@@ -61,19 +70,21 @@ _COLUMNS = {
     "public",
 }
 _SITE_COLUMNS = {"name": "site_name"}
-_UID = re.compile(r"[A-Z]{2}[A-Z0-9]{4,33}")
+_STATIC = re.compile(r"(site_|evse_)?static_\w+")
 
 
 def read(table: Table, plan: Plan, password_length_min: int) -> None:
     """Put the rows into the plan, and what is wrong with them."""
     for column in table.header:
-        if column not in _COLUMNS and not re.fullmatch(r"static_\w+", column):
+        if column not in _COLUMNS and not _STATIC.fullmatch(column):
             plan.refuse(1, column, "", "is no column of ours; static_... takes what you like")
     if "station_id" not in table.header:
         plan.refuse(1, "station_id", "", "this column is missing")
         return
     for record in table.records:
         _read_row(record, plan, password_length_min)
+    for site in plan.sites.values():
+        check_together(SiteStatic, {}, site.static, site.line, plan)
     for station in plan.stations.values():
         _check_station(station, plan)
 
@@ -89,13 +100,7 @@ def _read_row(record: Record, plan: Plan, password_length_min: int) -> None:
     if not record["evse_id"]:
         values["public"] = cell(record, "public", plan, reading.truth)
     plan.merge(station.values, values, record.line, station.line)
-    static = {
-        column.removeprefix("static_"): text
-        for column, text in record.cells.items()
-        if column.startswith("static_") and text
-    }
-    columns = {name: f"static_{name}" for name in static}
-    plan.merge(station.static, static, record.line, station.line, columns)
+    _merge_static(station.static, StationStatic, "static_", record, plan, station.line)
     _read_evse(record, plan, station)
 
 
@@ -108,11 +113,14 @@ def _read_site(record: Record, plan: Plan) -> str | None:
         "time_zone": cell(record, "time_zone", plan, _time_zone),
     }
     static: dict[str, Any] = {
-        column: cell(record, column, plan, reading.name) for column in _SITE_STATIC
+        column: cell(record, column, plan, partial(value_of, SiteStatic, column))
+        for column in _SITE_STATIC
     }
     static["longitude"] = cell(record, "longitude", plan, reading.number(-180, 180))
     static["latitude"] = cell(record, "latitude", plan, reading.number(-90, 90))
+    more = from_columns(SiteStatic, "site_static_", record, plan)
     if site_id is None:
+        static |= {f"site_static_{name}": value for name, value in more.items()}
         for name, value in (values | static).items():
             if value is not None:
                 column = _SITE_COLUMNS.get(name, name)
@@ -121,7 +129,20 @@ def _read_site(record: Record, plan: Plan) -> str | None:
     site = plan.site(site_id, record.line)
     plan.merge(site.values, values, record.line, site.line, _SITE_COLUMNS)
     plan.merge(site.static, static, record.line, site.line)
+    _merge_static(site.static, SiteStatic, "site_static_", record, plan, site.line)
     return site_id
+
+
+def _merge_static(
+    known: dict[str, Any], model: Model, prefix: str, record: Record, plan: Plan, line: int
+) -> None:
+    """Put the row's static data beside what earlier rows said of the same thing."""
+    values = from_columns(model, prefix, record, plan)
+    other = values.pop("other", {})
+    columns = {name: f"{prefix}{name}" for name in values | other}
+    plan.merge(known, values, record.line, line, columns)
+    if other:
+        plan.merge(known.setdefault("other", {}), other, record.line, line, columns)
 
 
 def _station_values(record: Record, plan: Plan, password_length_min: int) -> dict[str, Any]:
@@ -152,18 +173,20 @@ def _password(record: Record, plan: Plan, length_min: int) -> str | None:
 def _read_evse(record: Record, plan: Plan, station: StationPlan) -> None:
     evse_id = cell(record, "evse_id", plan, reading.whole_number(1, 1_000))
     if evse_id is None:
-        for column in ("evse_uid", "connector_id", "connector_type", "power_w_max"):
+        static = [column for column in record.cells if column.startswith("evse_static_")]
+        for column in ("evse_uid", "connector_id", "connector_type", "power_w_max", *static):
             if record[column] and not record["evse_id"]:
                 plan.refuse(record.line, column, record[column], "needs an evse_id in its row")
         return
     evse = station.evse(evse_id, record.line)
     values = {
-        "evse_uid": cell(record, "evse_uid", plan, evse_uid),
+        "evse_uid": cell(record, "evse_uid", plan, by_rule(point_rules.point_id)),
         "public": cell(record, "public", plan, reading.truth),
     }
     if values["evse_uid"] is not None and "evse_uid" not in evse.values:
         plan.claim_uid(str(values["evse_uid"]), "evse_uid", record.line)
     plan.merge(evse.values, values, record.line, evse.line)
+    _merge_static(evse.static, EvseStatic, "evse_static_", record, plan, evse.line)
     connector_id = cell(record, "connector_id", plan, reading.whole_number(1, 100))
     number = connector_id or 1
     if number in evse.connectors:
@@ -179,14 +202,21 @@ def _check_station(station: StationPlan, plan: Plan) -> None:
     if station.values.get("security_profile") == 3 and station.values.get("password"):
         reason = "profile 3 takes a certificate, no password"
         plan.refuse(station.line, "password", "", reason)
+    check_together(StationStatic, {}, station.static, station.line, plan)
+    for evse in station.evses:
+        check_together(EvseStatic, {}, evse.static, evse.line, plan)
 
 
-def evse_uid(text: str) -> str:
-    """An eMI3 identifier in its canonical form: capitals, no separators."""
-    uid = re.sub(r"[*\s-]", "", text).upper()
-    if not _UID.fullmatch(uid):
-        raise ValueError("takes an eMI3 identifier like FR*T2P*E1234")
-    return uid
+def by_rule(rule: Callable[[Value], Value]) -> Callable[[Value], Value]:
+    """A parser from a rule of points: its refusal is the rule's sentence."""
+
+    def parse(value: Value) -> Value:
+        try:
+            return rule(value)
+        except Broken as broken:
+            raise ValueError(static_data.message(broken.code, "en", **broken.parts)) from None
+
+    return parse
 
 
 def _time_zone(text: str) -> str:
@@ -209,8 +239,4 @@ def _power_w(text: str) -> int:
         power_w = reading.whole_number(0, 10**9)(text)
     except ValueError:
         raise ValueError("takes whole watts: 7.4 kW is 7400") from None
-    if power_w < POWER_W_LEAST:
-        raise ValueError("takes watts, this looks like kW: 22 kW is 22000")
-    if power_w > POWER_W_MOST:
-        raise ValueError(f"no connector has more than {POWER_W_MOST} W")
-    return power_w
+    return by_rule(point_rules.power_w)(power_w)

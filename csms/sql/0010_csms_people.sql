@@ -364,12 +364,10 @@ GRANT SELECT ON client, site, evse, connector, station_connection, session, powe
     driver_group, group_access, group_member, driver_badge, driver, payment_means, badge_order,
     client_manager, audit_entry TO t2p_app;
 -- Not the hashes of passwords, not the second factors.
-ALTER TABLE station
-    ADD COLUMN has_password boolean GENERATED ALWAYS AS (password_hash IS NOT NULL) STORED;
-GRANT SELECT (station_key, id, client_id, site_id, protocol, security_profile, has_password,
-              boot_status, auto_configure, public, ping_interval_s, compression, vendor, model,
-              serial, reported_serial, firmware, status, status_at, clock_skew_s, booted_at, static,
-              created_at, updated_at, retired_at) ON station TO t2p_app;
+GRANT SELECT (station_key, id, client_id, site_id, protocol, security_profile, boot_status,
+              auto_configure, public, ping_interval_s, compression, vendor, model, serial,
+              reported_serial, firmware, status, status_at, booted_at, static, created_at, updated_at,
+              retired_at) ON station TO t2p_app;
 GRANT SELECT (id, email, given_name, family_name, phone, language, operator_roles, email_verified_at,
               totp_confirmed_at, created_at, updated_at, blocked_at, closed_at, erased_at)
     ON person TO t2p_app;

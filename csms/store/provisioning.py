@@ -113,6 +113,20 @@ async def fetch_uid_owners(
     ]
 
 
+async def fetch_station_id_owners(
+    connection: AsyncConnection, identifiers: Sequence[str]
+) -> list[tuple[str, str]]:
+    """(AFIREV station identifier, site) of whoever has these identifiers."""
+    cursor = await connection.execute(
+        """
+        SELECT static ->> 'afirev_station_id', id FROM site
+         WHERE static ->> 'afirev_station_id' = ANY (%s)
+        """,
+        (list(identifiers),),
+    )
+    return [(str(identifier), str(site_id)) for identifier, site_id in await cursor.fetchall()]
+
+
 async def insert_clients(connection: AsyncConnection, names: Sequence[str]) -> int:
     """Create the clients that are new; how many."""
     cursor = await connection.execute(

@@ -154,6 +154,21 @@ async def get_site(connection: AsyncConnection, site_id: str) -> Site | None:
         return await rows.fetchone()
 
 
+async def lock_site(connection: AsyncConnection, site_id: str) -> Site | None:
+    """One site, locked until the transaction ends."""
+    async with connection.cursor(row_factory=class_row(Site)) as rows:
+        await rows.execute(
+            """
+            SELECT site.id, client_id, client.name AS client, site.name, time_zone, static,
+                   created_at, updated_at
+              FROM site JOIN client ON client.id = client_id WHERE site.id = %s
+               FOR UPDATE OF site
+            """,
+            (site_id,),
+        )
+        return await rows.fetchone()
+
+
 async def insert_site(
     connection: AsyncConnection,
     *,

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Jsonb
 
 from csms.store.paging import Cursor, fetch_count
@@ -84,9 +84,9 @@ async def list_stations(
         await rows.execute(
             """
             WITH page AS (
-                SELECT s.station_key, s.id, s.client_id, s.site_id, s.protocol, s.security_profile,
-                       s.has_password, s.boot_status, s.auto_configure, s.public,
-                       s.ping_interval_s, s.compression, s.vendor, s.model, s.serial,
+                SELECT s.station_key, s.id, s.client_id, s.site_id, s.protocol,
+                       s.security_profile, s.has_password, s.boot_status, s.auto_configure,
+                       s.public, s.ping_interval_s, s.compression, s.vendor, s.model, s.serial,
                        s.reported_serial, s.firmware, s.status, s.status_at, s.clock_skew_s,
                        s.booted_at, s.static, s.created_at, s.updated_at,
                        c.node, c.remote_address, c.last_seen_at, c.connected_at,
@@ -114,7 +114,8 @@ async def list_stations(
                    (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                'evse_id', e.evse_id, 'evse_uid', e.evse_uid,
                                'public', coalesce(e.public, page.public),
-                               'power_w_max', e.power_w_max, 'status', e.status,
+                               'power_w_max', e.power_w_max, 'static', e.static,
+                               'status', e.status,
                                'status_at', e.status_at, 'connectors',
                                (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                            'connector_id', k.connector_id, 'status', k.status,
@@ -249,6 +250,40 @@ async def retire_station(connection: AsyncConnection, station_id: str, now: date
     return cursor.rowcount == 1
 
 
+async def lock_evses(connection: AsyncConnection, station_key: int) -> list[dict[str, Any]]:
+    """The station's EVSEs as they stand, by number, locked: evse_id, evse_uid, public,
+    power_w_max, static, connectors ([{connector_id, type, power_w_max}])."""
+    async with connection.cursor(row_factory=dict_row) as rows:
+        await rows.execute(
+            """
+            SELECT e.evse_id, e.evse_uid, e.public, e.power_w_max, e.static,
+                   (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                               'connector_id', k.connector_id, 'type', k.type,
+                               'power_w_max', k.power_w_max) ORDER BY k.connector_id), '[]')
+                      FROM connector k
+                     WHERE (k.station_key, k.evse_id) = (e.station_key, e.evse_id)) AS connectors
+              FROM evse e WHERE e.station_key = %s ORDER BY e.evse_id FOR UPDATE OF e
+            """,
+            (station_key,),
+        )
+        return await rows.fetchall()
+
+
+async def release_uids(
+    connection: AsyncConnection, station_key: int, evses: list[dict[str, Any]]
+) -> None:
+    """Take from the station's EVSEs the identifiers that the list gives to others of them."""
+    await connection.execute(
+        """
+        UPDATE evse SET evse_uid = NULL
+          FROM jsonb_to_recordset(%(evses)s) AS wanted (evse_id integer, evse_uid text)
+         WHERE station_key = %(station_key)s AND evse.evse_uid = wanted.evse_uid
+           AND evse.evse_id <> wanted.evse_id
+        """,
+        {"station_key": station_key, "evses": Jsonb(evses)},
+    )
+
+
 async def delete_other_evses(
     connection: AsyncConnection, station_key: int, evses: list[dict[str, Any]]
 ) -> None:
@@ -283,16 +318,18 @@ async def delete_other_connectors(
 async def write_evses(
     connection: AsyncConnection, station_key: int, evses: list[dict[str, Any]]
 ) -> None:
-    """Create or overwrite EVSEs: evse_id, evse_uid, public, power_w_max; their status stays."""
+    """Create or overwrite EVSEs: evse_id, evse_uid, public, power_w_max, static; their status
+    stays."""
     await connection.execute(
         """
-        INSERT INTO evse (station_key, evse_id, evse_uid, public, power_w_max)
-        SELECT %(station_key)s, e.evse_id, e.evse_uid, e.public, e.power_w_max
+        INSERT INTO evse (station_key, evse_id, evse_uid, public, power_w_max, static)
+        SELECT %(station_key)s, e.evse_id, e.evse_uid, e.public, e.power_w_max, e.static
           FROM jsonb_to_recordset(%(evses)s)
-               AS e (evse_id integer, evse_uid text, public boolean, power_w_max integer)
+               AS e (evse_id integer, evse_uid text, public boolean, power_w_max integer,
+                     static jsonb)
         ON CONFLICT (station_key, evse_id) DO UPDATE
            SET evse_uid = EXCLUDED.evse_uid, public = EXCLUDED.public,
-               power_w_max = EXCLUDED.power_w_max
+               power_w_max = EXCLUDED.power_w_max, static = EXCLUDED.static
         """,
         {"station_key": station_key, "evses": Jsonb(evses)},
     )

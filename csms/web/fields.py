@@ -2,7 +2,6 @@
 control characters in names are refused with the field's name. Output times are RFC 3339 in UTC
 with Z."""
 
-import math
 import re
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -21,6 +20,7 @@ from pydantic import (
 )
 
 from csms import registry
+from csms.static_data.fields import storable
 from csms.store.paging import CURSOR_LENGTH_MAX, LIMIT_MAX
 
 Item = TypeVar("Item")
@@ -28,26 +28,6 @@ Item = TypeVar("Item")
 BIGINT_MAX = 2**63 - 1
 INT_MAX = 2**31 - 1
 REGISTER_WH_MAX = 999_999_999_999
-
-
-def storable(value: Any) -> Any:
-    """Refuse what PostgreSQL cannot hold, anywhere in a JSON value: NUL, half surrogates, NaN."""
-    rest = [value]
-    while rest:
-        part = rest.pop()
-        if isinstance(part, str):
-            if "\0" in part:
-                raise ValueError("NUL characters cannot be stored")
-            if any("\ud800" <= character <= "\udfff" for character in part):
-                raise ValueError("text must be valid Unicode")
-        elif isinstance(part, float) and not math.isfinite(part):
-            raise ValueError("numbers must be finite")
-        elif isinstance(part, dict):
-            rest.extend(part.keys())
-            rest.extend(part.values())
-        elif isinstance(part, list):
-            rest.extend(part)
-    return value
 
 
 def _trimmed(text: str) -> str:

@@ -5,6 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
+from csms import static_data
+from csms.static_data import EvseStatic, SiteStatic, StationStatic, Warranty
+from csms.static_data.fields import PointId, PowerW
 from csms.web.fields import (
     BIGINT_MAX,
     BootStatus,
@@ -43,12 +46,39 @@ class SiteChange(Input):
         default=None, description="Null: the operator's own client."
     )
     time_zone: Name = Field(default="Europe/Paris", description="IANA name.")
-    static: Static = Field(default_factory=dict, description="Address, coordinates, what you like.")
+    static: SiteStatic = Field(
+        default_factory=SiteStatic,
+        description="Address, coordinates, opening hours, operator; replaced as a whole.",
+    )
+
+    def named(self) -> dict[str, Any]:
+        """The members that the client named; static data as they are stored."""
+        values = {name: value for name, value in super().named().items() if name != "id"}
+        if "static" in values:
+            values["static"] = self.static.stored()
+        return values
 
 
 class SiteIn(SiteChange):
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"id": "tilleuls", "name": "Les Tilleuls, parking -1"}]}
+        json_schema_extra={
+            "examples": [
+                {"id": "tilleuls", "name": "Les Tilleuls, parking -1"},
+                {
+                    "id": "horizon",
+                    "name": "Parking Horizon",
+                    "static": {
+                        "address": "3 avenue de l’Europe",
+                        "postal_code": "69003",
+                        "city": "Lyon",
+                        "insee_code": "69383",
+                        "longitude": 4.8578,
+                        "latitude": 45.7606,
+                        "opening_hours": "24/7",
+                    },
+                },
+            ]
+        }
     )
     id: Name
 
@@ -69,17 +99,19 @@ class ConnectorIn(Input):
     type: Annotated[str, Field(max_length=50), AfterValidator(connector_type)] | None = Field(
         default=None, description="OCPP 2.0.1 name, like sType2 or cCCS2."
     )
-    power_w_max: Count | None = None
+    power_w_max: PowerW | None = None
 
 
 class EvseIn(Input):
     evse_id: Count
-    evse_uid: Annotated[Name, Field(max_length=48)] | None = Field(
-        default=None, description="eMI3 identifier."
+    evse_uid: PointId | None = Field(
+        default=None,
+        description="AFIREV (eMI3) identifier, like FR*ABC*E12; kept in capitals without *.",
     )
     public: Truth | None = Field(default=None, description="Null: as the station.")
-    power_w_max: Count | None = None
+    power_w_max: PowerW | None = None
     connectors: Annotated[list[ConnectorIn], Field(max_length=100)] = Field(default_factory=list)
+    static: EvseStatic | None = Field(default=None, description="Absent or null: as it is.")
 
     @model_validator(mode="after")
     def _once(self) -> "EvseIn":
@@ -87,6 +119,11 @@ class EvseIn(Input):
         if len(set(ids)) != len(ids):
             raise ValueError(f"EVSE {self.evse_id} names a connector twice")
         return self
+
+    def plain(self) -> dict[str, Any]:
+        """All members as plain values; static data as they are stored."""
+        stored = None if self.static is None else self.static.stored()
+        return self.model_dump(exclude={"static"}) | {"static": stored}
 
 
 class StationChange(Input):
@@ -116,7 +153,7 @@ class StationChange(Input):
     vendor: Annotated[Name, Field(max_length=100)] | None = None
     model: Annotated[Name, Field(max_length=100)] | None = None
     serial: Annotated[Name, Field(max_length=100)] | None = None
-    static: Static = Field(default_factory=dict)
+    static: StationStatic = Field(default_factory=StationStatic, description="Replaced as a whole.")
 
     @model_validator(mode="after")
     def _once(self) -> "StationChange":
@@ -130,7 +167,9 @@ class StationChange(Input):
         values = super().named()
         values.pop("id", None)
         if self.evses is not None:
-            values["evses"] = [evse.model_dump() for evse in self.evses]
+            values["evses"] = [evse.plain() for evse in self.evses]
+        if "static" in values:
+            values["static"] = self.static.stored()
         return values
 
 
@@ -181,6 +220,12 @@ class EvseOut(Output):
     public: bool
     power_w_max: int | None
     connectors: list[ConnectorOut]
+    static: Static
+    warranty: Warranty = Field(
+        default=Warranty(manufacturer_until=None, installation_until=None),
+        description="Last days: as stated, else 24 months from commissioning and one year from "
+        "installation.",
+    )
 
 
 class StationOut(Output):
@@ -215,6 +260,45 @@ class StationOut(Output):
     static: Static
     created_at: Utc
     updated_at: Utc
+
+    @model_validator(mode="after")
+    def _with_warranties(self) -> "StationOut":
+        """A point without dates of its own has its station's."""
+        for evse in self.evses:
+            evse.warranty = static_data.stored_warranty(self.static, evse.static)
+        return self
+
+
+class StaticChangeOut(Output):
+    at: Utc
+    actor: str
+    kind: str = Field(description="site, station or evse: what was changed.")
+    site_id: str | None
+    station_id: str | None
+    evse_id: int | None
+    before: dict[str, Any] = Field(description="The members that differ, as they were.")
+    after: dict[str, Any] = Field(description="The members that differ, as they are since.")
+
+
+class FindingOut(Output):
+    code: str
+    field: str
+    message: str
+    needed_by: list[str] = Field(description="irve, qualicharge, ocpi: who cannot do without.")
+
+
+class PointDeclarabilityOut(Output):
+    evse_id: int
+    evse_uid: str | None
+    public: bool = Field(description="Only public points are ever declared.")
+    declarable_to: list[str] = Field(description="Who could be told of it now, if it is public.")
+    findings: list[FindingOut]
+
+
+class DeclarabilityOut(Output):
+    station_id: str
+    site_id: str | None
+    points: list[PointDeclarabilityOut]
 
 
 class TokenChange(Input):

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from csms import static_data
 from csms.registry import AlreadyThere, NotThere, Refusal
 from csms.store.paging import BadCursor
 
@@ -26,6 +27,7 @@ class FieldProblem(BaseModel):
 
     field: str
     message: str
+    code: str | None = None  # of the rule that is broken, where it has one
 
 
 class ProblemDetails(BaseModel):
@@ -148,7 +150,8 @@ def _told(item: Mapping[str, Any]) -> dict[str, str]:
     message = str(item["msg"]).removeprefix("Value error, ")
     if not message[1:2].isupper():  # an abbreviation stays as it is
         message = message[:1].lower() + message[1:]
-    return {"field": ".".join(place), "message": message}
+    told = {"field": ".".join(place), "message": message}
+    return told | ({"code": item["type"]} if item["type"] in static_data.TEXTS else {})
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:

@@ -1,16 +1,18 @@
 """Operations on clients and their sites."""
 
+from datetime import datetime
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Response
 from psycopg import AsyncConnection
 
+from csms import site_registry
 from csms.db import transaction
-from csms.registry import AlreadyThere, NotThere, Refusal
+from csms.registry import AlreadyThere, NotThere
 from csms.store import sites as store
+from csms.store import static_changes
 from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf
-from csms.web.guard import Operator, Pool
+from csms.web.guard import Operator, Pool, Reader
 from csms.web.listing import read_rows, shaped
 from csms.web.models import (
     ClientIn,
@@ -18,6 +20,7 @@ from csms.web.models import (
     SiteChange,
     SiteIn,
     SiteOut,
+    StaticChangeOut,
 )
 from csms.web.problems import documented
 
@@ -67,15 +70,14 @@ async def get_client(pool: Pool, _: Operator, client_id: Identifier) -> ClientOu
 
 @router.get("/sites", summary="List sites", responses=documented())
 async def list_sites(
-    pool: Pool,
-    _: Operator,
+    reader: Reader,
     client_id: Annotated[Identifier | None, Query(description="Only this client's.")] = None,
     limit: Limit = 100,
     cursor: CursorText = None,
 ) -> PageOf[SiteOut]:
-    """Sites by id."""
+    """Sites by id; a manager's are those of her clients."""
     page = await read_rows(
-        pool,
+        reader,
         limit,
         cursor,
         (str,),
@@ -89,51 +91,65 @@ async def list_sites(
 
 
 @router.post("/sites", summary="Create a site", status_code=201, responses=documented(409))
-async def create_site(pool: Pool, _: Operator, body: SiteIn) -> SiteOut:
+async def create_site(pool: Pool, operator: Operator, body: SiteIn) -> SiteOut:
     """Create a site; without a client it is the operator's own. 409 when it exists."""
     async with transaction(pool) as connection:
-        if not await _insert(connection, body.id, body):
-            raise AlreadyThere(f"Site {body.id} exists already.", "id")
+        await site_registry.create_site(connection, body.id, body.named(), actor=operator.actor)
         return await _shown(connection, body.id)
 
 
+@router.get("/sites/{site_id:path}/history", summary="History of a site", responses=documented(404))
+async def list_site_history(
+    reader: Reader, site_id: SiteId, limit: Limit = 100, cursor: CursorText = None
+) -> PageOf[StaticChangeOut]:
+    """Who changed what of the site, its stations and their points, newest first."""
+    async with reader.connection() as connection:
+        await _shown(connection, site_id)
+    page = await read_rows(
+        reader,
+        limit,
+        cursor,
+        (datetime, int),
+        rows=lambda connection, count, after: static_changes.list_changes(
+            connection, site_id=site_id, limit=count, cursor=after
+        ),
+        total=lambda connection: static_changes.count_changes(connection, site_id=site_id),
+        key=lambda row: (row.at, row.id),
+    )
+    return shaped(page, StaticChangeOut)
+
+
 @router.get("/sites/{site_id:path}", summary="A site", responses=documented(404))
-async def get_site(pool: Pool, _: Operator, site_id: SiteId) -> SiteOut:
+async def get_site(reader: Reader, site_id: SiteId) -> SiteOut:
     """One site."""
-    async with pool.connection() as connection:
+    async with reader.connection() as connection:
         return await _shown(connection, site_id)
 
 
 @router.put(
     "/sites/{site_id:path}",
     summary="Create or replace a site",
-    responses={201: {"model": SiteOut, "description": "Created"}, **documented()},
+    responses={201: {"model": SiteOut, "description": "Created"}, **documented(409)},
 )
 async def put_site(
-    pool: Pool, _: Operator, response: Response, site_id: SiteId, body: SiteChange
+    pool: Pool, operator: Operator, response: Response, site_id: SiteId, body: SiteChange
 ) -> SiteOut:
-    """Create or replace a site; its stations follow it to another client."""
+    """Create or replace a site; its stations follow it to another client. 409 when another site
+    has its AFIREV identifier."""
     async with transaction(pool) as connection:
-        created = await _insert(connection, site_id, body)
-        if not created:
-            await _update(connection, site_id, body)
+        created = await site_registry.put_site(
+            connection, site_id, body.named(), actor=operator.actor
+        )
         shown = await _shown(connection, site_id)
     response.status_code = 201 if created else 200
     return shown
 
 
-@router.patch("/sites/{site_id:path}", summary="Change a site", responses=documented(404))
-async def change_site(pool: Pool, _: Operator, site_id: SiteId, body: SiteChange) -> SiteOut:
+@router.patch("/sites/{site_id:path}", summary="Change a site", responses=documented(404, 409))
+async def change_site(pool: Pool, operator: Operator, site_id: SiteId, body: SiteChange) -> SiteOut:
     """Change the members that are named, no others; its stations follow it to another client."""
     async with transaction(pool) as connection:
-        former = await _shown(connection, site_id)
-        kept = SiteChange(
-            name=former.name,
-            client_id=former.client_id,
-            time_zone=former.time_zone,
-            static=former.static,
-        )
-        await _update(connection, site_id, kept.model_copy(update=body.named()))
+        await site_registry.change_site(connection, site_id, body.named(), actor=operator.actor)
         return await _shown(connection, site_id)
 
 
@@ -143,38 +159,3 @@ async def _shown(connection: AsyncConnection, site_id: str) -> SiteOut:
     if site is None:
         raise NotThere(f"There is no site {site_id}.")
     return SiteOut.model_validate(site)
-
-
-async def _insert(connection: AsyncConnection, site_id: str, body: SiteChange) -> bool:
-    return await store.insert_site(
-        connection,
-        site_id=site_id,
-        client_id=await _checked(connection, body),
-        name=body.name,
-        time_zone=body.time_zone,
-        static=body.static,
-    )
-
-
-async def _update(connection: AsyncConnection, site_id: str, body: SiteChange) -> None:
-    await store.update_site(
-        connection,
-        site_id=site_id,
-        client_id=await _checked(connection, body),
-        name=body.name,
-        time_zone=body.time_zone,
-        static=body.static,
-    )
-
-
-async def _checked(connection: AsyncConnection, body: SiteChange) -> int:
-    """The client of the site; the time zone is looked at on the way. Raises: Refusal."""
-    try:
-        ZoneInfo(body.time_zone)
-    except (KeyError, ValueError, OSError):  # OSError: the name of a folder of the zone database
-        raise Refusal(f"There is no time zone {body.time_zone}.", "time_zone") from None
-    if body.client_id is None:
-        return await store.operator_client_id(connection)
-    if await store.get_client(connection, body.client_id) is None:
-        raise Refusal(f"There is no client {body.client_id}.", "client_id")
-    return body.client_id

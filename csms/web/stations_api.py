@@ -1,21 +1,28 @@
 """Operations on stations: decided by people, reported and connected by themselves."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
 from urllib.parse import quote
+from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import AsyncConnection
 
-from csms import registry
+from csms import registry, static_data
 from csms.db import transaction
 from csms.registry import NotThere, Refusal
-from csms.store import observations, variables
+from csms.static_data import EvseFacts, Language, SiteFacts, StationFacts
+from csms.static_data.declaring import READERS
+from csms.store import observations, sites, static_changes, variables
 from csms.store import stations as store
 from csms.web.fields import CursorText, From, Limit, Name, PageOf, To
 from csms.web.guard import Operator, Pool, Reader
 from csms.web.listing import read_rows, shaped
 from csms.web.models import (
+    DeclarabilityOut,
+    FindingOut,
+    PointDeclarabilityOut,
+    StaticChangeOut,
     StationChange,
     StationIn,
     StationOut,
@@ -25,6 +32,8 @@ from csms.web.problems import documented
 from csms.web.record_models import StationEventOut, VariableOut
 
 router = APIRouter(tags=["Stations"])
+
+PARIS = ZoneInfo("Europe/Paris")
 
 StationId = Annotated[Name, Path(description="OCPP identity: the last part of the station's URL.")]
 
@@ -38,7 +47,8 @@ async def list_stations(
     limit: Limit = 100,
     cursor: CursorText = None,
 ) -> PageOf[StationOut]:
-    """Stations by id, with their connection and the status of every connector."""
+    """Stations by id, with their connection and the status of every connector; a manager's are
+    those of her clients."""
     page = await read_rows(
         reader,
         limit,
@@ -59,12 +69,17 @@ async def list_stations(
     "/stations", summary="Create a station", status_code=201, responses=documented(409, 413)
 )
 async def create_station(
-    pool: Pool, _: Operator, request: Request, response: Response, body: StationIn
+    pool: Pool, operator: Operator, request: Request, response: Response, body: StationIn
 ) -> StationOut:
-    """Create a station; it may connect at once. 409 when it exists."""
+    """Create a station; it may connect at once. 409 when it exists, or when another station's
+    point has one of its identifiers."""
     async with transaction(pool) as connection:
         await registry.create_station(
-            connection, body.id, body.named(), length_min=_length_min(request)
+            connection,
+            body.id,
+            body.named(),
+            length_min=_length_min(request),
+            actor=operator.actor,
         )
         created = await _shown(connection, body.id)
     response.headers["Location"] = f"{request.url.path}/{quote(body.id, safe='')}"
@@ -152,6 +167,54 @@ async def list_variables(
     return shaped(page, VariableOut)
 
 
+@router.get(
+    "/stations/{station_id:path}/history",
+    summary="History of a station",
+    responses=documented(404),
+)
+async def list_station_history(
+    reader: Reader, station_id: StationId, limit: Limit = 100, cursor: CursorText = None
+) -> PageOf[StaticChangeOut]:
+    """Who changed what of the station and its points, newest first."""
+    async with reader.connection() as connection:
+        await _shown(connection, station_id)
+    page = await read_rows(
+        reader,
+        limit,
+        cursor,
+        (datetime, int),
+        rows=lambda connection, count, after: static_changes.list_changes(
+            connection, station_id=station_id, limit=count, cursor=after
+        ),
+        total=lambda connection: static_changes.count_changes(connection, station_id=station_id),
+        key=lambda row: (row.at, row.id),
+    )
+    return shaped(page, StaticChangeOut)
+
+
+@router.get(
+    "/stations/{station_id:path}/declarability",
+    summary="What a station's points lack to be declared",
+    responses=documented(404),
+)
+async def get_declarability(
+    reader: Reader,
+    station_id: StationId,
+    language: Annotated[Language, Query(description="Of the messages.")] = "en",
+) -> DeclarabilityOut:
+    """What keeps each point from being told to the national file (irve), to QualiCharge and to a
+    roaming hub (ocpi). Nothing is refused for it, and nothing is published by asking."""
+    async with reader.connection() as connection:
+        station = await store.get_station(connection, station_id)
+        if station is None:
+            raise NotThere(f"There is no station {station_id}.")
+        site = await sites.get_site(connection, station.site_id) if station.site_id else None
+    facts = SiteFacts(site.name, site.static) if site else SiteFacts("", {})
+    today = datetime.now(PARIS).date()
+    points = [_declarability(facts, station, evse, today, language) for evse in station.evses]
+    return DeclarabilityOut(station_id=station_id, site_id=station.site_id, points=points)
+
+
 @router.get("/stations/{station_id:path}", summary="A station", responses=documented(404))
 async def get_station(reader: Reader, station_id: StationId) -> StationOut:
     """One station, with its connection and the status of every connector."""
@@ -162,11 +225,11 @@ async def get_station(reader: Reader, station_id: StationId) -> StationOut:
 @router.put(
     "/stations/{station_id:path}",
     summary="Create or replace a station",
-    responses={201: {"model": StationOut, "description": "Created"}, **documented(413)},
+    responses={201: {"model": StationOut, "description": "Created"}, **documented(409, 413)},
 )
 async def put_station(
     pool: Pool,
-    _: Operator,
+    operator: Operator,
     request: Request,
     response: Response,
     station_id: StationId,
@@ -181,7 +244,11 @@ async def put_station(
         raise Refusal("The id in the body is not the one in the address.", "id")
     async with transaction(pool) as connection:
         created = await registry.put_station(
-            connection, station_id, body.named(), length_min=_length_min(request)
+            connection,
+            station_id,
+            body.named(),
+            length_min=_length_min(request),
+            actor=operator.actor,
         )
         shown = await _shown(connection, station_id)
     response.status_code = 201 if created else 200
@@ -189,16 +256,20 @@ async def put_station(
 
 
 @router.patch(
-    "/stations/{station_id:path}", summary="Change a station", responses=documented(404, 413)
+    "/stations/{station_id:path}", summary="Change a station", responses=documented(404, 409, 413)
 )
 async def change_station(
-    pool: Pool, _: Operator, request: Request, station_id: StationId, body: StationChange
+    pool: Pool, operator: Operator, request: Request, station_id: StationId, body: StationChange
 ) -> StationOut:
     """Change the members that are named, no others; null clears where null is allowed.
     A connected station feels it at once."""
     async with transaction(pool) as connection:
         await registry.change_station(
-            connection, station_id, body.named(), length_min=_length_min(request)
+            connection,
+            station_id,
+            body.named(),
+            length_min=_length_min(request),
+            actor=operator.actor,
         )
         return await _shown(connection, station_id)
 
@@ -209,10 +280,12 @@ async def change_station(
     status_code=204,
     responses=documented(404),
 )
-async def retire_station(pool: Pool, _: Operator, station_id: StationId) -> None:
+async def retire_station(pool: Pool, operator: Operator, station_id: StationId) -> None:
     """Retire a station: refused from now on. Its sessions and its journal stay; PUT revives it."""
     async with transaction(pool) as connection:
-        await registry.retire_station(connection, station_id, datetime.now(UTC))
+        await registry.retire_station(
+            connection, station_id, datetime.now(UTC), actor=operator.actor
+        )
 
 
 async def _shown(connection: AsyncConnection, station_id: str) -> StationOut:
@@ -221,6 +294,34 @@ async def _shown(connection: AsyncConnection, station_id: str) -> StationOut:
     if station is None:
         raise NotThere(f"There is no station {station_id}.")
     return StationOut.model_validate(station)
+
+
+def _declarability(
+    site: SiteFacts,
+    station: store.Station,
+    evse: dict[str, Any],
+    today: date,
+    language: Language,
+) -> PointDeclarabilityOut:
+    types = {k["connector_id"]: k["type"] for k in evse["connectors"]}
+    point = EvseFacts(evse["evse_uid"], evse["power_w_max"], types, evse["static"])
+    findings = static_data.declarable(site, StationFacts(station.static), point, today)
+    hindered = {reader for finding in findings for reader in finding.needed_by}
+    return PointDeclarabilityOut(
+        evse_id=evse["evse_id"],
+        evse_uid=evse["evse_uid"],
+        public=evse["public"],
+        declarable_to=[reader for reader in READERS if reader not in hindered],
+        findings=[
+            FindingOut(
+                code=finding.code,
+                field=finding.field,
+                message=finding.told(language),
+                needed_by=list(finding.needed_by),
+            )
+            for finding in findings
+        ],
+    )
 
 
 def _length_min(request: Request) -> int:

@@ -81,3 +81,5 @@ INSERT INTO group_access (group_id, client_id, site_id) SELECT 1, client_id, id 
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
     SELECT token_key, uid_key, 1, '2026-01-01' FROM token;
 INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (1, now(), 'test');
+INSERT INTO static_change (client_id, actor, kind, site_id, before, after)
+    SELECT client_id, 'test', 'site', id, '{}', '{"name": ""}' FROM site;

@@ -1,7 +1,8 @@
 """Units and identifiers. Energy in Wh, power in W, times as aware UTC datetimes."""
 
+import calendar
 import math
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 from hashlib import blake2b
 from typing import Final
 
@@ -50,3 +51,10 @@ def digest64(*parts: str) -> int:
 def seconds(span: timedelta) -> float:
     """The span in seconds; a name for what `total_seconds` hides in expressions."""
     return span.total_seconds()
+
+
+def add_months(day: date, months: int) -> date:
+    """The day of the same number, so many months later (earlier below 0); the month's last where
+    it has no such day: 31 January and a month is 28 or 29 February."""
+    year, month0 = divmod(day.year * 12 + day.month - 1 + months, 12)
+    return date(year, month0 + 1, min(day.day, calendar.monthrange(year, month0 + 1)[1]))

@@ -7,7 +7,9 @@ is shown, so that a badge blocked a moment ago is refused now.
 from datetime import datetime
 from typing import Final
 
+from csms.domain.contract import closed_at
 from csms.domain.events import Decision, Token
+from csms.domain.session import State
 from csms.domain.station import Station
 
 ACCEPTED: Final = Decision("Accepted")
@@ -20,7 +22,9 @@ def decide(token: Token | None, station: Station, now: datetime) -> Decision:
     """Whether the badge may charge at the station, apart from its other sessions.
 
     `now` is the moment the badge was shown, as believed: a session that began offline is judged
-    by the time at which it began.
+    by the time at which it began. Where the client's contract is suspended or over nobody may
+    start, but as long as a session runs at the station a badge is judged as ever: it may be there
+    to end it. `decide_start` refuses what it begins.
     """
     if token is None:
         return UNKNOWN
@@ -29,6 +33,8 @@ def decide(token: Token | None, station: Station, now: datetime) -> Decision:
     if token.valid_until is not None and now >= token.valid_until:
         return Decision("Expired", token.group_uid, token.valid_until)
     if token.site_ids is not None and station.site_id not in token.site_ids:
+        return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
+    if closed_at(station.closures, now) is not None and not _is_charging(station):
         return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
     return Decision("Accepted", token.group_uid, token.valid_until)
 
@@ -55,6 +61,8 @@ def decide_start(
     decision = decide(token, station, now)
     if token is None or decision.status != "Accepted":
         return decision
+    if closed_at(station.closures, now) is not None:
+        return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
     if token.is_master:
         return Decision("Invalid", token.group_uid, token.valid_until)
     if token.concurrent_max is not None:
@@ -69,3 +77,11 @@ def decide_start(
     if len((elsewhere | opening) - over) >= concurrent_max:
         return Decision("ConcurrentTx", token.group_uid, token.valid_until)
     return decision
+
+
+def _is_charging(station: Station) -> bool:
+    """Whether a session runs there for which a badge was accepted."""
+    return any(
+        session.state is State.ACTIVE and session.authorization_status == ACCEPTED.status
+        for session in station.sessions.values()
+    )

@@ -14,6 +14,7 @@ from csms.domain.values import uid_key
 from csms.exchange import Exchange, Facts, Need
 from csms.store import lookup, recording
 from csms.store.lookup import QuirkRow, StationRow
+from csms.store.services import fetch_closures
 from csms.store.session_rows import session_from_row
 
 SESSION_IDS_LOW: Final = 1_000  # fewer left: fetch another block of 1,000
@@ -75,6 +76,10 @@ class Lookups:
         if uids:
             found = await lookup.fetch_tokens(connection, list(uids))
             tokens = {token.uid_key: token for token in found}
+            shown = [station for station, (need, _) in asked.items() if need.token_uid is not None]
+            closures = await fetch_closures(connection, list({s.client_id for s in shown}))
+            for station in shown:
+                station.closures = tuple(closures.get(station.client_id, ()))
         wanted = [
             (station.key, what, value)
             for station, (need, _) in asked.items()

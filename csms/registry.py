@@ -89,6 +89,10 @@ class AlreadyThere(Refusal):
     """The thing to create exists."""
 
 
+class Conflict(Refusal):
+    """What is asked for does not go with how things stand."""
+
+
 def check_station_id(station_id: str) -> None:
     """Accept an OCPP identity: 1 to 255 printable characters, no space at either end.
 

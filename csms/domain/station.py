@@ -13,6 +13,7 @@ from csms.domain.clock import (
     local_time,
     skew_of_live_message,
 )
+from csms.domain.contract import Closure
 from csms.domain.events import StatusChanged
 from csms.domain.limits import PowerLimit
 from csms.domain.metering import Reading
@@ -97,6 +98,7 @@ class Station:
         "client_id",
         "clock_noted",
         "clock_skew_s",
+        "closures",
         "evses",
         "id",
         "key",
@@ -121,6 +123,8 @@ class Station:
         self.auto_configure = True  # we may send it what nobody has ordered
         #: as they were when it last asked for its power; read anew each time
         self.limits: tuple[PowerLimit, ...] = ()
+        #: of its client, as they were when a badge was last shown; read anew each time
+        self.closures: tuple[Closure, ...] = ()
         #: requests that we asked for, the only ones that a station on hold may send
         self.called_for: frozenset[str] = frozenset()
         self.quirks: frozenset[str] = frozenset()

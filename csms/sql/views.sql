@@ -32,3 +32,20 @@ CREATE VIEW my_meter_value WITH (security_barrier = true) AS
 SELECT v.* FROM my_session s JOIN meter_value v ON v.session_id = s.id AND v.station_key = s.station_key;
 
 GRANT SELECT ON my_session, my_meter_value TO t2p_app, t2p_service;
+
+-- When no driver may start at a client's stations, and why: a suspension in force, or a contract
+-- that has ended and none that follows. A client without any signed contract is never closed.
+CREATE VIEW client_closure WITH (security_invoker = true) AS
+SELECT s.client_id, s.from_on::timestamp AT TIME ZONE 'Europe/Paris' AS from_at,
+       s.until_on::timestamp AT TIME ZONE 'Europe/Paris' AS to_at, 'suspended' AS reason
+  FROM contract_suspension s JOIN contract c ON c.id = s.contract_id
+ WHERE s.until_on IS DISTINCT FROM s.from_on AND c.signed_on IS NOT NULL
+UNION ALL
+SELECT c.client_id, (c.ends_on + 1)::timestamp AT TIME ZONE 'Europe/Paris',
+       (SELECT min(n.starts_on) FROM contract n
+         WHERE n.client_id = c.client_id AND n.signed_on IS NOT NULL
+           AND n.starts_on > c.ends_on)::timestamp AT TIME ZONE 'Europe/Paris', 'ended'
+  FROM contract c
+ WHERE c.ends_on IS NOT NULL AND c.signed_on IS NOT NULL;
+
+GRANT SELECT ON client_closure TO t2p_app, t2p_service;

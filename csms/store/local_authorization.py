@@ -32,6 +32,7 @@ class StationBadges:
     list_failures: int
     list_boot_at: datetime | None
     list_limits_asked: bool  # with its present firmware
+    closed: bool  # nobody may start at its client's stations, now
     master_group_uid: str | None  # as the station has told or taken it; None: not known
     order_status: str | None  # None: none is under way
     order_action: str | None
@@ -68,7 +69,7 @@ async def fetch_lists_due(
                    a.list_boot_at,
                    coalesce(a.list_limits_asked
                             AND a.list_firmware IS NOT DISTINCT FROM s.firmware, false)
-                   AS list_limits_asked,
+                   AS list_limits_asked, k.closed,
                    v.value AS master_group_uid, q.status AS order_status,
                    q.action AS order_action, q.response AS order_response, q.error AS order_error
               FROM station_connection c JOIN station s USING (station_key)
@@ -79,6 +80,10 @@ async def fetch_lists_due(
                AND v.variable = 'MasterPassGroupId' AND v.component_instance = ''
                AND v.variable_instance = '' AND v.evse_id = 0 AND v.connector_id = 0
                AND v.attribute = 'Actual'
+             CROSS JOIN LATERAL (
+                   SELECT EXISTS (SELECT FROM client_closure x
+                                   WHERE x.client_id = s.client_id AND x.from_at <= %(now)s
+                                     AND (x.to_at IS NULL OR %(now)s < x.to_at)) AS closed) k
              WHERE c.disconnected_at IS NULL AND c.protocol <> '' AND s.retired_at IS NULL
                AND s.boot_status = 'accepted' AND s.auto_configure
                AND CASE WHEN a.station_key IS NULL THEN true
@@ -91,6 +96,7 @@ async def fetch_lists_due(
                              OR a.list_checked_at IS NULL
                              OR a.list_checked_at < %(changed)s
                              OR a.list_site_id IS DISTINCT FROM s.site_id
+                             OR a.list_closed <> k.closed
                              OR a.list_master_group_uid IS DISTINCT FROM v.value END
              ORDER BY a.list_checked_at NULLS FIRST, s.station_key LIMIT %(limit)s
             """,
@@ -140,6 +146,7 @@ async def write_list(
     firmware: str | None,
     limits_asked: bool,
     site_id: str | None,
+    closed: bool,
     master_group_uid: str | None,
 ) -> None:
     """Write what is known of a station's list. `checked_at` None leaves it as it was."""
@@ -148,10 +155,11 @@ async def write_list(
         INSERT INTO local_authorization AS a (
             station_key, list_state, list_version, list_held, list_full, list_failures,
             list_command_id, list_sending, list_sending_version, list_next_at, list_checked_at,
-            list_boot_at, list_firmware, list_limits_asked, list_site_id, list_master_group_uid)
+            list_boot_at, list_firmware, list_limits_asked, list_site_id, list_closed,
+            list_master_group_uid)
         VALUES (%(key)s, %(state)s, %(version)s, %(held)s, %(full)s, %(failures)s, %(command)s,
                 %(sending)s, %(sending_version)s, %(next)s, %(checked)s, %(boot)s, %(firmware)s,
-                %(limits_asked)s, %(site)s, %(master)s)
+                %(limits_asked)s, %(site)s, %(closed)s, %(master)s)
         ON CONFLICT (station_key) DO UPDATE
            SET list_state = excluded.list_state, list_version = excluded.list_version,
                list_held = excluded.list_held, list_full = excluded.list_full,
@@ -162,7 +170,7 @@ async def write_list(
                list_checked_at = coalesce(excluded.list_checked_at, a.list_checked_at),
                list_boot_at = excluded.list_boot_at, list_firmware = excluded.list_firmware,
                list_limits_asked = excluded.list_limits_asked,
-               list_site_id = excluded.list_site_id,
+               list_site_id = excluded.list_site_id, list_closed = excluded.list_closed,
                list_master_group_uid = excluded.list_master_group_uid
         """,
         {
@@ -181,6 +189,7 @@ async def write_list(
             "firmware": firmware,
             "limits_asked": limits_asked,
             "site": site_id,
+            "closed": closed,
             "master": master_group_uid,
         },
     )

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from csms import static_data
-from csms.registry import AlreadyThere, NotThere, Refusal
+from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
 from csms.store.paging import BadCursor
 
 log = logging.getLogger(__name__)
@@ -120,7 +120,9 @@ async def _own(request: Request, error: Exception) -> JSONResponse:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
-    status = 404 if isinstance(error, NotThere) else 409 if isinstance(error, AlreadyThere) else 422
+    status = 404 if isinstance(error, NotThere) else 422
+    if isinstance(error, AlreadyThere | Conflict):
+        status = 409
     detail = str(error)
     return response(status, detail, path=request.url.path, errors=_field(detail, error.field))
 

@@ -58,10 +58,17 @@ async def _keep_lists(connection: AsyncConnection, settings: Settings, now: date
         if station.site_id not in wanted:
             wanted[station.site_id] = await _wanted(connection, settings, station.site_id, now)
         async with connection.transaction():
-            placed += await _keep_list(
-                connection, settings, station, wanted[station.site_id], changed_at, now
-            )
+            here = wanted[station.site_id]
+            if station.closed:
+                here = {key: _refused(entry) for key, entry in here.items()}
+            placed += await _keep_list(connection, settings, station, here, changed_at, now)
     return placed
+
+
+def _refused(entry: Entry) -> Entry:
+    """The badge as a station knows it while nobody may start there: the client's contract is
+    suspended or over."""
+    return entry._replace(status="Blocked") if entry.status == "Accepted" else entry
 
 
 async def _wanted(
@@ -142,6 +149,7 @@ async def _keep_list(
         firmware=station.firmware,
         limits_asked=limits_asked,
         site_id=station.site_id,
+        closed=station.closed,
         master_group_uid=station.master_group_uid,
     )
     return int(command_id is not None)

@@ -18,9 +18,9 @@ import msgspec
 from jsonschema.protocols import Validator
 from psycopg import AsyncConnection
 
-from csms import commands
+from csms import commands, services
 from csms.config import Settings
-from csms.registry import NotThere, Refusal
+from csms.registry import Conflict, NotThere, Refusal
 from csms.store import commands as store
 from csms.wire import schema
 from csms.wire.dispatch import VERSIONS
@@ -65,7 +65,8 @@ async def place(
     `origin` is `csms.commands.OPERATOR`, or "us:" and why. `notify` is False where the caller wakes
     the node himself, after the commit. Raises: NotThere for an unknown station, OrderRefused for
     what its version does not know or its schema does not allow, or when too many orders wait for
-    the station already.
+    the station already; Conflict for a service that the contract of the station's client does not
+    open, in an order of a person.
     """
     target = await store.fetch_target(connection, station_id)
     if target is None:
@@ -77,6 +78,10 @@ async def place(
             "protocol",
         )
     check(target.protocol, action, payload)
+    if not origin.startswith("us:"):
+        service = await services.order_open(connection, station_id, action, now)
+        if not service.open:
+            raise Conflict(service.text("en"), "action")
     if target.queued >= settings.command_queue_commands_max:
         raise OrderRefused(
             f"{target.queued} orders wait for {station_id} already: cancel some, or wait until it "

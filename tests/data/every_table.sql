@@ -83,3 +83,24 @@ INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
 INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (1, now(), 'test');
 INSERT INTO static_change (client_id, actor, kind, site_id, before, after)
     SELECT client_id, 'test', 'site', id, '{}', '{"name": ""}' FROM site;
+UPDATE client SET class = 'non_professionnel', siren = '732829320', street = '1 rue Exemple',
+    postal_code = '75001', city = 'Paris', country = 'FR' WHERE NOT is_operator;
+INSERT INTO client_contact (client_id, name, email, purposes)
+    SELECT id, 'Syndic Exemple', 'syndic@example.org', '{statements}' FROM client WHERE NOT is_operator;
+INSERT INTO client_vat (client_id, status, from_on)
+    SELECT id, 'non_assujetti', '2026-01-01' FROM client WHERE NOT is_operator;
+INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
+    SELECT id, 'FR1420041010050500013M02606', 'Exemple', 'key desk', now()
+      FROM client WHERE NOT is_operator;
+INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on, term_months)
+    SELECT id, class, 'D-1', '2026-01-01', '2026-01-15', 36 FROM client WHERE NOT is_operator;
+INSERT INTO contract_suspension (client_id, contract_id, received_on, reason, from_on, until_on)
+    SELECT client_id, id, '2026-02-01', 'unpaid', '2026-02-09', '2026-02-20' FROM contract;
+INSERT INTO contract_letter (contract_id, client_id, sent_on)
+    SELECT id, client_id, '2028-08-01' FROM contract;
+INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
+        monthly_management_fee_cents, yearly_subscription_cents, monthly_telemetering_cents,
+        energy_price_eur_per_kwh)
+    SELECT client_id, id, '2026-01-15', 0.05, 2500, 120000, 900, 0.2016 FROM contract;
+INSERT INTO contract_option (client_id, contract_id, option, from_on)
+    SELECT client_id, id, 'remote_maintenance', '2026-01-15' FROM contract;

@@ -1,0 +1,80 @@
+"""SQL of what is open to a client: closures, options, mandates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from csms.domain.contract import Closure
+
+
+@dataclass(frozen=True, slots=True)
+class ClientServices:
+    """What decides a service of a client at a moment."""
+
+    is_operator: bool
+    contracted: bool  # some signed contract has begun
+    closure: str | None  # suspended, ended; None: neither
+    subscribed: bool  # to the option asked for
+    mandated: bool
+    closed_at: datetime | None
+
+
+async def fetch_services(
+    connection: AsyncConnection, client_id: int, option: str, now: datetime, today: date
+) -> ClientServices | None:
+    """What decides the option of a client now; None: there is no such client."""
+    async with connection.cursor(row_factory=class_row(ClientServices)) as rows:
+        await rows.execute(
+            """
+            SELECT k.is_operator,
+                   EXISTS (SELECT FROM contract c
+                            WHERE c.client_id = k.id AND c.signed_on IS NOT NULL
+                              AND c.starts_on <= %(today)s) AS contracted,
+                   (SELECT max(x.reason) FROM client_closure x  -- a suspension before an end
+                     WHERE x.client_id = k.id AND x.from_at <= %(now)s
+                       AND (x.to_at IS NULL OR %(now)s < x.to_at)) AS closure,
+                   EXISTS (SELECT FROM contract_option o JOIN contract c ON c.id = o.contract_id
+                            WHERE o.client_id = k.id AND o.option = %(option)s
+                              AND c.signed_on IS NOT NULL AND c.starts_on <= %(today)s
+                              AND (c.ends_on IS NULL OR c.ends_on >= %(today)s)
+                              AND o.from_on <= %(today)s
+                              AND (o.to_on IS NULL OR %(today)s < o.to_on)) AS subscribed,
+                   EXISTS (SELECT FROM contract c
+                            WHERE c.client_id = k.id AND c.signed_on IS NOT NULL
+                              AND c.starts_on <= %(today)s
+                              AND (c.ends_on IS NULL OR c.ends_on >= %(today)s)
+                              AND c.mandate_from_on <= %(today)s
+                              AND (c.mandate_revoked_on IS NULL
+                                   OR %(today)s < c.mandate_revoked_on)) AS mandated,
+                   k.closed_at
+              FROM client k WHERE k.id = %(client_id)s
+            """,
+            {"client_id": client_id, "option": option, "now": now, "today": today},
+        )
+        return await rows.fetchone()
+
+
+async def fetch_closures(
+    connection: AsyncConnection, client_ids: Sequence[int]
+) -> dict[int, list[Closure]]:
+    """Closures of the clients, past, present and to come, by client; most clients have none."""
+    cursor = await connection.execute(
+        "SELECT client_id, from_at, to_at, reason FROM client_closure WHERE client_id = ANY(%s)",
+        (list(client_ids),),
+    )
+    closures: dict[int, list[Closure]] = {}
+    for client_id, from_at, to_at, reason in await cursor.fetchall():
+        closures.setdefault(client_id, []).append(Closure(from_at, to_at, reason))
+    return closures
+
+
+async def fetch_client_of_station(connection: AsyncConnection, station_id: str) -> int | None:
+    """The client of a station; None: there is no such station."""
+    cursor = await connection.execute(
+        "SELECT client_id FROM station WHERE id = %s AND retired_at IS NULL", (station_id,)
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]

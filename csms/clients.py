@@ -50,7 +50,7 @@ async def create(
         raise AlreadyThere(f"Client {name} exists already.", "name")
     record = await store.get_client(connection, made.id)
     assert record is not None
-    await store.write_client(connection, _merged(record, values), now)
+    await store.write_client(connection, _merged(record, values))
     await note(connection, made.id, actor, now, "client.created", _told(values))
     return made.id
 
@@ -68,7 +68,7 @@ async def change(
     Raises: NotThere; AlreadyThere for a name that is taken; Refusal.
     """
     former = await locked(connection, client_id)
-    if not await store.write_client(connection, _merged(former, values), now):
+    if not await store.write_client(connection, _merged(former, values)):
         raise AlreadyThere(f"Client {values['name']} exists already.", "name")
     await note(connection, client_id, actor, now, "client.changed", _told(values))
 

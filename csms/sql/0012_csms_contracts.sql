@@ -15,8 +15,6 @@ ALTER TABLE client
     ADD COLUMN country text CHECK (country ~ '^[A-Z]{2}$'),       -- ISO 3166-1
     ADD COLUMN regulatory_basis text                              -- null: no payouts in production
         CHECK (regulatory_basis IN ('psp_split', 'agent_psp', 'exempted')),
-    ADD COLUMN created_at timestamptz NOT NULL DEFAULT now(),
-    ADD COLUMN updated_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN closed_at timestamptz,                             -- its last contract is settled
     ADD CONSTRAINT client_address CHECK (num_nonnulls(street, postal_code, city, country) IN (0, 4)),
     ADD CONSTRAINT client_professional CHECK (class <> 'professionnel' OR siren IS NOT NULL);

@@ -25,8 +25,6 @@ class ClientRecord:
     city: str | None
     country: str | None
     regulatory_basis: str | None
-    created_at: datetime
-    updated_at: datetime
     closed_at: datetime | None
 
 
@@ -79,7 +77,7 @@ async def list_clients(
         await rows.execute(
             """
             SELECT id, name, is_operator, class AS client_class, legal_name, siren, street,
-                   postal_code, city, country, regulatory_basis, created_at, updated_at, closed_at
+                   postal_code, city, country, regulatory_basis, closed_at
               FROM client WHERE id > %(after)s::bigint ORDER BY id LIMIT %(limit)s
             """,
             {"limit": limit, "after": cursor.key[0] if cursor else 0},
@@ -94,7 +92,7 @@ async def get_client(connection: AsyncConnection, client_id: int) -> ClientRecor
         await rows.execute(
             """
             SELECT id, name, is_operator, class AS client_class, legal_name, siren, street,
-                   postal_code, city, country, regulatory_basis, created_at, updated_at, closed_at
+                   postal_code, city, country, regulatory_basis, closed_at
               FROM client WHERE id = %s
             """,
             (client_id,),
@@ -109,7 +107,7 @@ async def lock_client(connection: AsyncConnection, client_id: int) -> ClientReco
         await rows.execute(
             """
             SELECT id, name, is_operator, class AS client_class, legal_name, siren, street,
-                   postal_code, city, country, regulatory_basis, created_at, updated_at, closed_at
+                   postal_code, city, country, regulatory_basis, closed_at
               FROM client WHERE id = %s FOR NO KEY UPDATE
             """,
             (client_id,),
@@ -117,14 +115,14 @@ async def lock_client(connection: AsyncConnection, client_id: int) -> ClientReco
         return await rows.fetchone()
 
 
-async def write_client(connection: AsyncConnection, client: ClientRecord, now: datetime) -> bool:
+async def write_client(connection: AsyncConnection, client: ClientRecord) -> bool:
     """Write what people decide of a client; False when its name is another's."""
     cursor = await connection.execute(
         """
         UPDATE client
            SET name = %(name)s, class = %(class)s, legal_name = %(legal_name)s, siren = %(siren)s,
                street = %(street)s, postal_code = %(postal_code)s, city = %(city)s,
-               country = %(country)s, regulatory_basis = %(regulatory_basis)s, updated_at = %(now)s
+               country = %(country)s, regulatory_basis = %(regulatory_basis)s
          WHERE id = %(id)s
            AND NOT EXISTS (SELECT FROM client o WHERE o.name = %(name)s AND o.id <> %(id)s)
         """,
@@ -139,7 +137,6 @@ async def write_client(connection: AsyncConnection, client: ClientRecord, now: d
             "city": client.city,
             "country": client.country,
             "regulatory_basis": client.regulatory_basis,
-            "now": now,
         },
     )
     return cursor.rowcount == 1

@@ -34,22 +34,6 @@ class Site:
     updated_at: datetime
 
 
-async def list_clients(
-    connection: AsyncConnection, *, limit: int, cursor: Cursor | None
-) -> list[Client]:
-    """Up to `limit` clients by id."""
-    async with connection.cursor(row_factory=class_row(Client)) as rows:
-        await rows.execute(
-            """
-            SELECT id, name, is_operator FROM client
-             WHERE id > %(after)s::bigint ORDER BY id LIMIT %(limit)s
-            """,
-            {"limit": limit, "after": cursor.key[0] if cursor else 0},
-            prepare=False,
-        )
-        return await rows.fetchall()
-
-
 async def count_clients(connection: AsyncConnection) -> int:
     """How many clients there are."""
     return await fetch_count(connection, "SELECT count(*) FROM client", {})

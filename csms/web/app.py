@@ -18,7 +18,9 @@ from csms.commands import Watch
 from csms.config import Settings
 from csms.web import (
     certificates_api,
+    clients_api,
     commands_api,
+    contracts_api,
     desk_api,
     docs,
     limits_api,
@@ -51,6 +53,7 @@ _TAGS = [
     {"name": "Certificates", "description": "How stations prove who they are."},
     {"name": "Energy", "description": "How much power may be given, where and when."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
+    {"name": "Contracts", "description": "What was agreed with clients, and what is in force."},
     {"name": "Badges", "description": "Who may charge."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
     {"name": "Journal", "description": "Every frame of either side."},
@@ -93,6 +96,8 @@ def create_app(
         security_api,
         stations_api,
         sites_api,
+        clients_api,
+        contracts_api,
         tokens_api,
         sessions_api,
         desk_api,

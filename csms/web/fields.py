@@ -3,7 +3,7 @@ control characters in names are refused with the field's name. Output times are 
 with Z."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -27,6 +27,7 @@ Item = TypeVar("Item")
 
 BIGINT_MAX = 2**63 - 1
 INT_MAX = 2**31 - 1
+DAY_MIN, DAY_MAX = date(2010, 1, 1), date(2090, 12, 31)  # the calendar reaches a little further
 REGISTER_WH_MAX = 999_999_999_999
 
 
@@ -50,6 +51,15 @@ def _to_utc(moment: datetime) -> datetime:
         raise ValueError("this time is out of range") from None
 
 
+def _iso_day(value: Any) -> Any:
+    """A day as YYYY-MM-DD, and nothing else that could be read as one."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("a day is written YYYY-MM-DD")
+    if not isinstance(value, str | date):
+        raise ValueError("a day is written YYYY-MM-DD")
+    return value
+
+
 def connector_type(text: str) -> str:
     """The OCPP 2.0.1 name of the type."""
     found = registry.connector_type(text)
@@ -58,7 +68,7 @@ def connector_type(text: str) -> str:
     return found
 
 
-def _number(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """An exact decimal as a JSON number: whole ones without a fraction."""
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() else float(value)
@@ -69,11 +79,12 @@ Name = Annotated[str, Field(min_length=1, max_length=255), AfterValidator(_trimm
 Label = Annotated[str, Field(max_length=255), AfterValidator(_trimmed)]
 Note = Annotated[str, Field(min_length=1, max_length=4_000)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_plus_in_query), AfterValidator(_to_utc)]
+Day = Annotated[date, BeforeValidator(_iso_day), Field(ge=DAY_MIN, le=DAY_MAX)]
 Truth = Annotated[bool, Field(strict=True)]
 Count = Annotated[int, Field(strict=True, ge=1, le=INT_MAX)]
 Identifier = Annotated[int, Field(ge=0, le=BIGINT_MAX)]
 Register = Annotated[Decimal, Field(ge=0, le=REGISTER_WH_MAX, decimal_places=3)]
-RegisterOut = Annotated[int | float | None, BeforeValidator(_number)]
+RegisterOut = Annotated[int | float | None, BeforeValidator(plain_number)]
 Static = dict[str, Any]
 Utc = Annotated[
     datetime,

@@ -1,4 +1,4 @@
-"""Shapes of what people decide: clients, sites, stations, badges. What clients send is In, Change
+"""Shapes of what people decide: sites, stations, badges. What clients send is In, Change
 or Replacement; what we answer is Out."""
 
 from typing import Annotated, Any
@@ -25,19 +25,6 @@ from csms.web.fields import (
     Utc,
     connector_type,
 )
-
-
-class ClientIn(Input):
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"name": "Copropriété Les Tilleuls"}]}
-    )
-    name: Name
-
-
-class ClientOut(Output):
-    id: int
-    name: str
-    is_operator: bool
 
 
 class SiteChange(Input):

@@ -1,4 +1,4 @@
-"""Operations on clients and their sites."""
+"""Operations on the sites of clients."""
 
 from datetime import datetime
 from typing import Annotated
@@ -15,8 +15,6 @@ from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf
 from csms.web.guard import Operator, Pool, Reader
 from csms.web.listing import read_rows, shaped
 from csms.web.models import (
-    ClientIn,
-    ClientOut,
     SiteChange,
     SiteIn,
     SiteOut,
@@ -27,45 +25,6 @@ from csms.web.problems import documented
 router = APIRouter(tags=["Clients and sites"])
 
 SiteId = Annotated[Name, Path(description="The site's id.")]
-
-
-@router.get("/clients", summary="List clients", responses=documented())
-async def list_clients(
-    pool: Pool, _: Operator, limit: Limit = 100, cursor: CursorText = None
-) -> PageOf[ClientOut]:
-    """Clients by id: co-ownerships, companies, and the operator itself."""
-    page = await read_rows(
-        pool,
-        limit,
-        cursor,
-        (int,),
-        rows=lambda connection, count, after: store.list_clients(
-            connection, limit=count, cursor=after
-        ),
-        total=store.count_clients,
-        key=lambda row: (row.id,),
-    )
-    return shaped(page, ClientOut)
-
-
-@router.post("/clients", summary="Create a client", status_code=201, responses=documented(409))
-async def create_client(pool: Pool, _: Operator, body: ClientIn) -> ClientOut:
-    """Create a client. 409 when the name is taken."""
-    async with transaction(pool) as connection:
-        client = await store.insert_client(connection, body.name)
-    if client is None:
-        raise AlreadyThere(f"Client {body.name} exists already.", "name")
-    return ClientOut.model_validate(client)
-
-
-@router.get("/clients/{client_id}", summary="A client", responses=documented(404))
-async def get_client(pool: Pool, _: Operator, client_id: Identifier) -> ClientOut:
-    """One client."""
-    async with pool.connection() as connection:
-        client = await store.get_client(connection, client_id)
-    if client is None:
-        raise NotThere(f"There is no client {client_id}.")
-    return ClientOut.model_validate(client)
 
 
 @router.get("/sites", summary="List sites", responses=documented())

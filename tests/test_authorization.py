@@ -10,7 +10,9 @@ from csms import db
 from csms.authorization import decide, decide_start
 from csms.config import Settings
 from csms.db import Database
+from csms.domain.contract import Closure
 from csms.domain.events import Token
+from csms.domain.session import Session, State
 from csms.domain.station import Station
 from tests.recorder_node import (
     TIMEOUT_S,
@@ -134,6 +136,32 @@ def test_master_of_a_group_is_let_in_to_stop_and_never_to_start(offline: bool) -
     )
 
 
+@pytest.mark.parametrize(
+    ("after_s", "status"), [(-1, "Accepted"), (0, "NotAtThisLocation"), (3600, "Accepted")]
+)
+def test_nobody_starts_while_the_clients_contract_is_suspended(after_s: int, status: str) -> None:
+    here = station()
+    here.closures = (Closure(NOW, NOW + timedelta(hours=1), "suspended"),)
+    at = NOW + timedelta(seconds=after_s)
+    assert decide(token(), here, at).status == status
+    for offline in (False, True):  # judged by when it began
+        decision = decide_start(token(), here, 1, at, offline=offline, concurrent_max=0)
+        assert decision.status == status
+
+
+def test_a_badge_may_end_what_runs_when_the_contract_is_over_and_start_nothing() -> None:
+    here = station()
+    here.closures = (Closure(NOW, None, "ended"),)
+    running = Session(1, start_key="k", transaction_id="1", state=State.ACTIVE, started_at=NOW)
+    here.sessions["1"] = running
+    assert decide(token(), here, NOW).status == "NotAtThisLocation", "none was ever accepted"
+    running.authorization_status = "Accepted"
+    assert decide(token(), here, NOW).status == "Accepted"
+    start = decide_start(token(), here, 2, NOW, offline=False, concurrent_max=0)
+    assert start.status == "NotAtThisLocation"
+    assert decide(token(status="blocked"), here, NOW).status == "Blocked"
+
+
 # --- What stations are told ---------------------------------------------------------------------
 
 
@@ -166,6 +194,58 @@ async def test_a_badge_blocked_a_moment_ago_is_refused_at_once(
         await as_owner(database, "UPDATE token SET status = 'accepted', retired_at = now()")
         refused = "Invalid" if protocol == "ocpp1.6" else "Unknown"
         assert (await authorize(one, "A"))["status"] == refused
+
+
+CLIENT = (
+    "INSERT INTO client (name) VALUES ('Exemple')",
+    "UPDATE station SET client_id = (SELECT id FROM client WHERE name = 'Exemple')",
+)
+SUSPENDED = (
+    """INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on,
+                             term_months)
+       SELECT id, 'professionnel', 'D-1', '2026-01-01', '2026-01-01', 36 FROM client
+        WHERE name = 'Exemple'""",
+    """INSERT INTO contract_suspension (client_id, contract_id, received_on, reason, from_on)
+       SELECT client_id, id, '2026-01-01', 'unpaid', '2026-02-01' FROM contract""",
+)
+
+
+@pytest.mark.parametrize("protocol", ["ocpp1.6", "ocpp2.0.1"])
+async def test_a_suspension_refuses_starts_at_once_and_lets_go_on_what_runs(
+    database: Database, settings: Settings, protocol: str
+) -> None:
+    await provision(database, ["CP1", "CP2"], ["A", "B"])
+    await as_owner(database, *CLIENT)
+    refused = "Invalid" if protocol == "ocpp1.6" else "NotAtThisLocation"
+    async with running_node(database, settings) as node:
+        one, two = await node.station("CP1", protocol), await node.station("CP2", protocol)
+        running = await begin(one, "A", 1)
+        assert running["status"] == "Accepted"
+        await as_owner(database, *SUSPENDED)
+        assert (await authorize(two, "B"))["status"] == refused
+        assert (await begin(two, "B", 1))["status"] == refused
+        assert (await authorize(one, "A"))["status"] == "Accepted", "it may be there to stop"
+        assert (await begin(one, "B", 2))["status"] == refused
+        if protocol == "ocpp1.6":
+            await one.stop(running["transactionId"], register_wh=5000)
+        else:
+            await one.call(
+                "TransactionEvent", event("Ended", "t-CP1-1", 1, badge="A", register_wh=5000)
+            )
+    rows = await query(
+        database, "SELECT state, energy_wh FROM session WHERE token_uid = 'A' ORDER BY id"
+    )
+    assert rows == [("ended", 4000)]
+
+
+async def begin(talker: Talker, uid: str, evse_id: int) -> dict[str, Any]:
+    """What a start with the badge is answered; of 1.6 with its transactionId."""
+    if talker.protocol == "ocpp1.6":
+        answer = await talker.start(uid, evse_id=evse_id)
+        return answer["idTagInfo"] | {"transactionId": answer["transactionId"]}  # type: ignore[no-any-return]
+    transaction = f"t-{talker.station.id}-{evse_id}"
+    told = event("Started", transaction, 0, badge=uid, evse_id=evse_id, register_wh=1000)
+    return (await talker.call("TransactionEvent", told))["idTokenInfo"]  # type: ignore[no-any-return]
 
 
 async def test_badges_are_compared_without_case(database: Database, settings: Settings) -> None:

@@ -5,6 +5,7 @@ What flows where:
     frame > wire.dispatch > domain.events > recorder > session, meter_reading, evse_status,
                                                        ocpp_message (PostgreSQL)
     people, machines > web, cli > registry, store > the same tables
+    contracts, options, notices > clients, contracts > what csms.services says is open to a client
     order > command (PostgreSQL) > wire.outbox of the node that holds the station > frame;
                                                 answer > command, and what follows from it
     worker > maintenance, store: what must happen without anybody asking
@@ -16,11 +17,13 @@ Who may import whom (downwards only, checked in the tests):
     worker, web
     (reporting, billing: packages of their own)
     wire                         the only place that knows frames
+    contracts, clients           what is agreed with clients, over registry
     registry, site_registry, static_history: what people decide, and the history of it
     recorder, commands, authorization, telemetry, maintenance, ...
+    services                     what is open to a client, now
     store                        the SQL of csms
     db, timeseries, embedded     the way into PostgreSQL
-    config                       every setting and limit
+    config, deadlines            every setting and limit; the calendar
     static_data                  what is known of sites and points: shapes, rules, what is missing
     domain                       what charging is; pure
 """

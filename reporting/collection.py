@@ -19,7 +19,7 @@ import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Final
@@ -28,6 +28,9 @@ from zoneinfo import ZoneInfo
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from csms.domain.services import Option
+from csms.services import service_open
+from csms.store import sites
 from reporting import store
 from reporting.store import CollectedSession
 
@@ -62,6 +65,10 @@ HARMLESS: Final = frozenset({"offline", "settled", "confirmed"})
 
 class UnknownClient(ValueError):
     """No client has that name."""
+
+
+class NotSubscribed(ValueError):
+    """The client's contract has no monthly collection at either end of the month."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,12 +174,15 @@ async def write(
     """Write the month's collection as "csv" or "json" to the path (None: standard output) and
     return its totals.
 
-    Raises: UnknownClient; OSError when the file cannot be written, which then does not exist.
+    That of one client is a service which its contract opens (article 5.4); the whole is ours.
+
+    Raises: UnknownClient; NotSubscribed; OSError when the file cannot be written, which then does
+    not exist.
     """
     with _opened(path) as file:
         async with _snapshot(pool) as connection:
-            if client is not None and not await store.client_exists(connection, client):
-                raise UnknownClient(f"there is no client {client!r}")
+            if client is not None:
+                await _check_client(connection, client, month)
             rows = store.stream_collection(
                 connection,
                 from_at=month.start_at,
@@ -182,6 +192,19 @@ async def write(
             )
             writer = _write_csv if kind == "csv" else _write_json
             return await writer(rows, file, Collection(month, client))
+
+
+async def _check_client(connection: AsyncConnection, name: str, month: Month) -> None:
+    """The option is open at one end of the month, or the contract suspended: what was charged until
+    then is collected. Raises: UnknownClient; NotSubscribed."""
+    client = await sites.find_client(connection, name)
+    if client is None:
+        raise UnknownClient(f"there is no client {name!r}")
+    for moment in (month.start_at, month.end_at - timedelta(seconds=1)):
+        service = await service_open(connection, client.id, Option.COLLECTION, moment)
+        if service.reason in (None, "suspended"):
+            return
+    raise NotSubscribed(f"{name} in {month}: {service.text('en')}")
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row
 
 FETCH_ROWS = 2_000
 
@@ -71,10 +71,3 @@ async def stream_collection(
         )
         async for row in rows:
             yield row
-
-
-async def client_exists(connection: AsyncConnection, name: str) -> bool:
-    """Whether there is a client of this name."""
-    async with connection.cursor(row_factory=scalar_row) as rows:
-        await rows.execute("SELECT EXISTS (SELECT FROM client WHERE name = %s)", (name,))
-        return bool(await rows.fetchone())

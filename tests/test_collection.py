@@ -2,14 +2,14 @@
 
 import csv
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import registry
+from csms import clients, contracts, registry
 from csms.db import transaction
 from csms.store import sites
 from reporting import collection
@@ -216,3 +216,57 @@ async def test_summary_fits_a_page_and_adds_up(pool: AsyncConnectionPool, tmp_pa
     assert "14,800" in english
     empty = await collection.write(pool, Month(2020, 1), tmp_path / "d.csv", kind="csv")
     assert "Aucune session" in summary_text(empty)
+
+
+@pytest.mark.parametrize(
+    ("options", "ends_on", "collected"),
+    [
+        ([], None, False),
+        (["collection"], None, True),
+        (["collection"], date(2026, 10, 20), True),  # what was charged until then
+        (["collection"], date(2026, 9, 20), False),
+        (["gireve"], date(2026, 10, 20), False),
+    ],
+)
+async def test_a_clients_collection_is_a_service_that_its_contract_opens(
+    pool: AsyncConnectionPool,
+    tmp_path: Path,
+    options: list[str],
+    ends_on: date | None,
+    collected: bool,
+) -> None:
+    await add_session(pool, 1)
+    now = datetime(2026, 8, 1, tzinfo=UTC)
+    desk = clients.Actor("key desk")
+    async with transaction(pool) as connection:
+        client = await sites.find_client(connection, "Les Tilleuls")
+        assert client is not None
+        await clients.change(connection, client.id, {"client_class": "particulier"}, desk, now)
+        contract_id = await contracts.create(
+            connection,
+            client.id,
+            devis_reference="D-1",
+            starts_on=date(2026, 5, 25),
+            signed_on=date(2026, 5, 4),
+            term_months=None,
+            mandate_from_on=None,
+            options=options,
+            actor=desk,
+            now=now,
+        )
+        if ends_on is not None:
+            await contracts.end_by_operator(
+                connection,
+                contract_id,
+                received_on=date(2026, 7, 1),
+                ends_on=ends_on,
+                actor=desk,
+                now=now,
+            )
+    path = tmp_path / "collection.csv"
+    if collected:
+        assert len(await rows_of(pool, path, client="Les Tilleuls")) == 1
+    else:
+        with pytest.raises(collection.NotSubscribed, match=r"Monthly collection|has ended"):
+            await rows_of(pool, path, client="Les Tilleuls")
+    assert len(await rows_of(pool, tmp_path / "all.csv")) == 1, "the whole is the operator's own"

@@ -209,6 +209,33 @@ async def test_a_suspension_ends_with_the_day_on_which_it_is_lifted(
     assert await is_open(connection, client_id, "driver_app", NOW) == "suspended"  # as it was
 
 
+async def test_a_suspension_ends_with_its_contract_and_spares_the_next(
+    connection: AsyncConnection, client_id: int
+) -> None:
+    contract_id = await make(connection, client_id, options=["driver_app"])
+    await suspended(connection, contract_id)
+    await contracts.end_by_operator(
+        connection, contract_id, received_on=TODAY, ends_on=None, actor=DESK, now=NOW
+    )
+    following = date(2026, 11, 1)
+    await make(
+        connection,
+        client_id,
+        devis_reference="D-2",
+        starts_on=following,
+        options=["driver_app"],
+    )
+    moments = {
+        "suspended": datetime(2026, 10, 15, 12, tzinfo=UTC),
+        "ended": datetime(2026, 10, 16, 12, tzinfo=UTC),
+        "open": datetime(2026, 11, 1, 12, tzinfo=UTC),
+    }
+    for reason, moment in moments.items():
+        assert await is_open(connection, client_id, "driver_app", moment) == reason
+        charging = await services.charging_open(connection, client_id, moment)
+        assert (charging.reason or "open") == reason
+
+
 async def test_the_clients_notice_ends_the_contract_at_its_term(
     connection: AsyncConnection, client_id: int
 ) -> None:

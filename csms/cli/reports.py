@@ -50,7 +50,7 @@ async def _collection(
     language: str,
 ) -> None:
     from csms import db
-    from csms.registry import NotThere
+    from csms.registry import Conflict, NotThere
     from reporting import collection as reports
     from reporting.summary import summary_text
 
@@ -71,6 +71,8 @@ async def _collection(
             )
         except reports.UnknownClient as error:
             raise NotThere(str(error)) from None
+        except reports.NotSubscribed as error:
+            raise Conflict(str(error)) from None
     text = summary_text(written, language)
     typer.echo(text, err=to_stdout)
     if not to_stdout:

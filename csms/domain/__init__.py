@@ -9,6 +9,8 @@
     attribution  which session an event belongs to
     order_secrets  passwords in orders, and orders without them
     quirks    known faults of makes, as data
+    contract  a management contract: its dates, notices and state table
+    services  the options of article 5.4, and how a closed one is told
     balancing comes with energy management
 
 Events go in, states change, outcomes come out; whoever calls keeps the time and the store.

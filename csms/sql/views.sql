@@ -37,9 +37,10 @@ GRANT SELECT ON my_session, my_meter_value TO t2p_app, t2p_service;
 -- that has ended and none that follows. A client without any signed contract is never closed.
 CREATE VIEW client_closure WITH (security_invoker = true) AS
 SELECT s.client_id, s.from_on::timestamp AT TIME ZONE 'Europe/Paris' AS from_at,
-       s.until_on::timestamp AT TIME ZONE 'Europe/Paris' AS to_at, 'suspended' AS reason
+       least(s.until_on, c.ends_on + 1)::timestamp AT TIME ZONE 'Europe/Paris' AS to_at,
+       'suspended' AS reason
   FROM contract_suspension s JOIN contract c ON c.id = s.contract_id
- WHERE s.until_on IS DISTINCT FROM s.from_on AND c.signed_on IS NOT NULL
+ WHERE least(s.until_on, c.ends_on + 1) > s.from_on IS NOT FALSE AND c.signed_on IS NOT NULL
 UNION ALL
 SELECT c.client_id, (c.ends_on + 1)::timestamp AT TIME ZONE 'Europe/Paris',
        (SELECT min(n.starts_on) FROM contract n

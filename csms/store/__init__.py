@@ -4,6 +4,7 @@ transaction.
 - recording: what the recorder writes; sessions, journal, desk: what people read of it and settle;
 - stations, sites, tokens, quirks, keys: what people write and the gateway reads;
 - static_changes: what was changed of sites, stations and points, and by whom;
+- clients, contracts: what is agreed; services: what is open by it;
 - paging: cursors of lists.
 
 Lists are planned anew at every call (`prepare=False`): their filters are optional, and a generic

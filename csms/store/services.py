@@ -33,7 +33,7 @@ async def fetch_services(
                    EXISTS (SELECT FROM contract c
                             WHERE c.client_id = k.id AND c.signed_on IS NOT NULL
                               AND c.starts_on <= %(today)s) AS contracted,
-                   (SELECT max(x.reason) FROM client_closure x  -- a suspension before an end
+                   (SELECT max(x.reason) FROM client_closure x
                      WHERE x.client_id = k.id AND x.from_at <= %(now)s
                        AND (x.to_at IS NULL OR %(now)s < x.to_at)) AS closure,
                    EXISTS (SELECT FROM contract_option o JOIN contract c ON c.id = o.contract_id

@@ -293,7 +293,7 @@ async def suspend(
             )
     except psycopg.errors.ExclusionViolation:
         raise Conflict("The contract was suspended on some of these days already.") from None
-    content = {"received_on": str(received_on), "reason": reason, "from_on": str(begins)}
+    content = {"received_on": str(received_on), "from_on": str(begins)}  # the reason may hold names
     await _note(connection, contract, actor, now, "contract.suspended", content)
     return begins
 

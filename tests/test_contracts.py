@@ -1,5 +1,7 @@
 """Contracts in the database: what they open and close, for orders, badges and stations' lists."""
 
+import contextlib
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -7,6 +9,8 @@ from typing import Any
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
@@ -594,6 +598,12 @@ async def test_the_database_refuses_an_account_approved_by_who_entered_it(
 def test_what_is_no_account_of_the_sepa_area_is_refused(iban: str) -> None:
     with pytest.raises(Refusal):
         clients.checked_iban(iban)
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[A-Z]{2}[0-9]{2}[A-Z0-9 ]{0,30}", fullmatch=True))
+def test_whatever_is_entered_as_an_account_is_one_or_is_refused(text: str) -> None:
+    with contextlib.suppress(Refusal):
+        assert re.fullmatch(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}", clients.checked_iban(text))
 
 
 @pytest.mark.parametrize(

@@ -68,6 +68,18 @@ INSERT INTO command (station_key, protocol, action, payload, origin, created_at,
       FROM station;
 INSERT INTO station_event (station_key, received_at, kind, content)
     SELECT station_key, now(), 'boot', '{}' FROM station;
+INSERT INTO contract (client_id, client_class, devis_reference, starts_on, term_months)
+    SELECT id, 'professionnel', name || '-devis', '2026-01-01', 36
+      FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
+                            monthly_management_fee_cents, yearly_subscription_cents,
+                            monthly_telemetering_cents)
+    SELECT client_id, id, starts_on, 0, 0, 0, 0 FROM contract;
+INSERT INTO client_contact (client_id, name, email, purposes)
+    SELECT id, name, name || '@example.org', '{statements}' FROM client WHERE NOT is_operator;
+INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
+    SELECT id, 'FR1420041010050500013M02606', name, 'test', now()
+      FROM client WHERE NOT is_operator;
 INSERT INTO audit_entry (at, actor, action, subject, client_id)
     SELECT now(), 'test', 'filled', name, id FROM client WHERE NOT is_operator;
 """
@@ -113,7 +125,25 @@ MANAGERS: Final = {
 }
 DRIVERS: Final[set[str]] = set()
 EVERYBODY: Final[set[str]] = set()  # who is logged in
-NEEDS: Final[dict[str, str]] = {}
+FINANCE: Final = {
+    "POST /api/v1/clients/{client_id}/contracts",
+    "POST /api/v1/clients/{client_id}/ibans",
+    "POST /api/v1/clients/{client_id}/ibans/{iban_id}/approve",
+    "POST /api/v1/clients/{client_id}/ibans/{iban_id}/refuse",
+    "POST /api/v1/clients/{client_id}/vat",
+    "PATCH /api/v1/contracts/{contract_id}",
+    "POST /api/v1/contracts/{contract_id}/close",
+    "POST /api/v1/contracts/{contract_id}/letters",
+    "PUT /api/v1/contracts/{contract_id}/options/{option}",
+    "DELETE /api/v1/contracts/{contract_id}/options/{option}",
+    "POST /api/v1/contracts/{contract_id}/resume",
+    "POST /api/v1/contracts/{contract_id}/revoke-mandate",
+    "POST /api/v1/contracts/{contract_id}/suspend",
+    "POST /api/v1/contracts/{contract_id}/terminate",
+    "POST /api/v1/contracts/{contract_id}/terms",
+    "POST /api/v1/contracts/{contract_id}/withdraw-notice",
+}
+NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
 
 
 def needed_role(operation: Operation) -> str:
@@ -128,6 +158,7 @@ VALUES: Final = {
     "uid": ("ALPHA01", "BETA01"),
     "session_id": ("10", "20"),
     "person_id": ("3", "4"),
+    "option": ("gireve", "gireve"),
 }
 
 

@@ -39,6 +39,13 @@ INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction
     SELECT s.station_key * 10 + n, s.client_id, s.site_id, s.station_key, n::text, n::text,
            CASE n WHEN 1 THEN 'AA' ELSE 'bb' END, 'Accepted', 'ended', '2026-10-01', '2026-10-02', 1
       FROM station s, generate_series(1, 2) n;
+INSERT INTO contract (client_id, client_class, devis_reference, starts_on, term_months)
+    SELECT id, 'professionnel', 'devis-' || name, '2026-01-01', 36
+      FROM client WHERE NOT is_operator;
+INSERT INTO client_contact (client_id, name, phone, purposes)
+    SELECT id, 'contact-' || name, '0', '{}' FROM client WHERE NOT is_operator;
+INSERT INTO contract_option (client_id, contract_id, option, from_on)
+    SELECT client_id, id, 'gireve', starts_on FROM contract;
 INSERT INTO audit_entry (at, actor, action, client_id)
     SELECT now(), 'test', 'filled', id FROM client WHERE NOT is_operator;
 INSERT INTO static_change (client_id, actor, kind, site_id, before, after)
@@ -77,6 +84,12 @@ SEEN = {
         "manager B": ["site-B"],
         "driver A": ["site-A"],
         "driver B": ["site-B"],
+    },
+    "SELECT devis_reference FROM contract": {"manager A": ["devis-A"], "manager B": ["devis-B"]},
+    "SELECT name FROM client_contact": {"manager A": ["contact-A"], "manager B": ["contact-B"]},
+    "SELECT c.devis_reference FROM contract_option o JOIN contract c ON c.id = o.contract_id": {
+        "manager A": ["devis-A"],
+        "manager B": ["devis-B"],
     },
     "SELECT c.id - 1 FROM audit_entry JOIN client c ON c.id = client_id": {
         "manager A": [1],

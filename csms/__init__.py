@@ -17,7 +17,7 @@ Who may import whom (downwards only, checked in the tests):
     worker, web
     (reporting, billing: packages of their own)
     wire                         the only place that knows frames
-    contracts, clients           what is agreed with clients, over registry
+    agreed, contracts, clients   what is agreed with clients, over registry
     registry, site_registry, static_history: what people decide, and the history of it
     recorder, commands, authorization, telemetry, maintenance, ...
     services                     what is open to a client, now

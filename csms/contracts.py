@@ -13,7 +13,6 @@ follows for stations and people.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -36,7 +35,7 @@ from csms.domain.services import Option
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
 from csms.store import clients as client_store
 from csms.store import contracts as store
-from csms.store.contracts import ContractRow, TermsRow
+from csms.store.contracts import ContractRow
 
 DRAFT_FIELDS: Final = ("devis_reference", "signed_on", "starts_on", "term_months")
 _BEFORE_STATE: Final = {
@@ -91,8 +90,8 @@ async def create(
                 "The term of a non-professional is that of its Devis: state it in months.",
                 "term_months",
             )
-    known = [_option(option) for option in dict.fromkeys(options)]
-    _check_past(signed_on, deadlines.paris_day(now), "signed_on")
+    known = [option_code(option) for option in dict.fromkeys(options)]
+    check_past(signed_on, deadlines.paris_day(now), "signed_on")
     try:
         async with connection.transaction():
             contract_id = await store.insert_contract(
@@ -114,13 +113,13 @@ async def create(
     await client_store.set_closed(connection, client_id, None)
     content = {
         "devis_reference": devis_reference,
-        "signed_on": _text(signed_on),
-        "starts_on": str(starts_on),
+        "signed_on": signed_on,
+        "starts_on": starts_on,
         "term_months": term_months,
-        "mandate_from_on": _text(mandate_from_on),
+        "mandate_from_on": mandate_from_on,
         "options": known,
     }
-    await clients.note(connection, client_id, actor, now, "contract.created", content, contract_id)
+    await note(connection, contract, actor, now, "contract.created", content)
     return contract_id
 
 
@@ -146,7 +145,7 @@ async def change(
 
     Raises: NotThere; AlreadyThere; Conflict; Refusal.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     today = deadlines.paris_day(now)
     named = {name: value for name, value in values.items() if getattr(contract, name) != value}
     if not named:
@@ -155,106 +154,9 @@ async def change(
         raise Conflict("The contract has begun: its Devis, signature, start and term stand.")
     if "mandate_from_on" in named and contract.mandate_from_on is not None:
         raise Conflict("The mandate was given already.", "mandate_from_on")
-    _check_past(named.get("signed_on"), today, "signed_on")
+    check_past(named.get("signed_on"), today, "signed_on")
     await _write(connection, replace(contract, **named))
-    content = {name: _plain(value) for name, value in named.items()}
-    await _note(connection, contract, actor, now, "contract.changed", content)
-
-
-async def add_terms(
-    connection: AsyncConnection,
-    contract_id: int,
-    *,
-    from_on: date,
-    to_on: date | None,
-    commission_rate: Decimal,
-    monthly_management_fee_cents: int,
-    yearly_subscription_cents: int,
-    monthly_telemetering_cents: int,
-    energy_price_eur_per_kwh: Decimal | None,
-    actor: Actor,
-    now: datetime,
-) -> TermsRow:
-    """What the Devis says of money, from a day on; what held until then and had no end ends there.
-
-    Raises: NotThere; Conflict where later terms are known already; Refusal.
-    """
-    contract = await _locked(connection, contract_id)
-    _check_period(from_on, to_on)
-    amounts: dict[str, Any] = {
-        "commission_rate": commission_rate,
-        "monthly_management_fee_cents": monthly_management_fee_cents,
-        "yearly_subscription_cents": yearly_subscription_cents,
-        "monthly_telemetering_cents": monthly_telemetering_cents,
-        "energy_price_eur_per_kwh": energy_price_eur_per_kwh,
-    }
-    await store.end_terms(connection, contract_id, from_on)
-    try:
-        async with connection.transaction():
-            made = await store.insert_terms(
-                connection, contract, from_on=from_on, to_on=to_on, **amounts
-            )
-    except psycopg.errors.ExclusionViolation:
-        raise Conflict(
-            f"Other terms hold on some day from {from_on} on: later ones cannot be rewritten.",
-            "from_on",
-        ) from None
-    content = {"from_on": from_on, "to_on": to_on, **amounts}
-    plain = {name: _plain(value) for name, value in content.items()}
-    await _note(connection, contract, actor, now, "terms.added", plain)
-    return made
-
-
-async def subscribe(
-    connection: AsyncConnection,
-    contract_id: int,
-    option: str,
-    from_on: date,
-    to_on: date | None,
-    actor: Actor,
-    now: datetime,
-) -> None:
-    """Subscribe to an option. Raises: NotThere; Conflict when it is subscribed; Refusal."""
-    contract = await _locked(connection, contract_id)
-    code = _option(option)
-    _check_period(from_on, to_on)
-    try:
-        async with connection.transaction():
-            await store.insert_options(connection, contract, [code], from_on, to_on)
-    except psycopg.errors.ExclusionViolation:
-        raise Conflict(f"Option {code} is subscribed on some of these days already.") from None
-    content = {"option": code, "from_on": str(from_on), "to_on": _text(to_on)}
-    await _note(connection, contract, actor, now, "option.subscribed", content)
-
-
-async def unsubscribe(
-    connection: AsyncConnection,
-    contract_id: int,
-    option: str,
-    on: date,
-    actor: Actor,
-    now: datetime,
-) -> None:
-    """End an option's subscription: the day is the first one without it. Raises: NotThere."""
-    contract = await _locked(connection, contract_id)
-    code = _option(option)
-    if not await store.end_option(connection, contract_id, code, on):
-        raise NotThere(f"Option {code} is not subscribed from {on} on.")
-    await _note(connection, contract, actor, now, "option.ended", {"option": code, "on": str(on)})
-
-
-async def note_letter(
-    connection: AsyncConnection, contract_id: int, sent_on: date, actor: Actor, now: datetime
-) -> None:
-    """Note the day on which the client was told of his right to refuse the renewal (L.215-1).
-
-    Raises: NotThere; Refusal for a day to come; AlreadyThere.
-    """
-    contract = await _locked(connection, contract_id)
-    _check_past(sent_on, deadlines.paris_day(now), "sent_on")
-    if not await store.insert_letter(connection, contract, sent_on):
-        raise AlreadyThere(f"The letter of {sent_on} was noted before.", "sent_on")
-    await _note(connection, contract, actor, now, "letter.sent", {"sent_on": str(sent_on)})
+    await note(connection, contract, actor, now, "contract.changed", named)
 
 
 async def suspend(
@@ -274,9 +176,9 @@ async def suspend(
 
     Raises: NotThere; Conflict; Refusal.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     today = deadlines.paris_day(now)
-    _check_past(received_on, today, "received_on")
+    check_past(received_on, today, "received_on")
     _require(contract, today, Kind.SUSPEND)
     if any(suspension["until_on"] is None for suspension in contract.suspensions):
         raise Conflict("A suspension of this contract is noted already.")
@@ -293,8 +195,8 @@ async def suspend(
             )
     except psycopg.errors.ExclusionViolation:
         raise Conflict("The contract was suspended on some of these days already.") from None
-    content = {"received_on": str(received_on), "from_on": str(begins)}  # the reason may hold names
-    await _note(connection, contract, actor, now, "contract.suspended", content)
+    content = {"received_on": received_on, "from_on": begins}  # the reason may hold names
+    await note(connection, contract, actor, now, "contract.suspended", content)
     return begins
 
 
@@ -302,11 +204,11 @@ async def resume(
     connection: AsyncConnection, contract_id: int, actor: Actor, now: datetime
 ) -> None:
     """End a suspension today, or take back one that has not begun. Raises: NotThere; Conflict."""
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     today = deadlines.paris_day(now)
     if not await store.end_suspension(connection, contract_id, today):
         raise Conflict("The contract is not suspended.")
-    await _note(connection, contract, actor, now, "contract.resumed", {"on": str(today)})
+    await note(connection, contract, actor, now, "contract.resumed", {"on": today})
 
 
 async def end_by_client(
@@ -327,9 +229,9 @@ async def end_by_client(
 
     Raises: NotThere; Conflict; Refusal.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     today = deadlines.paris_day(now)
-    _check_past(notified_on, today, "notified_on")
+    check_past(notified_on, today, "notified_on")
     _require(contract, today, Kind.NOTICE)
     core = core_of(contract)
     if leaves_on is not None and leaves_on < max(notified_on, contract.starts_on):
@@ -354,9 +256,9 @@ async def end_by_operator(
 
     Raises: NotThere; Conflict; Refusal.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     today = deadlines.paris_day(now)
-    _check_past(received_on, today, "received_on")
+    check_past(received_on, today, "received_on")
     _require(contract, today, Kind.NOTICE)
     earliest = max(rules.termination_on(received_on), today)
     if ends_on is not None and ends_on < earliest:
@@ -373,11 +275,11 @@ async def withdraw_notice(
 
     Raises: NotThere; Conflict.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     _require(contract, deadlines.paris_day(now), Kind.WITHDRAW)
     await _write(connection, replace(contract, notice_by=None, notice_on=None, ends_on=None))
-    content = {"ended_on": _text(contract.ends_on)}
-    await _note(connection, contract, actor, now, "notice.withdrawn", content)
+    content = {"ended_on": contract.ends_on}
+    await note(connection, contract, actor, now, "notice.withdrawn", content)
 
 
 async def revoke_mandate(
@@ -387,13 +289,13 @@ async def revoke_mandate(
 
     Raises: NotThere; Conflict when there is no mandate; Refusal.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     if contract.mandate_from_on is None or contract.mandate_revoked_on is not None:
         raise Conflict("The contract has no mandate to revoke.")
     if on < max(contract.mandate_from_on, deadlines.paris_day(now)):
         raise Refusal("A mandate is revoked from today on, or from a later day.", "on")
     await _write(connection, replace(contract, mandate_revoked_on=on))
-    await _note(connection, contract, actor, now, "mandate.revoked", {"on": str(on)})
+    await note(connection, contract, actor, now, "mandate.revoked", {"on": on})
 
 
 async def close(connection: AsyncConnection, contract_id: int, actor: Actor, now: datetime) -> None:
@@ -405,7 +307,7 @@ async def close(connection: AsyncConnection, contract_id: int, actor: Actor, now
 
     Raises: NotThere; Conflict.
     """
-    contract = await _locked(connection, contract_id)
+    contract = await locked(connection, contract_id)
     draft = state_on(contract, deadlines.paris_day(now)) is State.DRAFT
     _require(contract, deadlines.paris_day(now), Kind.CLOSE)
     # A draft that was signed governs nothing any more: its days are free for another.
@@ -413,7 +315,7 @@ async def close(connection: AsyncConnection, contract_id: int, actor: Actor, now
     await _write(connection, replace(contract, signed_on=signed_on, closed_at=now))
     if not draft and not await client_store.has_open_contract(connection, contract.client_id):
         await client_store.set_closed(connection, contract.client_id, now)
-    await _note(connection, contract, actor, now, "contract.closed", {"draft": draft})
+    await note(connection, contract, actor, now, "contract.closed", {"draft": draft})
 
 
 async def preview_indemnity(
@@ -476,7 +378,7 @@ def state_on(contract: ContractRow, day: date) -> State:
     return rules.state_at(core_of(contract), day)
 
 
-async def _locked(connection: AsyncConnection, contract_id: int) -> ContractRow:
+async def locked(connection: AsyncConnection, contract_id: int) -> ContractRow:
     """The contract, its client's row held. Raises: NotThere."""
     client_id = await store.fetch_client_of(connection, contract_id)
     if client_id is None:
@@ -509,11 +411,11 @@ async def _end(
     if contract.ends_on is not None and ends_on >= contract.ends_on:
         raise Conflict(f"The contract ends on {contract.ends_on} already.")
     await _write(connection, replace(contract, notice_by=by, notice_on=notice_on, ends_on=ends_on))
-    content = {"by": by, "notice_on": str(notice_on), "ends_on": str(ends_on)}
-    await _note(connection, contract, actor, now, "notice.given", content)
+    content = {"by": by, "notice_on": notice_on, "ends_on": ends_on}
+    await note(connection, contract, actor, now, "notice.given", content)
 
 
-async def _note(
+async def note(
     connection: AsyncConnection,
     contract: ContractRow,
     actor: Actor,
@@ -521,7 +423,9 @@ async def _note(
     what: str,
     content: dict[str, Any],
 ) -> None:
-    await clients.note(connection, contract.client_id, actor, now, what, content, contract.id)
+    """Note an act in the audit: days and numbers as text."""
+    detail = {name: _plain(value) for name, value in content.items()}
+    await clients.note(connection, contract.client_id, actor, now, what, detail, contract.id)
 
 
 def _require(contract: ContractRow, today: date, kind: Kind) -> None:
@@ -532,7 +436,8 @@ def _require(contract: ContractRow, today: date, kind: Kind) -> None:
         raise Conflict(f"A contract that is {word} cannot {_BEFORE_STATE[kind]}.")
 
 
-def _option(text: str) -> str:
+def option_code(text: str) -> str:
+    """The option of that code. Raises: Refusal."""
     try:
         return Option(text).value
     except ValueError:
@@ -547,19 +452,11 @@ def _overlap(starts_on: date) -> Conflict:
     )
 
 
-def _check_period(from_on: date, to_on: date | None) -> None:
-    if to_on is not None and to_on <= from_on:
-        raise Refusal("A period ends after it has begun.", "to_on")
-
-
-def _check_past(day: date | None, today: date, field: str) -> None:
+def check_past(day: date | None, today: date, field: str) -> None:
+    """Raises: Refusal for a day that is still to come."""
     if day is not None and day > today:
         raise Refusal(f"{day} is still to come.", field)
 
 
 def _plain(value: Any) -> Any:
-    return value if value is None or isinstance(value, int | str) else str(value)
-
-
-def _text(day: date | None) -> str | None:
-    return None if day is None else day.isoformat()
+    return value if value is None or isinstance(value, int | str | list) else str(value)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import clients, contracts, services
+from csms import agreed, clients, contracts, services
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, acting, connect
@@ -113,17 +113,17 @@ async def test_each_option_opens_its_own_service_and_no_other(
 ) -> None:
     contract_id = await make(connection, client_id)
     for option in Option:
-        await contracts.subscribe(connection, contract_id, option, TODAY, None, DESK, NOW)
+        await agreed.subscribe(connection, contract_id, option, TODAY, None, DESK, NOW)
         opened = {o for o in Option if await is_open(connection, client_id, o, NOW) == "open"}
         assert opened == {option} - {Option.MANDATE}
-        await contracts.unsubscribe(connection, contract_id, option, TODAY, DESK, NOW)
+        await agreed.unsubscribe(connection, contract_id, option, TODAY, DESK, NOW)
     assert set(LABELS) == set(Option)
 
 
 async def test_options_hold_from_day_to_day(connection: AsyncConnection, client_id: int) -> None:
     contract_id = await make(connection, client_id, options=["gireve"])
     assert await is_open(connection, client_id, "gireve", NOW) == "open"
-    await contracts.unsubscribe(
+    await agreed.unsubscribe(
         connection, contract_id, "gireve", TODAY + timedelta(days=2), DESK, NOW
     )
     # Paris is two hours ahead: at 22:00 of the 16th in UTC the 17th has begun there.
@@ -132,11 +132,11 @@ async def test_options_hold_from_day_to_day(connection: AsyncConnection, client_
     after = last + timedelta(minutes=1)
     assert await is_open(connection, client_id, "gireve", after) == "not_subscribed"
     with pytest.raises(Conflict):
-        await contracts.subscribe(connection, contract_id, "gireve", TODAY, None, DESK, NOW)
+        await agreed.subscribe(connection, contract_id, "gireve", TODAY, None, DESK, NOW)
     with pytest.raises(Refusal, match="no option"):
-        await contracts.subscribe(connection, contract_id, "nonsense", TODAY, None, DESK, NOW)
+        await agreed.subscribe(connection, contract_id, "nonsense", TODAY, None, DESK, NOW)
     with pytest.raises(NotThere):
-        await contracts.unsubscribe(connection, contract_id, "tariffs", TODAY, DESK, NOW)
+        await agreed.unsubscribe(connection, contract_id, "tariffs", TODAY, DESK, NOW)
 
 
 async def test_the_mandate_has_dates_of_its_own(
@@ -244,7 +244,7 @@ async def test_the_clients_notice_ends_the_contract_at_its_term(
     connection: AsyncConnection, client_id: int
 ) -> None:
     contract_id = await make(connection, client_id, options=["driver_app"])
-    await contracts.add_terms(
+    await agreed.add_terms(
         connection,
         contract_id,
         from_on=date(2026, 5, 25),
@@ -404,7 +404,7 @@ async def test_terms_follow_one_another(connection: AsyncConnection, client_id: 
     contract_id = await make(connection, client_id)
 
     async def agree(from_on: date, cents: int) -> None:
-        await contracts.add_terms(
+        await agreed.add_terms(
             connection,
             contract_id,
             from_on=from_on,
@@ -472,7 +472,7 @@ async def test_orders_of_people_are_refused_where_the_contract_closes_them(
         await place("GetDiagnostics", diagnostics)
     await place("GetDiagnostics", diagnostics, "us:maintenance")
     await place("RemoteStartTransaction", start)
-    await contracts.subscribe(connection, contract_id, "remote_maintenance", TODAY, None, DESK, NOW)
+    await agreed.subscribe(connection, contract_id, "remote_maintenance", TODAY, None, DESK, NOW)
     await place("GetDiagnostics", diagnostics)
     await suspended(connection, contract_id)
     with pytest.raises(Conflict, match="suspended"):

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from psycopg import AsyncConnection
 
-from csms import contracts, deadlines
+from csms import agreed, contracts, deadlines
 from csms.contracts import DatedMilestone
 from csms.db import transaction
 from csms.domain import contract as rules
@@ -210,9 +210,7 @@ async def note_letter(
 ) -> ContractOut:
     """Note when the client was told of its right to refuse the renewal."""
     async with transaction(pool) as connection:
-        await contracts.note_letter(
-            connection, contract_id, body.sent_on, actor_of(operator), _now()
-        )
+        await agreed.note_letter(connection, contract_id, body.sent_on, actor_of(operator), _now())
         return await _shown(connection, contract_id)
 
 
@@ -294,7 +292,7 @@ async def add_terms(
 ) -> TermsOut:
     """Terms from a day on; those that held until then and had no end end there."""
     async with transaction(pool) as connection:
-        made = await contracts.add_terms(
+        made = await agreed.add_terms(
             connection, contract_id, **dict(body), actor=actor_of(operator), now=_now()
         )
     return TermsOut.model_validate(made)
@@ -319,7 +317,7 @@ async def subscribe(
 ) -> PageOf[OptionOut]:
     """Open a service to the client from a day on. 409 when it is subscribed already."""
     async with transaction(pool) as connection:
-        await contracts.subscribe(
+        await agreed.subscribe(
             connection,
             contract_id,
             option,
@@ -346,7 +344,7 @@ async def unsubscribe(
 ) -> PageOf[OptionOut]:
     """Close a service to the client from a day on."""
     async with transaction(pool) as connection:
-        await contracts.unsubscribe(
+        await agreed.unsubscribe(
             connection, contract_id, option, on or _today(), actor_of(operator), _now()
         )
         found = await store.list_options(connection, contract_id)

@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from csms import site_registry
 from csms.db import transaction
-from csms.registry import AlreadyThere, NotThere
+from csms.registry import NotThere
 from csms.store import sites as store
 from csms.store import static_changes
 from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf

@@ -67,6 +67,9 @@ class Settings:
     drain_timeout_s: float = 5.0  # a node that stops waits so long for answers to its calls
     node_dead_after_s: float = 30.0  # a node silent for so long holds no station any more
 
+    # Keys the database must not hold: see csms/secrets.py.
+    secret_key: str | None = field(default=None, repr=False)  # None: data_dir/secret.key
+
     # Security: TLS, certificates of stations, changes of password.
     tls_rsa_key_exchange: bool = False  # also without forward secrecy, for stations with no other
     station_ca_cert: Path | None = None  # our own CA, which signs requests of stations

@@ -5,6 +5,7 @@ that T2P_CONFIG names), environment variables `T2P_<FIELD IN CAPITALS>`. Every l
 stands here with its unit at the end of its name; None means "none" or "not set", as said beside it.
 """
 
+import ipaddress
 import os
 import tomllib
 import types
@@ -69,6 +70,32 @@ class Settings:
 
     # Keys the database must not hold: see csms/secrets.py.
     secret_key: str | None = field(default=None, repr=False)  # None: data_dir/secret.key
+
+    # People: how they log in (csms/logins.py), and what keeps others from it (csms/throttle.py).
+    public_url: str | None = None  # as people reach us, for links in mails; None: host and port
+    trusted_proxies: str | None = None  # networks with commas: their X-Forwarded-... are believed
+    account_password_length_min: int = 12
+    access_token_s: float = 900.0
+    refresh_token_s: float = 30 * 86_400.0
+    refresh_grace_s: float = 10.0  # a former refresh token works once more: the answer was lost
+    page_login_s: float = 12 * 3_600.0
+    page_idle_s: float = 1_800.0  # a browser that asks for nothing for so long is logged out
+    login_code_s: float = 300.0  # between the password and the code
+    invitation_s: float = 7 * 86_400.0
+    reset_link_s: float = 3_600.0
+    email_link_s: float = 86_400.0
+    trusted_device_s: float = 180 * 86_400.0
+    account_failures_max: int = 5  # on an account from one place; then it waits, longer each time
+    source_failures_max: int = 30  # from one place on any account; then likewise
+    attacked_failures_max: int = 50  # on an account from everywhere; then strange places have one
+    code_failures_max: int = 5  # of an account's second factor, after the right password
+    failure_wait_s: float = 1.0  # the first wait; each is twice the one before
+    failure_wait_max_s: float = 900.0
+    failures_kept_s: float = 86_400.0
+    reset_mails_max: int = 3  # to one account in reset_link_s
+    login_queue_waiting_max: int = 50  # log-ins that wait for argon2: more are told to come later
+    links_kept_days: int = 30  # after their end
+    logins_kept_days: int = 180  # after their end
 
     # Security: TLS, certificates of stations, changes of password.
     tls_rsa_key_exchange: bool = False  # also without forward secrecy, for stations with no other
@@ -142,6 +169,14 @@ class Settings:
     log_level: str = "INFO"
 
     @property
+    def base_url(self) -> str:
+        """As people reach us, without a slash at the end."""
+        if self.public_url is not None:
+            return self.public_url.rstrip("/")
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.http_port}"
+
+    @property
     def signs_certificates(self) -> bool:
         """Whether there is a CA for requests of stations."""
         return self.station_ca_cert is not None or self.station_ca_url is not None
@@ -175,6 +210,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
     if settings.orders_without_boot not in ("send", "wait"):
         raise SettingError("T2P_ORDERS_WITHOUT_BOOT takes send or wait")
     _check_authority(settings)
+    _check_reach(settings)
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
@@ -192,6 +228,23 @@ def _check_authority(settings: Settings) -> None:
             raise SettingError("T2P_STATION_CA_URL takes an address that begins with https://")
     if settings.certificate_signing not in ("manual", "automatic"):
         raise SettingError("T2P_CERTIFICATE_SIGNING takes manual or automatic")
+
+
+def _check_reach(settings: Settings) -> None:
+    """Raises: SettingError for an address of ours, or networks of proxies, that cannot be read."""
+    url = settings.public_url
+    if url is not None and not url.startswith(("http://", "https://")):
+        raise SettingError("T2P_PUBLIC_URL takes an address like https://charging.example.org")
+    try:
+        networks(settings.trusted_proxies)
+    except ValueError as error:
+        raise SettingError(f"T2P_TRUSTED_PROXIES: {error}") from None
+
+
+def networks(text: str | None) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """Networks written with commas, like 10.0.0.0/8,::1. Raises: ValueError."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    return tuple(ipaddress.ip_network(part) for part in parts if part)
 
 
 def _check_numbers(settings: Settings) -> None:

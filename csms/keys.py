@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 
 from psycopg import AsyncConnection
 
+from csms.registry import NotThere, Refusal
+from csms.store import audit, sites
 from csms.store import keys as store
 
 PREFIX = "t2p_"
@@ -45,6 +47,76 @@ async def create(
         created_by=created_by,
     )
     return key, record
+
+
+async def grant(
+    connection: AsyncConnection,
+    *,
+    name: str,
+    role: str,
+    scopes: Collection[str],
+    client_id: int | None,
+    expires_at: datetime | None,
+    actor: str,
+    person_id: int | None,
+    now: datetime,
+) -> tuple[str, store.ApiKey]:
+    """As `create`, checked, and noted in the audit. Raises: Refusal, NotThere."""
+    if role not in ROLES:
+        raise Refusal(f"There is no role {role!r}; roles are: {', '.join(ROLES)}.", "role")
+    if (role == "client") != (client_id is not None):
+        raise Refusal("A client's key, and no other, names its client.", "client_id")
+    if client_id is not None and await sites.get_client(connection, client_id) is None:
+        raise NotThere(f"There is no client {client_id}.", "client_id")
+    for scope in scopes:
+        if scope not in SCOPES:
+            raise Refusal(f"There is no scope {scope!r}; they are: {', '.join(SCOPES)}.", "scopes")
+    if not scopes:
+        raise Refusal("A key has one scope at least.", "scopes")
+    if expires_at is not None and expires_at <= now:
+        raise Refusal("A key expires in the future.", "expires_at")
+    key, record = await create(
+        connection,
+        name=name,
+        role=role,
+        expires_at=expires_at,
+        scopes=scopes,
+        client_id=client_id,
+        created_by=actor,
+    )
+    await audit.add_entry(
+        connection,
+        now,
+        actor=actor,
+        person_id=person_id,
+        client_id=client_id,
+        action="key created",
+        subject=f"key {record.id}",
+        detail={"role": role, "scopes": record.scopes},
+    )
+    return key, record
+
+
+async def revoke(
+    connection: AsyncConnection,
+    key_id: int,
+    *,
+    actor: str,
+    person_id: int | None,
+    now: datetime,
+) -> bool:
+    """Revoke a key for good; False when there is no such key."""
+    revoked = await store.revoke_key(connection, key_id, now)
+    if revoked:
+        await audit.add_entry(
+            connection,
+            now,
+            actor=actor,
+            person_id=person_id,
+            action="key revoked",
+            subject=f"key {key_id}",
+        )
+    return revoked
 
 
 async def authenticate(

@@ -75,9 +75,15 @@ async def authenticate(connection: AsyncConnection, text: str, now: datetime) ->
 
 
 async def by_login(
-    connection: AsyncConnection, secret: str, kind: Literal["page", "api"], now: datetime
+    connection: AsyncConnection,
+    secret: str,
+    kind: Literal["page", "api"],
+    now: datetime,
+    *,
+    idle: timedelta | None = None,
 ) -> Principal | str:
-    """Whom the secret of a log-in names, that of a browser or of a program; or why nobody."""
+    """Whom the secret of a log-in names, that of a browser or of a program; or why nobody.
+    `idle`: unused for so long, it is over."""
     if len(secret) > TOKEN_LENGTH_MAX:
         return "This log-in is not known here."
     login = await logins.find_login(connection, digest(secret), kind, now)
@@ -85,6 +91,8 @@ async def by_login(
         return "This log-in is not known here."
     if login.ended_at is not None or login.secret_expires_at <= now:
         return "This log-in is over: log in again, or refresh it."
+    if idle is not None and login.last_used_at <= now - idle:
+        return "This log-in is over: log in again."
     if login.closed_at is not None or login.blocked_at is not None:
         return "This account is closed."
     if login.last_used_at < now - _TOUCH_GRAIN:

@@ -16,6 +16,7 @@ class ApiKey:
     role: str  # operator, or client: of one client's machine
     scopes: list[str]
     client_id: int | None  # whose it is; None: the operator's
+    created_by: str | None  # None: from before that was noted
     created_at: datetime
     expires_at: datetime | None  # None: without end
     revoked_at: datetime | None
@@ -55,8 +56,8 @@ async def add_key(
             INSERT INTO api_key (name, role, scopes, client_id, key_sha256, expires_at, created_by)
             VALUES (%(name)s, %(role)s, %(scopes)s, %(client_id)s, %(key_sha256)s, %(expires_at)s,
                     %(created_by)s)
-            RETURNING id, name, role, scopes, client_id, created_at, expires_at, revoked_at,
-                      last_used_at
+            RETURNING id, name, role, scopes, client_id, created_by, created_at, expires_at,
+                      revoked_at, last_used_at
             """,
             {
                 "name": name,
@@ -105,8 +106,8 @@ async def list_keys(connection: AsyncConnection) -> list[ApiKey]:
     async with connection.cursor(row_factory=class_row(ApiKey)) as cursor:
         await cursor.execute(
             """
-            SELECT id, name, role, scopes, client_id, created_at, expires_at, revoked_at,
-                   last_used_at
+            SELECT id, name, role, scopes, client_id, created_by, created_at, expires_at,
+                   revoked_at, last_used_at
               FROM api_key ORDER BY id
             """
         )

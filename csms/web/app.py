@@ -16,16 +16,23 @@ from starlette.staticfiles import StaticFiles
 from csms import db
 from csms.commands import Watch
 from csms.config import Settings
+from csms.logins import Means
+from csms.password_work import PasswordWork
 from csms.web import (
+    auth_api,
     certificates_api,
     clients_api,
     commands_api,
     contracts_api,
     desk_api,
     docs,
+    keys_api,
     limits_api,
+    login_pages,
+    me_api,
     observed_api,
     pages,
+    people_api,
     problems,
     security_api,
     sessions_api,
@@ -41,8 +48,9 @@ READY_TIMEOUT_S = 2.0
 _STATIC = Path(__file__).parent / "static"
 _DESCRIPTION = """The operator's view of stations, badges, sessions, frames and what needs a person.
 
-Every request carries `Authorization: Bearer <key>`; `time2plug key create --role operator` prints
-a key once.
+Every request carries `Authorization: Bearer <key>`: a key that `time2plug key create` printed, or
+the access token of a person's log-in (`POST /api/v1/auth/log-in`), which lasts some minutes and is
+refreshed. What a browser sends with its cookie carries `X-CSRF-Token` where it changes something.
 
 Lists are `{"items": [...], "next": cursor or null, "total": n}` and take `limit` and `cursor`, and
 `from` and `to` where time matters. Errors are problem details (RFC 9457). Times are RFC 3339; we
@@ -58,6 +66,9 @@ _TAGS = [
     {"name": "Sessions", "description": "Who charged what, where and when."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
+    {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
+    {"name": "My account", "description": "What people see and change of themselves."},
+    {"name": "People and keys", "description": "Who may do what, and who did what."},
     {"name": "Deviations and quirks", "description": "Stations that depart from OCPP."},
 ]
 
@@ -83,11 +94,14 @@ def create_app(
         openapi_tags=_TAGS,
         docs_url=None,
         redoc_url=None,
-        middleware=[Middleware(Guard, pool=pool, body_bytes_max=settings.http_body_bytes_max)],
+        middleware=[Middleware(Guard, pool=pool, settings=settings)],
     )
     app.state.pool = pool
     app.state.people = people
     app.state.settings = settings
+    app.state.means = Means(
+        pool, settings, PasswordWork(settings.argon2_workers, settings.login_queue_waiting_max)
+    )
     app.state.watch = watch
     app.state.telemetry = None  # wakes nodes by MQTT, where there is a broker
     problems.install(app)
@@ -104,9 +118,14 @@ def create_app(
         observed_api,
         limits_api,
         certificates_api,
+        auth_api,
+        me_api,
+        people_api,
+        keys_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)
+    login_pages.install(app)
     app.include_router(docs.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _add_health(app, pool, ready)

@@ -1,7 +1,10 @@
 """What stands before every request: who may pass, how much it may send, which headers leave.
 
 Written as plain ASGI, outside the router, so that an address which nobody thought of is closed
-too: all of /api asks for a key or a log-in, but the addresses in OPEN.
+too: all of /api asks for a key or a log-in, but the addresses in OPEN. A browser's log-in comes
+with its cookie, for pages and for /api; what changes something with a cookie has to come from a
+page of ours, and in /api to carry the token of that log-in too. What changed something is noted in
+the audit (csms.web.auditing).
 
 An operation says who may call it by the kind of principal that it asks for; a test calls every
 operation as everybody else. What people other than operators read, they read through `Reader`: for
@@ -10,7 +13,8 @@ them it is a transaction of the role under row-level security.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import psycopg
@@ -22,26 +26,39 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from csms import principals
+from csms.config import Settings
 from csms.db import acting
+from csms.logins import Caller, Means
 from csms.principals import Principal, Role
-from csms.web import problems
+from csms.web import auditing, cookies, problems
+from csms.web.callers import SAFE_METHODS, Proxies, has_header, header, is_same_origin
 
 PROTECTED = "/api"
-OPEN: set[str] = set()  # addresses under PROTECTED that nobody needs to log in for
+OPEN: set[str] = {  # addresses under PROTECTED that nobody needs to log in for
+    "/api/v1/auth/log-in",
+    "/api/v1/auth/refresh",
+    "/api/v1/auth/invitations/accept",
+    "/api/v1/auth/password/reset-request",
+    "/api/v1/auth/password/reset",
+    "/api/v1/auth/email/confirm",
+}
+# What is the same for everybody: no cookie is looked at, and anybody may keep a copy.
+PUBLIC = ("/static/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
 CONNECTION_TIMEOUT_S = 10.0
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
-        b"form-action 'none'; frame-ancestors 'none'",
-    ),
+    # Not no-referrer: browsers would not say either from which page a form of ours was sent.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
 )
-_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_POLICY = (
+    b"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
+    b"form-action %s; frame-ancestors 'none'"
+)
+_HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 _bearer = HTTPBearer(
     auto_error=False,
@@ -51,25 +68,32 @@ _bearer = HTTPBearer(
 
 
 class Guard:
-    """ASGI middleware: headers on everything, a limit on bodies, keys for /api."""
+    """ASGI middleware: headers on everything, a limit on bodies, keys and log-ins, the audit."""
 
-    def __init__(self, app: ASGIApp, pool: AsyncConnectionPool, body_bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, pool: AsyncConnectionPool, settings: Settings) -> None:
         self._app = app
         self._pool = pool
-        self._body_bytes_max = body_bytes_max
-        self._too_long = f"A request holds at most {body_bytes_max} bytes."
+        self._settings = settings
+        self._proxies = Proxies(settings)
+        self._body_bytes_max = settings.http_body_bytes_max
+        self._too_long = f"A request holds at most {self._body_bytes_max} bytes."
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        state = scope.setdefault("state", {})
+        caller, https = self._proxies.see(scope, None)
+        device = cookies.read(scope, "device", https)
+        state["caller"], state["https"] = replace(caller, device=device), https
 
         async def guarded_send(message: Message) -> None:
             if message["type"] == "http.response.start":
+                await auditing.note(self._pool, scope, message["status"])
                 message = {**message, "headers": _with_headers(scope, message)}
             await send(message)
 
-        refusal = self._too_large(scope) or await self._unauthorized(scope)
+        refusal = self._too_large(scope) or await self._stopped(scope)
         if refusal is not None:
             await refusal(scope, receive, guarded_send)
             return
@@ -95,17 +119,17 @@ class Guard:
 
         return limited
 
-    async def _unauthorized(self, scope: Scope) -> ASGIApp | None:
-        """The refusal of a request to /api by nobody; None lets it pass."""
+    async def _stopped(self, scope: Scope) -> ASGIApp | None:
+        """The refusal of a request: to /api by nobody, or sent by another site; None lets it
+        pass."""
         path = scope["path"]
-        if path in OPEN or (path != PROTECTED and not path.startswith(PROTECTED + "/")):
+        if path in OPEN or path.startswith(PUBLIC):
             return None
-        token = _bearer_token(scope)
-        if token is None:
-            return _challenge(path, "Send a key: `Authorization: Bearer <key>`.", None)
+        protected = path == PROTECTED or path.startswith(PROTECTED + "/")
         try:
-            async with self._pool.connection(timeout=CONNECTION_TIMEOUT_S) as connection:
-                found = await principals.authenticate(connection, token, datetime.now(UTC))
+            if protected and has_header(scope, b"authorization"):
+                return await self._stopped_by_token(scope)
+            stopped = await self._stopped_by_cookie(scope, protected)
         except psycopg.OperationalError:
             return problems.response(
                 503,
@@ -113,9 +137,45 @@ class Guard:
                 path=path,
                 headers={"Retry-After": "5"},
             )
+        if stopped is None and protected and "principal" not in scope["state"]:
+            return _challenge(path, "Send a key: `Authorization: Bearer <key>`.", None)
+        return stopped
+
+    async def _stopped_by_token(self, scope: Scope) -> ASGIApp | None:
+        path = scope["path"]
+        token = _bearer_token(scope)
+        if token is None:
+            return _challenge(path, "Send a key: `Authorization: Bearer <key>`.", None)
+        async with self._pool.connection(timeout=CONNECTION_TIMEOUT_S) as connection:
+            found = await principals.authenticate(connection, token, datetime.now(UTC))
         if isinstance(found, str):
             return _challenge(path, found, "invalid_token")
-        scope.setdefault("state", {})["principal"] = found
+        scope["state"]["principal"] = found
+        return None
+
+    async def _stopped_by_cookie(self, scope: Scope, protected: bool) -> ASGIApp | None:
+        """A cookie that names nobody makes somebody who is not logged in."""
+        path, state = scope["path"], scope["state"]
+        unsafe = scope["method"] not in SAFE_METHODS
+        secret = cookies.read(scope, "session", state["https"])
+        if unsafe and (secret is not None or not protected) and not is_same_origin(scope):
+            return problems.response(403, "This was sent by another site.", path=path)
+        if secret is None:
+            return None
+        idle = timedelta(seconds=self._settings.page_idle_s)
+        async with self._pool.connection(timeout=CONNECTION_TIMEOUT_S) as connection:
+            found = await principals.by_login(
+                connection, secret, "page", datetime.now(UTC), idle=idle
+            )
+        if isinstance(found, str):
+            return _challenge(path, found, "invalid_token") if protected else None
+        if unsafe and protected:
+            token = header(scope, cookies.CSRF_HEADER)
+            if not cookies.is_csrf_token(self._settings, secret, token):
+                return problems.response(
+                    403, "With a cookie this takes X-CSRF-Token: see /api/v1/me.", path=path
+                )
+        state["principal"], state["session_secret"] = found, secret
         return None
 
 
@@ -133,13 +193,24 @@ def _challenge(path: str, detail: str, error: str | None) -> ASGIApp:
 
 
 def _with_headers(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
+    path = scope["path"]
     headers = [*message.get("headers", []), *_HEADERS]
-    if scope["path"].startswith(PROTECTED):
+    to = b"'none'" if path.startswith(PROTECTED) else b"'self'"
+    headers.append((b"content-security-policy", _POLICY % to))
+    if not path.startswith(PUBLIC):
         headers.append((b"cache-control", b"no-store"))
+    if scope["state"]["https"]:
+        headers.append(_HSTS)
     return headers
 
 
 # --- Who may call an operation --------------------------------------------------------------------
+
+
+def caller_of(request: Request) -> Caller:
+    """Where a request comes from."""
+    found: Caller = request.state.caller
+    return found
 
 
 def principal_of(request: Request) -> Principal | None:
@@ -163,7 +234,7 @@ def _needs(role: Role | None) -> Callable[..., Any]:
     """An operator with the role; None: read to look, operate to change."""
 
     async def check(request: Request, principal: Anybody) -> Principal:
-        needed = role or ("read" if request.method in _SAFE else "operate")
+        needed = role or ("read" if request.method in SAFE_METHODS else "operate")
         if needed not in principal.roles:
             if principal.lacks_second_factor:
                 raise problems.Problem(403, "This takes the second factor: log in with your code.")
@@ -224,6 +295,11 @@ async def _own(request: Request, principal: Annotated[Principal, Depends(_person
     return Reading(request, Principal(name=principal.name, person_id=principal.person_id))
 
 
+def _means(request: Request) -> Means:
+    means: Means = request.app.state.means
+    return means
+
+
 def _pool(request: Request) -> AsyncConnectionPool:
     pool: AsyncConnectionPool = request.app.state.pool
     return pool
@@ -237,3 +313,5 @@ Driver = Annotated[Principal, Depends(_driver)]
 Reader = Annotated[Reading, Depends(_reader)]
 Own = Annotated[Reading, Depends(_own)]
 Pool = Annotated[AsyncConnectionPool, Depends(_pool)]
+LogInMeans = Annotated[Means, Depends(_means)]
+Comer = Annotated[Caller, Depends(caller_of)]

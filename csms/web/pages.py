@@ -1,18 +1,17 @@
-"""The front page: how things stand, in French or English, without a script."""
+"""The front page: for operators how things stand, in French or English, without a script."""
 
 from datetime import UTC, datetime
 from html import escape
-from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
+from starlette.responses import Response
 
 from csms.store import observations
-from csms.web.guard import Pool
+from csms.web.guard import Pool, principal_of
+from csms.web.rendering import PARIS, language_of, moment, page, sent_to
 
 router = APIRouter(include_in_schema=False)
-
-PARIS = ZoneInfo("Europe/Paris")
 
 _TEXTS = {
     "fr": {
@@ -28,8 +27,8 @@ _TEXTS = {
         "docs": "Documentation de l’API",
         "metrics": "Métriques",
         "other": "English",
-        "months": "janvier février mars avril mai juin juillet août septembre octobre novembre "
-        "décembre",
+        "account": "Mon compte",
+        "logout": "Se déconnecter",
     },
     "en": {
         "title": "Time2Plug Supervision",
@@ -44,37 +43,25 @@ _TEXTS = {
         "docs": "API documentation",
         "metrics": "Metrics",
         "other": "Français",
-        "months": "January February March April May June July August September October November "
-        "December",
+        "account": "My account",
+        "logout": "Log out",
     },
 }
 
 
-@router.get("/")
-async def front_page(request: Request, pool: Pool, lang: str | None = None) -> HTMLResponse:
-    """The front page in the language that is asked for."""
+@router.get("/", response_model=None)
+async def front_page(request: Request, pool: Pool, lang: str | None = None) -> Response:
+    """How the fleet stands, for operators; a small home for others; nobody is asked to log in."""
+    principal = principal_of(request)
+    if principal is None:
+        return sent_to("/login" if lang is None else f"/login?lang={language_of(request)}")
+    if not principal.is_operator:
+        return page(request, "home.html", principal=principal)
     now = datetime.now(UTC)
     start, end = month_bounds(now)
     async with pool.connection() as connection:
         overview = await observations.get_overview(connection, start, end)
-    language = choose_language(lang, request.headers.get("accept-language", ""))
-    return HTMLResponse(render(overview, now, language), headers={"Vary": "Accept-Language"})
-
-
-def choose_language(asked: str | None, accepted: str) -> str:
-    """fr or en: what is asked for, else the first of the two that the browser prefers, else fr."""
-    if asked in _TEXTS:
-        return asked
-    weighted = []
-    for part in accepted[:1_000].lower().split(","):
-        name, _, weight = part.strip().partition(";q=")
-        try:
-            quality = float(weight or 1)
-        except ValueError:
-            quality = 0.0
-        if name[:2] in _TEXTS and quality > 0:
-            weighted.append((quality, name[:2]))
-    return max(weighted, key=lambda pair: pair[0])[1] if weighted else "fr"
+    return HTMLResponse(render(overview, now, language_of(request)))
 
 
 def month_bounds(now: datetime) -> tuple[datetime, datetime]:
@@ -116,9 +103,11 @@ def render(overview: observations.Overview, now: datetime, language: str) -> str
 <dl class="figures">
 {cards}
 </dl>
-<p class="moment">{text["as_of"]} {escape(_moment(now, language))}</p>
+<p class="moment">{text["as_of"]} {escape(moment(now, language))}</p>
 </main>
 <footer><nav>
+<a href="/account">{text["account"]}</a>
+<a href="/logout">{text["logout"]}</a>
 <a href="/docs">{text["docs"]}</a>
 <a href="/metrics">{text["metrics"]}</a>
 <a href="/?lang={other}" hreflang="{other}" lang="{other}">{text["other"]}</a>
@@ -131,12 +120,3 @@ def render(overview: observations.Overview, now: datetime, language: str) -> str
 def _number(value: int, language: str) -> str:
     """Grouped in thousands: by narrow no-break spaces in French."""
     return f"{value:,}".replace(",", "\u202f") if language == "fr" else f"{value:,}"
-
-
-def _moment(now: datetime, language: str) -> str:
-    local = now.astimezone(PARIS)
-    month = _TEXTS[language]["months"].split()[local.month - 1]
-    if language == "fr":
-        day = "1er" if local.day == 1 else str(local.day)
-        return f"{day} {month} {local.year}, {local:%H:%M}"
-    return f"{local.day} {month} {local.year}, {local:%H:%M}"

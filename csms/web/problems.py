@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from csms import static_data
+from csms.refusals import ComeLater, NotLoggedIn
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
 from csms.store.paging import BadCursor
 
@@ -120,11 +121,17 @@ async def _own(request: Request, error: Exception) -> JSONResponse:
 
 async def _refused(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Refusal)
-    status = 404 if isinstance(error, NotThere) else 422
-    if isinstance(error, AlreadyThere | Conflict):
-        status = 409
-    detail = str(error)
-    return response(status, detail, path=request.url.path, errors=_field(detail, error.field))
+    detail, headers = str(error), {}
+    if isinstance(error, NotLoggedIn):
+        status, headers = 401, {"WWW-Authenticate": 'Bearer realm="time2plug"'}
+    elif isinstance(error, ComeLater):
+        status, headers = 429, {"Retry-After": str(error.retry_after_s)}
+    elif isinstance(error, NotThere):
+        status = 404
+    else:
+        status = 409 if isinstance(error, AlreadyThere | Conflict) else 422
+    errors = _field(detail, error.field)
+    return response(status, detail, path=request.url.path, errors=errors, headers=headers)
 
 
 async def _bad_cursor(request: Request, error: Exception) -> JSONResponse:

@@ -160,6 +160,7 @@ class _HttpServer(uvicorn.Server):
             server_header=False,
             timeout_graceful_shutdown=5,
             lifespan="off",
+            proxy_headers=False,  # csms.web.callers believes those that the settings name
         )
         super().__init__(config)
         self.up = asyncio.Event()

@@ -111,6 +111,7 @@ def operations(app: FastAPI) -> list[Operation]:
 # What people other than operators may call. Everything else is for operators: to look with the role
 # read, to change with operate, unless it stands in NEEDS.
 MANAGERS: Final = {
+    "GET /api/v1/audit",
     "GET /api/v1/power-limits",
     "GET /api/v1/sessions",
     "GET /api/v1/sessions/{session_id}",
@@ -124,7 +125,6 @@ MANAGERS: Final = {
     "GET /api/v1/stations/{station_id:path}",
 }
 DRIVERS: Final[set[str]] = set()
-EVERYBODY: Final[set[str]] = set()  # who is logged in
 FINANCE: Final = {
     "POST /api/v1/clients/{client_id}/contracts",
     "POST /api/v1/clients/{client_id}/ibans",
@@ -143,7 +143,38 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/terms",
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
 }
-NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
+EVERYBODY: Final = {  # who is logged in
+    "DELETE /api/v1/me/log-ins/{login_id}",
+    "GET /api/v1/me",
+    "GET /api/v1/me/log-ins",
+    "PATCH /api/v1/me",
+    "POST /api/v1/auth/log-out",
+    "POST /api/v1/me/email",
+    "POST /api/v1/me/password",
+    "POST /api/v1/me/second-factor",
+    "POST /api/v1/me/second-factor/confirm",
+    "POST /api/v1/me/second-factor/recovery-codes",
+    "POST /api/v1/me/second-factor/remove",
+}
+ADMIN: Final = {
+    "DELETE /api/v1/keys/{key_id}",
+    "DELETE /api/v1/people/{person_id}/clients/{client_id}",
+    "GET /api/v1/keys",
+    "GET /api/v1/people",
+    "GET /api/v1/people/{person_id}",
+    "GET /api/v1/people/{person_id}/clients",
+    "PATCH /api/v1/people/{person_id}",
+    "POST /api/v1/keys",
+    "POST /api/v1/people",
+    "POST /api/v1/people/{person_id}/block",
+    "POST /api/v1/people/{person_id}/clients",
+    "POST /api/v1/people/{person_id}/close",
+    "POST /api/v1/people/{person_id}/invitation",
+    "POST /api/v1/people/{person_id}/second-factor/reset",
+    "POST /api/v1/people/{person_id}/unblock",
+    "PUT /api/v1/people/{person_id}/roles",
+}
+NEEDS: Final = dict.fromkeys(FINANCE, "finance") | dict.fromkeys(ADMIN, "admin")
 
 
 def needed_role(operation: Operation) -> str:
@@ -159,6 +190,7 @@ VALUES: Final = {
     "session_id": ("10", "20"),
     "person_id": ("3", "4"),
     "option": ("gireve", "gireve"),
+    "login_id": ("999", "3"),
 }
 
 

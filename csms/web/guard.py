@@ -236,12 +236,17 @@ def _needs(role: Role | None) -> Callable[..., Any]:
     async def check(request: Request, principal: Anybody) -> Principal:
         needed = role or ("read" if request.method in SAFE_METHODS else "operate")
         if needed not in principal.roles:
-            if principal.lacks_second_factor:
-                raise problems.Problem(403, "This takes the second factor: log in with your code.")
+            _check_second_factor(principal)
             raise problems.Problem(403, f"This takes the role operator, {needed}.")
         return principal
 
     return check
+
+
+def _check_second_factor(principal: Principal) -> None:
+    """Raises: Problem (403) where roles wait for it."""
+    if principal.lacks_second_factor:
+        raise problems.Problem(403, "This takes the second factor: log in with your code.")
 
 
 async def _person(principal: Anybody) -> Principal:
@@ -286,6 +291,7 @@ class Reading:
 async def _reader(request: Request, principal: Anybody) -> Reading:
     """An operator who may read, a manager, or a client's machine. Raises: Problem (403)."""
     if not principal.is_operator and not principal.reads_as_client:
+        _check_second_factor(principal)
         raise problems.Problem(403, "This takes the role operator, read; or a client to manage.")
     return Reading(request, principal)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from csms.cli import common, data, keys, reports, stations, tokens
+from csms.cli import common, data, keys, reports, stations, tokens, users
 
 app = typer.Typer(
     name="time2plug",
@@ -26,6 +26,7 @@ app.add_typer(data.app)
 app.add_typer(stations.app, name="station")
 app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
+app.add_typer(users.app, name="user")
 app.add_typer(reports.app, name="report")
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -141,11 +141,12 @@ async def invite(
     link = await issue_link(connection, settings, person_id, "invitation", lasts, now)
     await announce(
         connection,
+        settings,
         "account.invited",
         now=now,
         person_id=person_id,
-        data={"expires_at": (now + lasts).isoformat()},
-        secret={"link": link},
+        data={"expires_at": now + lasts},
+        link=link,
     )
     await _note(connection, actor, "person invited", person_id, now)
     return link
@@ -262,6 +263,8 @@ async def close(connection: AsyncConnection, person_id: int, *, actor: str, now:
     await links.forget_devices(connection, person_id)
     for client_id in person.manages:
         await people.end_manager(connection, person_id, client_id, now)
+    if person.email is not None:
+        await announce(connection, None, "account.closed", now=now, person_id=person_id)
     await _note(connection, actor, "account closed", person_id, now)
 
 
@@ -275,6 +278,7 @@ async def reset_second_factor(
     await logins.end_logins(connection, person_id, "second factor reset", now)
     await announce(
         connection,
+        None,
         "account.second_factor",
         now=now,
         person_id=person_id,

@@ -71,6 +71,8 @@ async def grant(
     for scope in scopes:
         if scope not in SCOPES:
             raise Refusal(f"There is no scope {scope!r}; they are: {', '.join(SCOPES)}.", "scopes")
+    if role == "client" and set(scopes) != {"read"}:
+        raise Refusal("A client's key only reads.", "scopes")
     if not scopes:
         raise Refusal("A key has one scope at least.", "scopes")
     if expires_at is not None and expires_at <= now:

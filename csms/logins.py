@@ -178,7 +178,14 @@ async def begin(
     )
     places = {throttle.place_of(address) for address in former}
     if is_new and places and throttle.place_of(caller.address) not in places:
-        await announce(connection, "account.new_device", now=now, person_id=person.id)
+        await announce(
+            connection,
+            settings,
+            "account.new_device",
+            now=now,
+            person_id=person.id,
+            data={"device": caller.user_agent[:USER_AGENT_LENGTH_MAX], "place": caller.address},
+        )
     return LoggedIn(
         login_id=login_id,
         person_id=person.id,

@@ -80,11 +80,12 @@ async def request_reset(means: Means, email: str, caller: Caller, now: datetime)
             link = await accounts.issue_link(connection, settings, person.id, "reset", lasts, now)
             await announce(
                 connection,
+                settings,
                 "account.reset",
                 now=now,
                 person_id=person.id,
-                data={"expires_at": (now + lasts).isoformat()},
-                secret={"link": link},
+                data={"expires_at": now + lasts},
+                link=link,
             )
 
 
@@ -100,7 +101,9 @@ async def reset_password(
         await logins.end_logins(connection, person.id, "password reset", now)
         await links.forget_devices(connection, person.id)
         device, _ = await door.trust(connection, means.settings, person.id, caller, now)
-        await announce(connection, "account.password_changed", now=now, person_id=person.id)
+        await announce(
+            connection, means.settings, "account.password_changed", now=now, person_id=person.id
+        )
         await _note(connection, person.id, "password reset", now, caller)
     return device
 
@@ -118,7 +121,9 @@ async def change_password(
         await people.set_password(connection, person_id, password_hash, now)
         await logins.end_logins(connection, person_id, "password changed", now, but=login_id)
         await links.void_links(connection, person_id, None, now)
-        await announce(connection, "account.password_changed", now=now, person_id=person_id)
+        await announce(
+            connection, means.settings, "account.password_changed", now=now, person_id=person_id
+        )
         await _note(connection, person_id, "password changed", now)
 
 
@@ -139,23 +144,35 @@ async def ask_for_email(
         )
         await announce(
             connection,
+            means.settings,
             "account.email_change",
             now=now,
             person_id=person_id,
-            data={"email": address, "expires_at": (now + lasts).isoformat()},
-            secret={"link": link},
+            data={"email": address, "expires_at": now + lasts},
+            link=link,
         )
 
 
-async def confirm_email(connection: AsyncConnection, token: str, now: datetime) -> None:
+async def confirm_email(
+    connection: AsyncConnection, settings: Settings, token: str, now: datetime
+) -> None:
     """The address that a link was mailed to is the account's from now on; links that went to the
-    former one work no more. Raises: AccountRefusal."""
+    former one work no more, and that one is told. Raises: AccountRefusal."""
     link = await find_link(connection, token, "email", now)
     if link.email is None or not await links.use_link(connection, link.id, now):
         raise _over()
     if not await people.set_email(connection, link.person_id, link.email, now):
         raise AccountRefusal("email_taken", "This address cannot be used.", "email")
     await links.void_links(connection, link.person_id, None, now)
+    if link.person_email is not None:
+        await announce(
+            connection,
+            settings,
+            "account.email_changed",
+            now=now,
+            person_id=link.person_id,
+            data={"email": link.person_email},
+        )
     await _note(connection, link.person_id, "address changed", now)
 
 
@@ -204,6 +221,7 @@ async def confirm(
         await logins.prove_login(connection, login_id, now, digest(secret) if secret else None)
         await announce(
             connection,
+            means.settings,
             "account.second_factor",
             now=now,
             person_id=person_id,
@@ -243,6 +261,7 @@ async def remove_second_factor(
         await logins.end_logins(connection, person_id, "second factor removed", now, but=login_id)
         await announce(
             connection,
+            means.settings,
             "account.second_factor",
             now=now,
             person_id=person_id,

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import commands, db, maintenance
+from csms import commands, db, logins, maintenance
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
@@ -105,6 +105,11 @@ async def _count_days(connection: AsyncConnection, settings: Settings, now: date
     return None
 
 
+async def _forget_logins(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    async with connection.transaction():
+        return await logins.forget_old(connection, settings, now)
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -114,6 +119,7 @@ JOBS: Final = (
     Job("give up orders that nobody will answer", 5.0, give_up_orders),
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
+    Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
     Job("make partitions", 6 * 3600.0, _make_partitions),
     Job("drop the old journal", 6 * 3600.0, _drop_journal),
 )

@@ -53,7 +53,9 @@ class Mails:
 
     sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
 
-    async def announce(self, connection: object, event: str, **details: Any) -> None:
+    async def announce(
+        self, connection: object, settings: object, event: str, **details: Any
+    ) -> None:
         self.sent.append((event, details))
 
     def events(self) -> list[str]:
@@ -62,7 +64,7 @@ class Mails:
     def token(self, event: str) -> str:
         """The token at the end of the last link of this kind."""
         found = [details for name, details in self.sent if name == event]
-        return str(found[-1]["secret"]["link"]).rsplit("/", 1)[1]
+        return str(found[-1]["link"]).rsplit("/", 1)[1]
 
 
 @asynccontextmanager

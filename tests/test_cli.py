@@ -25,7 +25,7 @@ from tests.test_commands import obey
 Run = Callable[..., Result]
 
 VERBS = ["serve", "demo", "simulate", "bench", "check", "replay", "migrate", "import", "backup"]
-VERBS += ["restore", "station", "token", "key", "report"]
+VERBS += ["restore", "station", "token", "key", "user", "report"]
 
 
 @pytest.fixture
@@ -85,6 +85,58 @@ def test_key_is_printed_once_alone_on_the_last_line(run: Run, database: Database
     listed = run("key", "list").stdout
     assert "ci" in listed
     assert key not in listed
+
+
+def test_keys_have_scopes_and_those_of_clients_read(run: Run, database: Database) -> None:
+    run("key", "create", "--scope", "read", "--scope", "operate")
+    assert value(database, "SELECT scopes FROM api_key") == ["read", "operate"]
+    client_id = str(value(database, "SELECT id FROM client WHERE is_operator"))
+    last = run("key", "create", "--role", "client", "--client", client_id).stdout.splitlines()[-1]
+    assert value(database, "SELECT role || scopes[1] FROM api_key WHERE id = 2") == "clientread"
+    assert value(database, "SELECT key_sha256 FROM api_key WHERE id = 2") == keys.digest(last)
+    for wrong in (["--role", "client"], ["--client", "1"], ["--scope", "write"]):
+        run("key", "create", *wrong, code=1)
+
+
+def test_people_are_invited_by_a_link_alone_on_the_last_line(
+    run: Run, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T2P_PUBLIC_URL", "https://charging.example.org")
+    client_id = str(value(database, "SELECT id FROM client WHERE is_operator"))
+    create = ["user", "create", "A@example.org", "--role", "read", "--manages", client_id]
+    link = run(*create).stdout.splitlines()[-1]
+    assert link.startswith("https://charging.example.org/invitation/")
+    token = link.rsplit("/", 1)[1]
+    assert value(database, "SELECT token_sha256 FROM one_time_link") == keys.digest(token)
+    run(*create, code=1)
+    again = run("user", "invite", "a@example.org").stdout.splitlines()[-1]
+    assert again != link
+    listed = run("user", "list", "--search", "A@EX").stdout
+    assert "a@example.org" in listed
+    assert "invited" in listed
+    assert token not in listed
+
+
+def test_people_are_kept(run: Run, database: Database) -> None:
+    run("user", "create", "a@example.org")
+    run("user", "roles", "a@example.org", "--role", "admin", "--role", "read")
+    assert value(database, "SELECT operator_roles FROM person") == ["read", "admin"]
+    run("user", "roles", "1")
+    assert value(database, "SELECT operator_roles FROM person") == []
+    run("user", "roles", "1", "--role", "king", code=1)
+    client_id = str(value(database, "SELECT id FROM client WHERE is_operator"))
+    run("user", "manager", "1", "--client", client_id)
+    assert json.loads(run("user", "list", "--json").stdout)[0]["manages"] == [int(client_id)]
+    run("user", "manager", "1", "--client", client_id, "--end")
+    run("user", "block", "1")
+    assert value(database, "SELECT blocked_at IS NOT NULL FROM person")
+    run("user", "block", "1", "--undo")
+    run("user", "reset-second-factor", "1")
+    run("user", "close", "a@example.org")
+    assert value(database, "SELECT closed_at IS NOT NULL FROM person")
+    assert "no person" in run("user", "close", "b@example.org", code=1).stderr
+    assert value(database, "SELECT count(DISTINCT actor) FROM audit_entry") == 1
+    assert value(database, "SELECT min(actor) FROM audit_entry") == "command line"
 
 
 def test_key_expires_and_is_revoked(run: Run, database: Database) -> None:

@@ -23,6 +23,9 @@ Result = TypeVar("Result")
 FAILED = 1
 """Exit code of a verb that could not do its work; 2 is a wrong call."""
 
+ACTOR = "command line"
+"""Who does what is done here, as the audit names it."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 

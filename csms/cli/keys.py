@@ -18,14 +18,26 @@ app = typer.Typer(
 
 @app.command()
 def create(
-    role: Annotated[str, typer.Option(help="What the key may do: operator.")] = "operator",
+    role: Annotated[
+        str, typer.Option(help="For whom: operator, or client (one client's machine, reads only).")
+    ] = "operator",
     name: Annotated[str, typer.Option(help="Who or what uses it, as lists show it.")] = "unnamed",
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What an operator's key may do: read, operate, finance, admin; again for more. "
+            "Default: all four."
+        ),
+    ] = None,
+    client: Annotated[
+        int | None, typer.Option(help="Id of the client whose machine it is, for --role client.")
+    ] = None,
     expires_days: Annotated[
         int | None, typer.Option(min=1, max=36_500, help="Days until it expires; default: never.")
     ] = None,
 ) -> None:
     """Create a key and print it, once, alone on the last line. It cannot be shown again."""
-    typer.echo(common.run(_create(role, name, expires_days)))
+    typer.echo(common.run(_create(role, name, scope or [], client, expires_days)))
 
 
 @app.command("list")
@@ -38,9 +50,19 @@ def list_keys(
         common.show_json(records)
         return
     common.show_table(
-        ["id", "name", "role", "created", "expires", "revoked", "last used"],
+        ["id", "name", "role", "scopes", "client", "created", "expires", "revoked", "last used"],
         [
-            [r.id, r.name, r.role, r.created_at, r.expires_at, r.revoked_at, r.last_used_at]
+            [
+                r.id,
+                r.name,
+                r.role,
+                r.scopes,
+                r.client_id,
+                r.created_at,
+                r.expires_at,
+                r.revoked_at,
+                r.last_used_at,
+            ]
             for r in records
         ],
     )
@@ -53,15 +75,24 @@ def revoke(key_id: Annotated[int, typer.Argument(help="The id that `key list` sh
     typer.echo(f"Key {key_id} is revoked.")
 
 
-async def _create(role: str, name: str, expires_days: int | None) -> str:
+async def _create(
+    role: str, name: str, scopes: list[str], client: int | None, expires_days: int | None
+) -> str:
     from csms import keys
-    from csms.registry import Refusal
 
-    if role not in keys.ROLES:
-        raise Refusal(f"there is no role {role!r}; roles are: {', '.join(keys.ROLES)}")
     expires_at = None if expires_days is None else common.now() + timedelta(days=expires_days)
     async with common.transaction() as connection:
-        key, _ = await keys.create(connection, name=name, role=role, expires_at=expires_at)
+        key, _ = await keys.grant(
+            connection,
+            name=name,
+            role=role,
+            scopes=scopes or (keys.SCOPES if role == "operator" else ["read"]),
+            client_id=client,
+            expires_at=expires_at,
+            actor=common.ACTOR,
+            person_id=None,
+            now=common.now(),
+        )
     return key
 
 
@@ -73,9 +104,12 @@ async def _list() -> "list[ApiKey]":
 
 
 async def _revoke(key_id: int) -> None:
+    from csms import keys
     from csms.registry import NotThere
-    from csms.store import keys
 
     async with common.transaction() as connection:
-        if not await keys.revoke_key(connection, key_id, common.now()):
+        revoked = await keys.revoke(
+            connection, key_id, actor=common.ACTOR, person_id=None, now=common.now()
+        )
+        if not revoked:
             raise NotThere(f"there is no key {key_id}")

@@ -70,7 +70,7 @@ class RefreshIn(Input):
 class LogOutIn(Input):
     """Which log-ins end."""
 
-    which: Literal["this", "others", "all"] = "this"
+    which: Literal["this", "others", "all"]
 
 
 class LinkPasswordIn(Input):

@@ -36,7 +36,7 @@ async def confirm_email(request: Request, means: LogInMeans, token: str) -> Resp
     await read_form(request, "form")
     try:
         async with transaction(means.pool) as connection:
-            await own_account.confirm_email(connection, token, datetime.now(UTC))
+            await own_account.confirm_email(connection, means.settings, token, datetime.now(UTC))
     except Refusal as refused:
         return await _email_page(request, means, token, refused)
     where = "/account" if principal_of(request) is not None else "/login"

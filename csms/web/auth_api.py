@@ -51,16 +51,15 @@ async def refresh(means: LogInMeans, caller: Comer, body: RefreshIn) -> LogInOut
 
 
 @router.post("/log-out", summary="Log out", status_code=204, responses=documented(403))
-async def log_out(pool: Pool, me: Person, body: LogOutIn | None = None) -> None:
+async def log_out(pool: Pool, me: Person, body: LogOutIn) -> None:
     """End this log-in, all others, or all."""
-    which = body.which if body is not None else "this"
     assert me.person_id is not None and me.login_id is not None
     now = datetime.now(UTC)
     async with transaction(pool) as connection:
-        if which == "this":
+        if body.which == "this":
             await logins.log_out(connection, me.person_id, me.login_id, now)
         else:
-            but = me.login_id if which == "others" else None
+            but = me.login_id if body.which == "others" else None
             await logins.log_out_everywhere(connection, me.person_id, now, but=but)
 
 
@@ -113,10 +112,10 @@ async def reset_password(means: LogInMeans, caller: Comer, body: LinkPasswordIn)
     responses=documented(),
     **_NOBODY,
 )
-async def confirm_email(pool: Pool, body: LinkIn) -> None:
+async def confirm_email(means: LogInMeans, body: LinkIn) -> None:
     """The address that the link was mailed to is the account's from now on."""
-    async with transaction(pool) as connection:
-        await own_account.confirm_email(connection, body.token, datetime.now(UTC))
+    async with transaction(means.pool) as connection:
+        await own_account.confirm_email(connection, means.settings, body.token, datetime.now(UTC))
 
 
 def _shown(login: LoggedIn) -> LogInOut:

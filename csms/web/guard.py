@@ -45,7 +45,6 @@ OPEN: set[str] = {  # addresses under PROTECTED that nobody needs to log in for
 # What is the same for everybody: no cookie is looked at, and anybody may keep a copy.
 PUBLIC = ("/static/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
 CONNECTION_TIMEOUT_S = 10.0
-_SECOND_FACTOR = "This takes the second factor: log in with your code."
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -237,12 +236,17 @@ def _needs(role: Role | None) -> Callable[..., Any]:
     async def check(request: Request, principal: Anybody) -> Principal:
         needed = role or ("read" if request.method in SAFE_METHODS else "operate")
         if needed not in principal.roles:
-            if principal.lacks_second_factor:
-                raise problems.Problem(403, _SECOND_FACTOR)
+            _check_second_factor(principal)
             raise problems.Problem(403, f"This takes the role operator, {needed}.")
         return principal
 
     return check
+
+
+def _check_second_factor(principal: Principal) -> None:
+    """Raises: Problem (403) where roles wait for it."""
+    if principal.lacks_second_factor:
+        raise problems.Problem(403, "This takes the second factor: log in with your code.")
 
 
 async def _person(principal: Anybody) -> Principal:
@@ -287,8 +291,7 @@ class Reading:
 async def _reader(request: Request, principal: Anybody) -> Reading:
     """An operator who may read, a manager, or a client's machine. Raises: Problem (403)."""
     if not principal.is_operator and not principal.reads_as_client:
-        if principal.lacks_second_factor:
-            raise problems.Problem(403, _SECOND_FACTOR)
+        _check_second_factor(principal)
         raise problems.Problem(403, "This takes the role operator, read; or a client to manage.")
     return Reading(request, principal)
 

@@ -79,7 +79,8 @@ async def list_audit(
     cursor: CursorText = None,
 ) -> PageOf[AuditOut]:
     """Acts, newest first: all of them for operators; for managers those that concern their
-    clients, and their own. From where others acted, operators alone see."""
+    clients, and their own. From where others acted, and on what somebody was refused to act,
+    operators alone see."""
     page = await read_rows(
         reading,
         limit,
@@ -110,4 +111,6 @@ async def list_audit(
         for item in items:
             if item.person_id is None or item.person_id != asker.person_id:
                 item.remote_address = None
+            if item.detail.get("status", 0) >= 400:
+                item.subject = ""  # refused, maybe since it is another's
     return PageOf[AuditOut](items=items, next=page.next, total=page.total)

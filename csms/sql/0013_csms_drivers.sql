@@ -103,3 +103,8 @@ END $$;
 DROP POLICY managed ON driver;
 CREATE POLICY managed ON badge_order FOR SELECT TO t2p_app
     USING (person_id IN (SELECT managed_drivers()));
+
+-- What has yet to begin, or was given in this very moment, can be taken back as if it had never been.
+GRANT DELETE ON group_member, driver_badge TO t2p_service;
+CREATE TRIGGER group_member_delete AFTER DELETE ON group_member
+    REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION note_members();

@@ -14,8 +14,9 @@ from typing import Final
 from psycopg import AsyncConnection
 
 from csms import registry
+from csms.clients import Actor
 from csms.domain.values import uid_key
-from csms.drivers import Actor, get, note, refuse_numbers
+from csms.drivers import get, note, refuse_numbers
 from csms.registry import NotThere, Refusal
 from csms.store import driver_badges as store
 from csms.store import drivers, tokens

@@ -13,8 +13,9 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.errors import ExclusionViolation, UniqueViolation
 
+from csms.clients import Actor
 from csms.domain.access import DAY_MINUTES, EVERY_DAY
-from csms.drivers import Actor, get, note
+from csms.drivers import get, note
 from csms.registry import AlreadyThere, NotThere, Refusal
 from csms.store import groups as store
 from csms.store import sites

@@ -1,7 +1,7 @@
 """Drivers: who they are, to whom they are invoiced, how they pay, and where they may charge now.
 
 As in `csms.registry` every function runs in the caller's transaction, and an expected refusal is a
-`Refusal` with a sentence for people. Whoever changes something says who acts (`By`): each change
+`Refusal` with a sentence for people. Whoever changes something says who acts: each change
 is noted in the audit by the transaction that makes it. Badges are in `csms.driver_badges`, groups
 in `csms.driver_groups`.
 """
@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.errors import ExclusionViolation
 
+from csms.clients import Actor
 from csms.domain import access, identities
 from csms.domain.access import Rule
 from csms.registry import AlreadyThere, NotThere, Refusal
@@ -29,14 +30,6 @@ MEANS_KINDS = ("sepa_mandate", "wallet", "provider", "employer")
 _BILLING = frozenset(field.name for field in fields(Billing))
 _NOBODY = PersonConfig(email=None, given_name="", family_name="", phone=None, language="fr")
 _EMAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+\.[^@\s.<>,;:\"()\[\]\\]{2,}")
-
-
-class Actor(NamedTuple):
-    """Who changes something, as the audit names him: "key demo", "person 7", "command line"."""
-
-    name: str
-    person_id: int | None = None
-    remote_address: str | None = None
 
 
 async def note(
@@ -55,7 +48,6 @@ async def note(
         now,
         actor=actor.name,
         person_id=actor.person_id,
-        remote_address=actor.remote_address,
         action=action,
         subject=subject,
         client_id=client_id,

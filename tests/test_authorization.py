@@ -9,13 +9,13 @@ import pytest
 
 from csms import db, driver_badges, drivers
 from csms.authorization import decide, decide_start
+from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database
 from csms.domain.contract import Closure
 from csms.domain.events import Token
 from csms.domain.session import Session, State
 from csms.domain.station import Station
-from csms.drivers import Actor
 from tests.recorder_node import (
     TIMEOUT_S,
     Talker,

@@ -10,9 +10,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import driver_badges, driver_groups, drivers, registry
 from csms.authorization import decide
+from csms.clients import Actor
 from csms.db import transaction
 from csms.domain.station import Station
-from csms.drivers import Actor
 from csms.registry import AlreadyThere, NotThere, Refusal
 from csms.store import driver_badges as badge_store
 from csms.store import drivers as driver_store

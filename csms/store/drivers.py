@@ -101,7 +101,7 @@ async def list_site_rules(
     connection: AsyncConnection, person_id: int, now: datetime
 ) -> list[SiteRule]:
     """What the driver's groups say of sites, from now on; by site. Nothing of one who is blocked
-    or closed."""
+    or closed, nor of a client whose contract is suspended or over."""
     async with connection.cursor(row_factory=class_row(SiteRule)) as rows:
         await rows.execute(
             """
@@ -113,6 +113,9 @@ async def list_site_rules(
              WHERE m.person_id = %(person_id)s
                AND coalesce(least(m.to_at, a.retired_at, g.retired_at) > %(now)s, true)
                AND coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NULL
+               AND NOT EXISTS (SELECT FROM client_closure c
+                                WHERE c.client_id = s.client_id AND c.from_at <= %(now)s
+                                  AND (c.to_at IS NULL OR c.to_at > %(now)s))
              ORDER BY a.site_id, a.id
             """,
             {"person_id": person_id, "now": now},

@@ -347,6 +347,20 @@ async def sites_of_group(connection: AsyncConnection, group_id: int) -> frozense
         return frozenset(await rows.fetchall())
 
 
+async def zone_of_group(connection: AsyncConnection, group_id: int) -> str | None:
+    """The time zone of the first site at which the group has access; None: it has none."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute(
+            """
+            SELECT s.time_zone FROM group_access a JOIN site s ON s.id = a.site_id
+             WHERE a.group_id = %s AND a.retired_at IS NULL ORDER BY a.id LIMIT 1
+            """,
+            (group_id,),
+        )
+        found: str | None = await rows.fetchone()
+        return found
+
+
 async def insert_access(
     connection: AsyncConnection,
     group_id: int,

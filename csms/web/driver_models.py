@@ -305,3 +305,10 @@ class OrderOut(Output):
     uid: str | None = Field(description="Null: not activated yet.")
     activated_at: Utc | None
     cancelled_at: Utc | None
+
+
+class ImportOut(Output):
+    dry_run: bool
+    created: dict[str, int] = Field(description="By kind: driver, membership, badge.")
+    updated: dict[str, int]
+    unchanged: dict[str, int]

@@ -4,15 +4,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import AsyncConnection
 
 from csms import driver_badges, driver_groups, drivers
 from csms.db import transaction
+from csms.provisioning import drivers_csv
+from csms.provisioning.plan import ImportReport
 from csms.registry import NotThere, Refusal
 from csms.store import driver_badges as badge_store
 from csms.store import drivers as store
 from csms.store.drivers import Driver
+from csms.web import problems
 from csms.web.driver_models import (
     AssignmentIn,
     BadgeChange,
@@ -20,6 +23,7 @@ from csms.web.driver_models import (
     DriverIn,
     DriverOut,
     HeldBadgeOut,
+    ImportOut,
     MeansIn,
     MeansOut,
     MembershipOut,
@@ -117,6 +121,52 @@ async def create_driver(pool: Pool, keeper: Keeper, body: DriverIn) -> DriverOut
                 connection, body.group_id, person_id, keeper.actor, keeper.now
             )
     return await _shown(keeper, person_id)
+
+
+_CSV_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "text/csv": {
+                "schema": {"type": "string"},
+                "example": "given_name;family_name;email;group;badge\n"
+                "Camille;Exemple;conducteur@example.org;Résidents;04A2B3C4D5E680\n",
+            }
+        },
+    }
+}
+
+
+@router.post(
+    "/drivers/import",
+    summary="Import drivers",
+    response_model=ImportOut,
+    responses=documented(403),
+    openapi_extra=_CSV_BODY,
+)
+async def import_drivers(
+    request: Request,
+    pool: Pool,
+    keeper: Keeper,
+    dry_run: Annotated[bool, Query(description="Check everything, write nothing.")] = False,
+) -> ImportReport | Response:
+    """Load drivers from a CSV file, all of it or nothing; 422 tells what is refused, by line. The
+    same file twice changes nothing: drivers are found by their address. Columns: email; as wanted
+    given_name, family_name, phone, language, client, group, sites (several with |), badge,
+    valid_from, valid_until. Separated by ; or , in UTF-8 or Latin-1. A manager's file is about
+    groups of her clients."""
+    data = await request.body()
+    report = await drivers_csv.import_drivers(
+        pool, data, keeper.actor, keeper.now, clients=keeper.clients, dry_run=dry_run
+    )
+    if report.problems:
+        errors = [
+            {"field": p.column or "", "message": str(p), "line": str(p.line)}
+            for p in report.problems
+        ]
+        detail = "Nothing was imported; `errors` says why, line by line."
+        return problems.response(422, detail, path=request.url.path, errors=errors)
+    return report
 
 
 @router.get("/drivers/{person_id}", summary="A driver", responses=documented(403, 404))

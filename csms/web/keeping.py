@@ -12,9 +12,9 @@ from fastapi import Depends, Request
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from csms.clients import Actor
 from csms.db import acting
 from csms.driver_badges import DRIVERS_REASONS
-from csms.drivers import Actor
 from csms.principals import Principal
 from csms.registry import NotThere
 from csms.store import drivers, groups
@@ -22,17 +22,11 @@ from csms.web.guard import Anybody
 from csms.web.problems import Problem
 
 
-def actor_of(request: Request, principal: Principal) -> Actor:
-    """Whoever asks, as the audit names her."""
-    address = request.client.host if request.client else None
-    return Actor(principal.actor, principal.person_id, address)
-
-
 class Keeping:
     """Whoever changes something of drivers, and of which clients' she may."""
 
     def __init__(self, request: Request, principal: Principal) -> None:
-        self.actor = actor_of(request, principal)
+        self.actor = Actor(principal.actor, principal.person_id)
         self.now = datetime.now(UTC)
         #: None: an operator, who may change all
         self.clients = None if "operate" in principal.roles else principal.manages

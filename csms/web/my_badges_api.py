@@ -3,15 +3,15 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path
 
 from csms import driver_badges
+from csms.clients import Actor
 from csms.db import transaction
 from csms.store import driver_badges as store
 from csms.web.driver_models import HeldBadgeOut, OrderOut, OwnBadgeChange
 from csms.web.fields import CursorText, Limit, Name, PageOf
 from csms.web.guard import Driver, Own, Pool
-from csms.web.keeping import actor_of
 from csms.web.listing import read_rows, shaped
 from csms.web.problems import documented
 
@@ -47,7 +47,7 @@ async def list_my_badges(
     responses=documented(403, 404),
 )
 async def change_my_badge(
-    request: Request, pool: Pool, own: Own, driver: Driver, uid: Uid, body: OwnBadgeChange
+    pool: Pool, own: Own, driver: Driver, uid: Uid, body: OwnBadgeChange
 ) -> HeldBadgeOut:
     """Name a badge of mine, or have it blocked: it is refused from this moment on."""
     person_id = driver.person_id
@@ -57,7 +57,7 @@ async def change_my_badge(
         if body.label is not None:
             await driver_badges.rename(connection, person_id, uid, body.label, now)
         if body.status == "blocked":
-            actor = actor_of(request, driver)
+            actor = Actor(driver.actor, driver.person_id)
             await driver_badges.block(connection, person_id, uid, body.why, actor, now)
         await driver_badges.held(connection, person_id, uid, now)
     async with own.connection() as connection:
@@ -89,10 +89,10 @@ async def list_my_orders(
 @router.post(
     "/badge-orders", summary="Order a badge for me", status_code=201, responses=documented(403)
 )
-async def order_my_badge(request: Request, pool: Pool, driver: Driver) -> OrderOut:
+async def order_my_badge(pool: Pool, driver: Driver) -> OrderOut:
     """A badge is to be sent to me."""
     assert driver.person_id is not None
-    actor = actor_of(request, driver)
+    actor = Actor(driver.actor, driver.person_id)
     async with transaction(pool) as connection:
         made = await driver_badges.order(connection, driver.person_id, actor, datetime.now(UTC))
     return OrderOut.model_validate(made)

@@ -7,6 +7,7 @@ is shown, so that a badge blocked a moment ago is refused now.
 from datetime import datetime
 from typing import Final
 
+from csms.domain.access import zone_named
 from csms.domain.contract import closed_at
 from csms.domain.events import Decision, Token
 from csms.domain.session import State
@@ -25,18 +26,46 @@ def decide(token: Token | None, station: Station, now: datetime) -> Decision:
     by the time at which it began. Where the client's contract is suspended or over nobody may
     start, but as long as a session runs at the station a badge is judged as ever: it may be there
     to end it. `decide_start` refuses what it begins.
+
+    A badge that belongs to a driver charges where, and when, a group of hers has access, and at the
+    sites that the badge itself names. A badge of nobody charges at the sites that it names, at
+    every site where it names none.
     """
     if token is None:
         return UNKNOWN
     if token.status != "accepted":
         return Decision(_REFUSED[token.status], token.group_uid, token.valid_until)
+    may_charge = token.holder_may_charge(now)
+    if may_charge is False:
+        return Decision("Blocked", token.group_uid, token.valid_until)
     if token.valid_until is not None and now >= token.valid_until:
         return Decision("Expired", token.group_uid, token.valid_until)
-    if token.site_ids is not None and station.site_id not in token.site_ids:
+    decision = _by_place(token, station, now, is_drivers=may_charge is not None)
+    closed = decision.status == "Accepted" and closed_at(station.closures, now) is not None
+    if closed and not _is_charging(station):
         return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
-    if closed_at(station.closures, now) is not None and not _is_charging(station):
+    return decision
+
+
+def _by_place(token: Token, station: Station, now: datetime, *, is_drivers: bool) -> Decision:
+    if token.site_ids is not None and station.site_id in token.site_ids:
+        return Decision("Accepted", token.group_uid, token.valid_until)
+    if is_drivers:
+        return _by_groups(token, station, now)
+    if token.site_ids is not None:
         return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
     return Decision("Accepted", token.group_uid, token.valid_until)
+
+
+def _by_groups(token: Token, station: Station, now: datetime) -> Decision:
+    """A driver's badge goes by her groups. What is accepted for some hours is told to be valid so
+    long, so that no station lets her in later from its memory."""
+    found = token.access(station.site_id, zone_named(station.time_zone), now)
+    if found.open:
+        ends = [moment for moment in (token.valid_until, found.until) if moment is not None]
+        return Decision("Accepted", token.group_uid, min(ends, default=None))
+    status = "NotAtThisLocation" if found.opens_at is None else "NotAtThisTime"
+    return Decision(status, token.group_uid, token.valid_until)
 
 
 def decide_start(

@@ -74,7 +74,12 @@ class Lookups:
         uids = {uid_key(need.token_uid) for need, _ in asked.values() if need.token_uid is not None}
         tokens: dict[str, Token] = {}
         if uids:
-            found = await lookup.fetch_tokens(connection, list(uids))
+            sites = {
+                station.site_id
+                for station, (need, _) in asked.items()
+                if need.token_uid is not None and station.site_id is not None
+            }
+            found = await lookup.fetch_tokens(connection, list(uids), list(sites))
             tokens = {token.uid_key: token for token in found}
             shown = [station for station, (need, _) in asked.items() if need.token_uid is not None]
             closures = await fetch_closures(connection, list({s.client_id for s in shown}))

@@ -41,6 +41,7 @@ from csms.wire.dispatch import Dispatcher
 
 IN_FLIGHT_MAX: Final = 2_000  # frames handed to the recorder and not yet committed
 SHOWN_MAX: Final = 20
+UNSAID: Final = ("Unknown", "NotAtThisLocation", "NotAtThisTime")  # all Invalid in 1.6
 #: flags that people, or answers to orders of ours, have set
 _NOT_OF_FRAMES: Final = frozenset({"confirmed", "events_lost"})
 
@@ -228,7 +229,7 @@ class _Player:
             return decision
         info = answer.get("idTagInfo") or answer.get("idTokenInfo") or {}
         status = info.get("status")
-        unsaid = status == "Invalid" and decision.status in ("Unknown", "NotAtThisLocation")
+        unsaid = status == "Invalid" and decision.status in UNSAID
         return decision if status is None or unsaid else decision._replace(status=status)
 
 

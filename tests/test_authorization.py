@@ -3,11 +3,13 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from csms import db
+from csms import db, driver_badges, drivers
 from csms.authorization import decide, decide_start
+from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database
 from csms.domain.contract import Closure
@@ -421,3 +423,106 @@ async def test_a_badge_of_2000_characters_is_refused_and_harms_nobody(
     assert result(frames[2])["idTagInfo"]["status"] == "Accepted"
     for frame in frames[:2]:
         assert frame[0] == 4 or frame[2]["idTagInfo"]["status"] == "Invalid"
+
+
+# --- Badges of drivers ----------------------------------------------------------------------------
+
+RESIDENT = """
+INSERT INTO site (id) VALUES ('S1'), ('S2');
+INSERT INTO station (id, site_id) VALUES ('CP1', 'S1'), ('CP2', 'S2');
+INSERT INTO person (email) VALUES ('conducteur@example.org');
+INSERT INTO driver (person_id) SELECT id FROM person;
+INSERT INTO driver_group (client_id, name, kind) VALUES (1, 'Residents', 'residents');
+INSERT INTO group_member (group_id, person_id, from_at) VALUES (1, 1, now() - interval '1 day');
+INSERT INTO token (uid_key, uid) VALUES ('a', 'A');
+INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
+    SELECT token_key, uid_key, 1, now() - interval '1 day' FROM token;
+INSERT INTO group_access (group_id, client_id, site_id, weekdays) VALUES (1, 1, 'S1', %s);
+"""
+
+
+def weekdays(*days_from_today: int) -> int:
+    """Weekdays as the column holds them, counted from the one in Paris now."""
+    today = datetime.now(ZoneInfo("Europe/Paris")).weekday()
+    return sum(1 << (today + days) % 7 for days in days_from_today)
+
+
+async def start(talker: Talker, uid: str, evse_id: int = 1) -> str:
+    """With which word a start is answered, in either version."""
+    if talker.protocol == "ocpp1.6":
+        return str((await talker.start(uid, evse_id=evse_id))["idTagInfo"]["status"])
+    told = event("Started", f"t{evse_id}", 0, badge=uid, evse_id=evse_id)
+    answer = await talker.call("TransactionEvent", told)
+    return str(answer["idTokenInfo"]["status"])
+
+
+BOTH = pytest.mark.parametrize("protocol", ["ocpp1.6", "ocpp2.0.1"])
+
+
+@BOTH
+async def test_a_drivers_badge_charges_where_and_when_her_group_may(
+    database: Database, settings: Settings, protocol: str
+) -> None:
+    await as_owner(database, RESIDENT % weekdays(3))
+    refused = ("Invalid", "Invalid")
+    if protocol == "ocpp2.0.1":
+        refused = ("NotAtThisTime", "NotAtThisLocation")
+    async with running_node(database, settings) as node:
+        here = await node.station("CP1", protocol)
+        elsewhere = await node.station("CP2", protocol)
+        assert (await authorize(here, "A"))["status"] == refused[0]
+        assert await start(here, "A") == refused[0]
+        assert (await authorize(elsewhere, "A"))["status"] == refused[1]
+        await as_owner(database, f"UPDATE group_access SET weekdays = {weekdays(0, 1)}")
+        told = await authorize(here, "A")
+        assert told["status"] == "Accepted"
+        until = told["expiryDate" if protocol == "ocpp1.6" else "cacheExpiryDateTime"]
+        assert datetime.fromisoformat(until) > datetime.now(UTC) + timedelta(hours=20)
+        assert await start(here, "A", 2) == "Accepted"
+        await as_owner(database, "UPDATE group_member SET to_at = now()")
+        assert (await authorize(here, "A"))["status"] == refused[1]
+
+
+@BOTH
+async def test_a_badge_lost_a_moment_ago_and_one_of_a_blocked_driver_are_refused(
+    database: Database, settings: Settings, protocol: str
+) -> None:
+    await as_owner(database, RESIDENT % 127)
+    async with running_node(database, settings) as node:
+        here = await node.station("CP1", protocol)
+        assert (await authorize(here, "A")) == {"status": "Accepted"}
+        async with await db.connect(database) as connection:
+            now, desk = datetime.now(UTC), Actor("key desk")
+            await driver_badges.block(connection, 1, "A", "lost", desk, now)
+        assert (await authorize(here, "A"))["status"] == "Blocked"
+        assert await start(here, "A") == "Blocked"
+        async with await db.connect(database) as connection:
+            await driver_badges.unblock(connection, 1, "A", desk, now)
+        assert (await authorize(here, "A"))["status"] == "Accepted"
+        await as_owner(database, "UPDATE person SET blocked_at = now()")
+        assert await start(here, "A", 2) == "Blocked"
+
+
+async def test_a_badge_given_away_meanwhile_is_judged_as_hers_who_had_it_then(
+    database: Database, settings: Settings
+) -> None:
+    """What began offline is told late, when the badge belongs to somebody without access."""
+    await as_owner(database, RESIDENT % 127)
+    async with await db.connect(database) as connection:
+        now, desk = datetime.now(UTC), Actor("key desk")
+        other = await drivers.create(connection, {"email": "other@example.org"}, desk, now)
+        await driver_badges.assign(connection, other, "A", desk, now - timedelta(hours=1))
+    async with running_node(database, settings) as node:
+        here = await node.station("CP1")
+        assert (await here.start("A", ago_s=7200))["idTagInfo"]["status"] == "Accepted"
+        assert (await here.start("A", evse_id=2))["idTagInfo"]["status"] == "Invalid"
+
+
+def test_a_rule_of_a_site_is_read_by_that_sites_clock() -> None:
+    noon = NOW.timestamp()
+    known = token(holders=[[noon - 9, None, True]], rules=[["S1", 127, 840, 900, noon - 9, None]])
+    here = station("S1")
+    for zone, status in (("Europe/Paris", "Accepted"), ("Indian/Reunion", "NotAtThisTime")):
+        here.time_zone = zone
+        assert decide(known, here, NOW).status == status, zone
+    assert decide(known, station("S2"), NOW).status == "NotAtThisLocation"

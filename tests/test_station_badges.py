@@ -69,6 +69,14 @@ async def booted(scene: Scene, station: ClientConnection, protocol: str, number:
 async def answer(scene: Scene, station: ClientConnection, **payload: Any) -> list[Any]:
     """Answer the next order, and wait until the answer is written; the order."""
     order = await ordered(station)
+    await reply(scene, station, order, payload)
+    return order
+
+
+async def reply(
+    scene: Scene, station: ClientConnection, order: list[Any], payload: dict[str, Any]
+) -> None:
+    """Answer an order, and wait until the answer is written."""
     assert order[0] == 2, order
     await station.send(json.dumps([3, order[1], payload]))
     async with asyncio.timeout(PATIENCE_S):
@@ -76,7 +84,6 @@ async def answer(scene: Scene, station: ClientConnection, **payload: Any) -> lis
             "SELECT 1 FROM command WHERE message_id = %s AND finished_at IS NULL", order[1]
         ):
             await asyncio.sleep(0.02)
-    return order
 
 
 def version_key(protocol: str) -> str:
@@ -550,3 +557,169 @@ async def test_badges_are_listed_by_their_type(scene: Scene) -> None:
         types = [entry["idToken"]["type"] for entry in order[3]["localAuthorizationList"]]
         assert types == ["eMAID", "ISO15693"], "the former goes: to a station it is another badge"
         assert "idTokenInfo" not in order[3]["localAuthorizationList"][0]
+
+
+# --- Badges of drivers ----------------------------------------------------------------------------
+
+
+class Residents:
+    """A driver with a badge in a group, over the API; the station CP1 is at the group's site."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.group_id = self.person_id = 0
+        self.ahead = timedelta(0)  # of the clock; a cache is cleared once in ten minutes
+
+    async def call(self, method: str, path: str, status: int, /, **body: Any) -> Any:
+        answer = await self.scene.api.request(method, path, json=body or None)
+        assert answer.status_code == status, answer.text
+        self.scene.now = datetime.now(UTC) + self.ahead
+        return answer.json() if answer.content else None
+
+    async def settle(self, protocol: str) -> None:
+        """The site, its station, the driver with her badge, and her group without access."""
+        await self.call("POST", "/sites", 201, id="S1")
+        await self.call("POST", "/stations", 201, id="CP1", site_id="S1", protocol=protocol)
+        made = await self.call("POST", "/groups", 201, client_id=1, name="Residents")
+        self.group_id = made["id"]
+        email = "conducteur@example.org"
+        made = await self.call("POST", "/drivers", 201, email=email, group_id=self.group_id)
+        self.person_id = made["id"]
+        await self.call("POST", f"/drivers/{self.person_id}/badges", 201, uid="AA")
+
+    async def give_access(self, **window: Any) -> str:
+        path = f"/groups/{self.group_id}/access"
+        made = await self.call("POST", path, 201, site_id="S1", **window)
+        return f"{path}/{made['id']}"
+
+
+async def orders(scene: Scene, station: ClientConnection) -> dict[str, Any]:
+    """What the next pass of the worker orders, answered: by action, a list as what it says. A
+    station that is asked for the version of its list holds none."""
+    found: dict[str, Any] = {}
+    for _ in range(await scene.work(everything=True)):
+        order = await ordered(station)
+        asked = order[2] == "GetLocalListVersion"
+        version = version_key(str(station.subprotocol))
+        await reply(scene, station, order, {version: 0} if asked else {"status": "Accepted"})
+        found[order[2]] = listed(order) if order[2] == "SendLocalList" else None
+    return found
+
+
+ASKED = {"GetLocalListVersion": None}
+
+
+@BOTH
+async def test_lists_follow_groups_and_access_of_drivers(scene: Scene, protocol: str) -> None:
+    residents = Residents(scene)
+    await residents.settle(protocol)
+    await scene.badge("FREE")
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        assert await orders(scene, station) == ASKED
+        told = {"SendLocalList": {"FREE": "Accepted"}}
+        assert await orders(scene, station) == told, "she has no access here yet"
+        await scene.quiet(station)
+        access = await residents.give_access()
+        assert await orders(scene, station) == {"SendLocalList": {"AA": "Accepted"}}
+        await scene.quiet(station)
+        # At some hours only: the station has to ask, and forgets what it remembers.
+        await residents.call("DELETE", access, 204)
+        await residents.give_access(**{"from": "08:00", "to": "18:00"})
+        gone = {"SendLocalList": {"AA": None}, "ClearCache": None}
+        assert await orders(scene, station) == gone
+        await scene.quiet(station)
+        await residents.give_access()
+        assert await orders(scene, station) == {"SendLocalList": {"AA": "Accepted"}}
+        # She leaves the group, and comes back.
+        residents.ahead += timedelta(hours=1)
+        member = f"/groups/{residents.group_id}/members"
+        await residents.call("DELETE", f"{member}/{residents.person_id}", 204)
+        assert await orders(scene, station) == gone
+        await residents.call("POST", member, 201, person_id=residents.person_id)
+        assert await orders(scene, station) == {"SendLocalList": {"AA": "Accepted"}}
+        await scene.quiet(station)
+        # The badge goes to somebody without access.
+        residents.ahead += timedelta(hours=1)
+        email = "other@example.org"
+        other = await residents.call("POST", "/drivers", 201, email=email)
+        await residents.call("POST", f"/drivers/{other['id']}/badges", 201, uid="AA")
+        assert await orders(scene, station) == gone
+        await scene.quiet(station)
+
+
+@BOTH
+async def test_lost_badge_and_blocked_driver_are_refused_by_lists_too(
+    scene: Scene, protocol: str
+) -> None:
+    residents = Residents(scene)
+    await residents.settle(protocol)
+    await residents.give_access()
+    badge = f"/drivers/{residents.person_id}/badges/AA"
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        assert await orders(scene, station) == ASKED
+        assert await orders(scene, station) == {"SendLocalList": {"AA": "Accepted"}}
+        refused = {"SendLocalList": {"AA": "Blocked"}, "ClearCache": None}
+        await residents.call("PATCH", badge, 200, status="blocked", why="lost")
+        assert await orders(scene, station) == refused
+        await scene.quiet(station)
+        await residents.call("PATCH", badge, 200, status="accepted")
+        assert await orders(scene, station) == {"SendLocalList": {"AA": "Accepted"}}
+        await scene.connection.execute("UPDATE person SET blocked_at = now()")
+        await scene.connection.commit()
+        scene.now += timedelta(hours=1)
+        assert await orders(scene, station) == refused
+        await scene.quiet(station)
+
+
+async def test_membership_that_begins_or_ends_by_its_date_changes_lists(
+    scene: Scene, database: Database
+) -> None:
+    """No row changes at that moment: the lists follow all the same."""
+    residents = Residents(scene)
+    await residents.settle("ocpp1.6")
+    await residents.give_access()
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        later = datetime.now(UTC) + timedelta(hours=1)
+        member = f"/groups/{residents.group_id}/members"
+        await residents.call("DELETE", f"{member}/{residents.person_id}", 204)
+        body = {"person_id": residents.person_id, "from": later.isoformat()}
+        await residents.call("POST", member, 201, **body)
+        assert await orders(scene, station) == {**ASKED, "ClearCache": None}
+        assert await orders(scene, station) == {}
+        await scene.quiet(station)
+        async with await db.connect(database, owner=True) as owner:  # time passes
+            for statement in (
+                "ALTER TABLE group_member DISABLE TRIGGER USER",
+                "UPDATE group_member SET from_at = clock_timestamp() WHERE to_at IS NULL",
+            ):
+                await owner.execute(statement.encode())
+        scene.now = datetime.now(UTC)
+        assert await orders(scene, station) == {"SendLocalList": {"AA": "Accepted"}}
+        await scene.quiet(station)
+        async with await db.connect(database, owner=True) as owner:
+            await owner.execute(
+                "UPDATE group_member SET to_at = clock_timestamp() WHERE to_at IS NULL"
+            )
+        scene.now = datetime.now(UTC)
+        assert await orders(scene, station) == {"SendLocalList": {"AA": None}}
+        await scene.quiet(station)
+
+
+async def test_list_says_until_when_a_member_may_charge(scene: Scene) -> None:
+    residents = Residents(scene)
+    await residents.settle("ocpp1.6")
+    await residents.give_access()
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=30)
+    path = f"/groups/{residents.group_id}/members/{residents.person_id}"
+    answered = await scene.api.delete(path, params={"at": until.isoformat()})
+    assert answered.status_code == 204
+    async with scene.gate.connect("CP1") as station:
+        await booted(scene, station, "ocpp1.6")
+        assert await orders(scene, station) == ASKED
+        assert await scene.work() == 1
+        order = await answer(scene, station, status="Accepted")
+        (entry,) = order[3]["localAuthorizationList"]
+        assert datetime.fromisoformat(entry["idTagInfo"]["expiryDate"]) == until

@@ -22,17 +22,21 @@ def migrate() -> None:
 @app.command("import")
 def import_file(
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Our own CSV, or a static IRVE CSV (2.3).")
+        Path,
+        typer.Argument(metavar="FILE", help="Our own CSV, a static IRVE CSV (2.3), or drivers."),
     ],
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check everything, write nothing.")
     ] = False,
 ) -> None:
-    """Load sites, stations, EVSEs and connectors from a CSV file, all of it or nothing.
+    """Load sites and stations, or drivers, from a CSV file, all of it or nothing.
 
     One row per connector; the columns are listed in the README, and an example ships as
     csms/data/stations-example.csv. The same file twice changes nothing. What is refused is told
     line by line.
+
+    A file of drivers has a column email; the others are given_name, family_name, phone, language,
+    client, group, sites (several with |), badge, valid_from and valid_until.
     """
     if not path.is_file():
         common.fail(f"there is no file {path}", 2)

@@ -4,10 +4,12 @@
 what the station stated (None: nothing readable); registers are in Wh.
 """
 
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import NamedTuple
 
+from csms.domain.access import SHUT, Access, Rule, access
 from csms.domain.limits import LimitStep, PlannedPeriod
 from csms.domain.metering import Reading
 from csms.domain.values import uid_key
@@ -112,6 +114,27 @@ class Token(NamedTuple):
     site_ids: list[str] | None  # None: at every site
     open_sessions: list[tuple[int, int, int | None]]  # (session id, station_key, evse_id)
     concurrent_max: int | None = None  # of them at once; None: as the setting says; 0: no bound
+    #: whose it was when: (from, until, whether she may charge at all), in seconds since 1970
+    holders: Sequence[tuple[float, float | None, bool]] = ()
+    #: where her groups let her charge: (site_id, weekdays, from_minute, to_minute, from, until)
+    rules: Sequence[tuple[str, int, int, int, float, float | None]] = ()
+
+    def holder_may_charge(self, now: datetime) -> bool | None:
+        """Whether the driver whose badge it is then may charge at all; None: it is nobody's."""
+        moment = now.timestamp()
+        for from_s, to_s, may_charge in self.holders:
+            if from_s <= moment and (to_s is None or moment < to_s):
+                return may_charge
+        return None
+
+    def access(self, site_id: str | None, zone: tzinfo, now: datetime) -> Access:
+        """What the groups of its driver say of the site, read in the site's own time zone."""
+        rules = [
+            Rule.of_seconds(weekdays, from_minute, to_minute, from_s, to_s)
+            for site, weekdays, from_minute, to_minute, from_s, to_s in self.rules
+            if site == site_id
+        ]
+        return access(rules, zone, now) if rules else SHUT
 
     @property
     def is_master(self) -> bool:

@@ -11,11 +11,13 @@ cell keeps what is there. `import_file` is the door.
 """
 
 import asyncio
+from datetime import UTC, datetime
 from pathlib import Path
 
 from psycopg_pool import AsyncConnectionPool
 
-from csms.provisioning import irve_csv, own_csv, reading
+from csms.clients import Actor
+from csms.provisioning import drivers_csv, irve_csv, own_csv, reading
 from csms.provisioning.plan import ImportReport, Plan
 from csms.provisioning.writing import write
 
@@ -38,6 +40,9 @@ async def import_file(
     Raises: OSError when the file cannot be read.
     """
     data = await asyncio.to_thread(reading.read_bytes, path)
+    if drivers_csv.is_drivers(data):
+        by, now = Actor("command line"), datetime.now(UTC)
+        return await drivers_csv.import_drivers(pool, data, by, now, dry_run=dry_run)
     plan = await asyncio.to_thread(read_plan, data, password_length_min)
     if plan.problems:
         return ImportReport(problems=plan.sorted_problems(), warnings=plan.warnings)

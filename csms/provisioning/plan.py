@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+KINDS = ("client", "site", "station", "EVSE", "connector", "driver", "membership", "badge")
 PROBLEMS_MAX = 1_000
 """After so many the rest of the file is not told any more."""
 
@@ -150,7 +151,7 @@ class ImportReport:
             number = len(self.problems)
             return f"Nothing was imported: {number} problem{'s' if number > 1 else ''}, see above."
         lines = ["Nothing was written: this was a dry run."] if self.dry_run else []
-        for kind in ("client", "site", "station", "EVSE", "connector"):
+        for kind in KINDS:
             counts = (self.created[kind], self.updated[kind], self.unchanged[kind])
             if any(counts):
                 lines.append("{}s: {} created, {} changed, {} as they were".format(kind, *counts))

@@ -50,3 +50,19 @@ SELECT c.client_id, (c.ends_on + 1)::timestamp AT TIME ZONE 'Europe/Paris',
  WHERE c.ends_on IS NOT NULL AND c.signed_on IS NOT NULL;
 
 GRANT SELECT ON client_closure TO t2p_app, t2p_service;
+
+-- Where the groups of its driver let a badge charge, and when: the window by the site's own clock,
+-- since when and until when it counts. What is over stands there too.
+CREATE VIEW badge_access WITH (security_invoker = true) AS
+SELECT b.token_key, b.uid_key, b.person_id, a.group_id, a.site_id,
+       a.weekdays, a.from_minute, a.to_minute,
+       a.weekdays = 127 AND (a.to_minute - a.from_minute) % 1440 = 0 AS is_always,
+       greatest(b.from_at, m.from_at) AS from_at,
+       least(b.to_at, m.to_at, a.retired_at, g.retired_at) AS to_at
+  FROM driver_badge b
+  JOIN group_member m ON m.person_id = b.person_id
+  JOIN driver_group g ON g.id = m.group_id
+  JOIN group_access a ON a.group_id = g.id
+ WHERE coalesce(b.to_at > m.from_at, true) AND coalesce(m.to_at > b.from_at, true);
+
+GRANT SELECT ON badge_access TO t2p_service;

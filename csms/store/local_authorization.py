@@ -110,17 +110,38 @@ async def fetch_wanted(
 ) -> list[tuple[str, str, str, str | None, datetime | None, str]]:
     """(uid_key, uid, status, group_uid, valid_until, type) of badges that a station of the site
     should know by itself; those that may charge first, the refused ones too, for when it is
-    offline."""
+    offline.
+
+    A driver's badge that may charge there at some hours only is left out: the station has to ask.
+    """
     cursor = await connection.execute(
         """
-        SELECT uid_key, uid,
-               CASE WHEN status = 'accepted' AND valid_until <= %(now)s THEN 'expired'
-                    ELSE status END AS status,
-               group_uid, valid_until, type
-          FROM token
-         WHERE retired_at IS NULL AND type NOT IN ('Central', 'NoAuthorization', 'MacAddress')
-           AND (site_ids IS NULL OR %(site)s = ANY (site_ids))
-         ORDER BY (status = 'accepted' AND coalesce(valid_until > %(now)s, true)) DESC, uid_key
+        SELECT t.uid_key, t.uid,
+               CASE WHEN t.status <> 'accepted' THEN t.status WHEN h.is_barred THEN 'blocked'
+                    WHEN v.until <= %(now)s THEN 'expired' ELSE t.status END AS status,
+               t.group_uid, v.until, t.type
+          FROM token t
+          LEFT JOIN LATERAL (
+               SELECT coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL AS is_barred
+                 FROM driver_badge b JOIN driver d USING (person_id)
+                 JOIN person p ON p.id = b.person_id
+                WHERE b.token_key = t.token_key AND b.from_at <= %(now)s
+                  AND coalesce(b.to_at > %(now)s, true)) h ON true
+          LEFT JOIN LATERAL (
+               SELECT count(*) AS rules, coalesce(bool_or(a.is_always), false) AS is_always,
+                      CASE WHEN NOT bool_or(a.is_always AND a.to_at IS NULL)
+                           THEN max(a.to_at) FILTER (WHERE a.is_always) END AS until
+                 FROM badge_access a
+                WHERE a.token_key = t.token_key AND a.site_id = %(site)s
+                  AND a.from_at <= %(now)s AND coalesce(a.to_at > %(now)s, true)
+               ) g ON h.is_barred IS NOT NULL AND NOT coalesce(%(site)s = ANY (t.site_ids), false)
+          CROSS JOIN LATERAL (SELECT least(t.valid_until, g.until) AS until) v
+         WHERE t.retired_at IS NULL AND t.type NOT IN ('Central', 'NoAuthorization', 'MacAddress')
+           AND CASE WHEN h.is_barred IS NULL THEN t.site_ids IS NULL OR %(site)s = ANY (t.site_ids)
+                    WHEN %(site)s = ANY (t.site_ids) OR g.is_always THEN true
+                    ELSE g.rules > 0 AND (h.is_barred OR t.status <> 'accepted') END
+         ORDER BY (t.status = 'accepted' AND h.is_barred IS NOT TRUE
+                   AND coalesce(v.until > %(now)s, true)) DESC, t.uid_key
          LIMIT %(limit)s
         """,
         {"site": site_id, "now": now, "limit": limit},
@@ -202,15 +223,25 @@ async def fetch_caches_due(
     cache, a badge that may not charge there any more.
 
     That is: blocked, expired by a person, retired or taken from the site since the cache was last
-    cleared. An order that failed to clear it is tried again. Only badges that changed and stations
-    that connected after `since` are looked at: a pass over everything is for now and then.
+    cleared; or of a driver who may not charge there any more, or not at every hour. An order that
+    failed to clear it is tried again. Only badges that changed and stations that connected after
+    `since` are looked at: a pass over everything is for now and then.
     """
     cursor = await connection.execute(
         """
         WITH changed AS MATERIALIZED (
-            SELECT uid_key, status, site_ids, created_at, updated_at, retired_at FROM token
-             WHERE updated_at > %(oldest)s AND updated_at > created_at
-               AND (status <> 'accepted' OR retired_at IS NOT NULL OR site_ids IS NOT NULL)
+            SELECT t.token_key, t.uid_key, t.status, t.site_ids, t.created_at, t.updated_at,
+                   t.retired_at, b.person_id,
+                   t.status <> 'accepted' OR t.retired_at IS NOT NULL
+                   OR coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL AS is_refused
+              FROM token t
+              LEFT JOIN driver_badge b ON b.token_key = t.token_key AND b.from_at <= %(now)s
+               AND coalesce(b.to_at > %(now)s, true)
+              LEFT JOIN driver d ON d.person_id = b.person_id
+              LEFT JOIN person p ON p.id = b.person_id
+             WHERE t.updated_at > %(oldest)s AND t.updated_at > t.created_at
+               AND (t.status <> 'accepted' OR t.retired_at IS NOT NULL OR t.site_ids IS NOT NULL
+                    OR b.person_id IS NOT NULL)
         ), news AS (SELECT coalesce(max(updated_at) > %(since)s, false) AS there_are FROM changed)
         SELECT s.station_key, s.id, c.protocol
           FROM station_connection c JOIN station s USING (station_key)
@@ -224,9 +255,20 @@ async def fetch_caches_due(
                 OR ((c.connected_at > %(since)s OR (SELECT there_are FROM news)) AND EXISTS (
                 SELECT FROM changed t
                  WHERE t.updated_at > greatest(a.cache_cleared_at, t.created_at, s.created_at)
-                   AND (t.status <> 'accepted' OR t.retired_at IS NOT NULL
-                        OR NOT coalesce(s.site_id = ANY (t.site_ids), t.site_ids IS NULL))
-                   AND (t.site_ids IS NULL OR s.site_id = ANY (t.site_ids)
+                   AND (t.is_refused
+                        OR CASE WHEN t.person_id IS NULL
+                                THEN NOT coalesce(s.site_id = ANY (t.site_ids), t.site_ids IS NULL)
+                                ELSE NOT coalesce(s.site_id = ANY (t.site_ids), false)
+                                     AND NOT EXISTS (
+                                         SELECT FROM badge_access a
+                                          WHERE a.token_key = t.token_key AND a.site_id = s.site_id
+                                            AND a.is_always AND a.from_at <= %(now)s
+                                            AND coalesce(a.to_at > %(now)s, true)) END)
+                   AND (s.site_id = ANY (t.site_ids)
+                        OR CASE WHEN t.person_id IS NULL THEN t.site_ids IS NULL
+                                ELSE EXISTS (SELECT FROM badge_access a
+                                              WHERE a.token_key = t.token_key
+                                                AND a.site_id = s.site_id) END
                         OR EXISTS (SELECT FROM session u
                                     WHERE lower(u.token_uid) = t.uid_key
                                       AND u.station_key = s.station_key)))))

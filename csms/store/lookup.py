@@ -170,8 +170,11 @@ async def fetch_answers(
     return await cursor.fetchall()
 
 
-async def fetch_tokens(connection: AsyncConnection, uid_keys: Sequence[str]) -> list[Token]:
-    """Badges by uid_key with their open sessions."""
+async def fetch_tokens(
+    connection: AsyncConnection, uid_keys: Sequence[str], site_ids: Sequence[str]
+) -> list[Token]:
+    """Badges by uid_key with their open sessions, and for those of drivers with what their groups
+    say of the sites."""
     async with connection.cursor(row_factory=class_row(Token)) as cursor:
         await cursor.execute(
             """
@@ -180,11 +183,23 @@ async def fetch_tokens(connection: AsyncConnection, uid_keys: Sequence[str]) -> 
                           WHERE lower(s.token_uid) = t.uid_key AND s.state = 'active'
                             AND s.authorization_status = 'Accepted'
                           LIMIT 100) AS open_sessions,
-                   t.concurrent_max
+                   t.concurrent_max,
+                   ARRAY(SELECT json_build_array(
+                                extract(epoch FROM b.from_at), extract(epoch FROM b.to_at),
+                                p.blocked_at IS NULL AND p.closed_at IS NULL
+                                AND d.closed_at IS NULL)
+                           FROM driver_badge b JOIN driver d USING (person_id)
+                           JOIN person p ON p.id = b.person_id
+                          WHERE b.token_key = t.token_key) AS holders,
+                   ARRAY(SELECT json_build_array(a.site_id, a.weekdays, a.from_minute, a.to_minute,
+                                extract(epoch FROM a.from_at), extract(epoch FROM a.to_at))
+                           FROM badge_access a
+                          WHERE a.token_key = t.token_key AND a.site_id = ANY(%(site_ids)s)
+                          LIMIT 1000) AS rules
               FROM token t
-             WHERE t.uid_key = ANY(%s) AND t.retired_at IS NULL
+             WHERE t.uid_key = ANY(%(uid_keys)s) AND t.retired_at IS NULL
             """,
-            ([safe(key) for key in uid_keys],),
+            {"uid_keys": [safe(key) for key in uid_keys], "site_ids": list(site_ids)},
         )
         return await cursor.fetchall()
 

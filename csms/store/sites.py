@@ -79,6 +79,14 @@ async def client_of_site(connection: AsyncConnection, site_id: str) -> int | Non
         return row
 
 
+async def zone_of_site(connection: AsyncConnection, site_id: str) -> str | None:
+    """The time zone of the site; None when there is no such site."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute("SELECT time_zone FROM site WHERE id = %s", (site_id,))
+        found: str | None = await rows.fetchone()
+        return found
+
+
 async def unknown_sites(connection: AsyncConnection, site_ids: list[str]) -> list[str]:
     """Those of the ids that name no site, in the order given."""
     async with connection.cursor(row_factory=scalar_row) as rows:

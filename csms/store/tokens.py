@@ -134,14 +134,17 @@ async def write_config(
     cursor = await connection.execute(
         """
         INSERT INTO token (uid_key, uid, client_id, type, status, group_uid, valid_until, site_ids,
-                           concurrent_max)
+                           concurrent_max, blocked_why)
         VALUES (lower(%(uid)s), %(uid)s, %(client_id)s, %(type)s, %(status)s, %(group_uid)s,
-                %(valid_until)s, %(site_ids)s, %(concurrent_max)s)
+                %(valid_until)s, %(site_ids)s, %(concurrent_max)s,
+                CASE %(status)s WHEN 'blocked' THEN 'operator' END)
         ON CONFLICT (uid_key) DO UPDATE
            SET uid = EXCLUDED.uid, client_id = EXCLUDED.client_id, type = EXCLUDED.type,
                status = EXCLUDED.status, group_uid = EXCLUDED.group_uid,
                valid_until = EXCLUDED.valid_until, site_ids = EXCLUDED.site_ids,
                concurrent_max = EXCLUDED.concurrent_max,
+               blocked_why = CASE EXCLUDED.status
+                             WHEN 'blocked' THEN coalesce(token.blocked_why, 'operator') END,
                updated_at = now(), retired_at = NULL
          WHERE %(replace)s OR token.retired_at IS NOT NULL
         RETURNING uid

@@ -1,0 +1,66 @@
+"""Who is told: the deliveries of notifications, made by those who are there at that moment.
+
+Whoever is switched off by preference gets a delivery all the same, which says so and goes nowhere:
+the log shows that nothing was forgotten.
+"""
+
+from collections.abc import Awaitable, Callable, Collection
+from datetime import datetime
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+
+from csms.config import Settings
+from csms.notifications.catalogue import CATALOGUE, CATEGORIES, Audience
+from csms.store import notifications as store
+
+BATCH: Final = 200
+
+ClosedClients = Callable[[AsyncConnection, Collection[int], datetime], Awaitable[Collection[int]]]
+"""Of these clients, those that have not subscribed to notifications at the moment: their managers
+and webhooks are not told."""
+
+
+async def every_client_open(
+    connection: AsyncConnection, client_ids: Collection[int], now: datetime
+) -> Collection[int]:
+    """No client is closed: as long as contracts do not say otherwise."""
+    return ()
+
+
+async def resolve(
+    connection: AsyncConnection,
+    settings: Settings,
+    now: datetime,
+    closed_clients: ClosedClients = every_client_open,
+) -> int:
+    """Make the deliveries of up to a batch of notifications, in a transaction; how many of them."""
+    async with connection.transaction():
+        found = await store.lock_unresolved(connection, BATCH)
+        if not found:
+            return 0
+        clients = {client_id for _, _, client_id in found}
+        closed = sorted(await closed_clients(connection, clients, now))
+        known = [(id, CATALOGUE[code], client_id) for id, code, client_id in found]
+
+        def plan(audience: Audience | None, *, open_only: bool = False) -> list[dict[str, Any]]:
+            return [
+                {
+                    "id": id,
+                    "category": event.category,
+                    "optional": CATEGORIES[event.category].optional,
+                    "enabled": CATEGORIES[event.category].enabled,
+                    "lasts_s": event.lasts_s or settings.notification_give_up_s,
+                }
+                for id, event, client_id in known
+                if (event.webhook if audience is None else audience in event.audience)
+                and not (open_only and client_id in closed)
+            ]
+
+        await store.insert_for_persons(connection, plan(Audience.PERSON), now)
+        await store.insert_for_managers(connection, plan(Audience.MANAGERS, open_only=True), now)
+        if settings.notification_operator_address is not None:
+            await store.insert_for_operators(connection, plan(Audience.OPERATORS), now)
+        await store.insert_for_webhooks(connection, plan(None), closed, now)
+        await store.mark_resolved(connection, [id for id, _, _ in found], now)
+    return len(found)

@@ -124,7 +124,7 @@ class Settings:
     contract_pool_token: str | None = field(default=None, repr=False)
 
     # Notifications: see csms/notifications.
-    public_url: str | None = None  # where people reach our pages; None: http://host:http_port
+    public_url: str | None = None  # as people reach us, for links in mails; None: host and port
     smtp_host: str | None = None  # None: mails wait
     smtp_port: int = 587
     smtp_security: str = "starttls"  # starttls | tls | none
@@ -208,11 +208,6 @@ class Settings:
     def signs_certificates(self) -> bool:
         """Whether there is a CA for requests of stations."""
         return self.station_ca_cert is not None or self.station_ca_url is not None
-
-    @property
-    def pages_url(self) -> str:
-        """Where people reach our pages, without a slash at the end."""
-        return (self.public_url or f"http://{self.host}:{self.http_port}").rstrip("/")
 
 
 def load(environ: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:

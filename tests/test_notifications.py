@@ -66,7 +66,8 @@ async def test_every_event_of_a_person_arrives_once_with_both_parts_and_the_righ
     settings = postbox.settings(settings)
     for code, event in CATALOGUE.items():
         if Audience.PERSON in event.audience:
-            await tell(pool, code, person_id=person, secret={"link": LINK}, settings=settings)
+            more = {"data": {"email": "camille@example.org"}, "secret": {"link": LINK}}
+            await tell(pool, code, person_id=person, settings=settings, **more)
     personal = [code for code, event in CATALOGUE.items() if Audience.PERSON in event.audience]
     assert await send(pool, settings) == len(personal)
     assert await send(pool, settings) == 0
@@ -292,11 +293,13 @@ async def test_the_address_is_kept_as_proof_only(
 
 
 async def test_a_change_of_address_goes_to_the_new_one(
-    pool: AsyncConnectionPool, settings: Settings, person: int, postbox: MailServer
+    database: Database, pool: AsyncConnectionPool, settings: Settings, person: int, postbox: MailServer
 ) -> None:
     settings = postbox.settings(settings)
-    secret = {"link": LINK, "address": "new@example.org"}
-    await tell(pool, "account.email_change", person_id=person, secret=secret, settings=settings)
+    more = {"data": {"email": "new@example.org"}, "secret": {"link": LINK}, "settings": settings}
+    await tell(pool, "account.email_change", person_id=person, **more)
+    ((row,),) = await query(database, "SELECT n::text FROM notification n")
+    assert "new@example.org" not in row
     await send(pool, settings)
     assert postbox.envelopes[0].rcpt_tos == ["new@example.org"]
     assert postbox.mails[0]["To"] == "new@example.org"

@@ -32,16 +32,19 @@ async def announce(
     `person_id`: whom it is for, where the catalogue says a person; `client_id`: whose managers and
     webhooks are told (None: the operator). `subject` names the thing ("station CP-1"): it tells
     repetitions, and people read it in the log. `data` is what the text says, as the catalogue lists
-    it. `secret` may hold `link`, and `address` where the mail goes elsewhere than to the person's
-    own address; it needs the `settings`, under whose key it is sealed. The same `key` again is the
-    same notification, and adds nothing.
+    it; an address that the mail goes to instead of the person's own is one of them (`email`), and is
+    kept as a secret. `secret` may hold `link`. Secrets need the `settings`, under whose key they
+    are sealed. The same `key` again is the same notification, and adds nothing.
     """
     known = CATALOGUE[event]
     assert person_id is not None or known.audience != (Audience.PERSON,), f"{event}: for whom?"
+    told, hidden = dict(data or {}), dict(secret or {})
+    if known.elsewhere:
+        hidden["address"] = str(told.pop("email"))
     sealed = None
-    if secret:
-        assert settings is not None, "a secret is sealed under the key of the settings"
-        sealed = secrets.seal(settings, json.dumps(dict(secret)))
+    if hidden:
+        assert settings is not None, f"{event}: its secret is sealed under the settings' key"
+        sealed = secrets.seal(settings, json.dumps(hidden))
     await store.insert_notification(
         connection,
         event=event,
@@ -49,7 +52,7 @@ async def announce(
         person_id=person_id,
         client_id=client_id,
         subject=subject,
-        data={name: _plain(value) for name, value in (data or {}).items()},
+        data={name: _plain(value) for name, value in told.items()},
         secret=sealed,
         key=key,
         repeat_s=known.repeat_s,

@@ -39,6 +39,7 @@ class Event:
     repeat_s: float = 0.0  # about the same subject to the same person: once in so long; 0: always
     lasts_s: float | None = None  # worth nothing later; None: as the setting gives up
     webhook: bool = True  # machines are told too
+    elsewhere: bool = False  # goes to the address in its data (`email`), which is kept as a secret
 
 
 CATEGORIES: Final = {
@@ -59,17 +60,17 @@ CATEGORIES: Final = {
 CATALOGUE: Final = {
     event.code: event
     for event in (
-        # secret: link
+        # expires_at; secret: link
         Event(code="account.invited", category="account", webhook=False),
         Event(code="account.reset", category="account", webhook=False),
-        # secret: link, address (the new one, where it goes)
-        Event(code="account.email_change", category="account", webhook=False),
-        # secret: address (the former one, where it goes)
-        Event(code="account.email_changed", category="account", webhook=False),
+        # email (the new address), expires_at; secret: link
+        Event(code="account.email_change", category="account", webhook=False, elsewhere=True),
+        # email (the former address)
+        Event(code="account.email_changed", category="account", webhook=False, elsewhere=True),
         Event(code="account.password_changed", category="account", webhook=False),
         # device, place
         Event(code="account.new_device", category="account", webhook=False),
-        # active: whether it is on now
+        # change: set up, removed, reset (by an operator)
         Event(code="account.second_factor", category="account", webhook=False),
         Event(code="account.closed", category="account", webhook=False),
         # session_id, station_id, evse_id, site, time_zone, started_at; of an end also ended_at,

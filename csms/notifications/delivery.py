@@ -294,7 +294,7 @@ class _Mails(_Lane):
         optional = CATEGORIES[CATALOGUE[claimed.event].category].optional
         choices_url = None
         if optional and claimed.person_id is not None:
-            choices_url = self._settings.pages_url + CHOICES_PATH
+            choices_url = self._settings.base_url + CHOICES_PATH
         language = claimed.language or self._settings.notification_operator_language
         mail = render(
             claimed.event,

@@ -293,7 +293,11 @@ async def test_the_address_is_kept_as_proof_only(
 
 
 async def test_a_change_of_address_goes_to_the_new_one(
-    database: Database, pool: AsyncConnectionPool, settings: Settings, person: int, postbox: MailServer
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    person: int,
+    postbox: MailServer,
 ) -> None:
     settings = postbox.settings(settings)
     more = {"data": {"email": "new@example.org"}, "secret": {"link": LINK}, "settings": settings}

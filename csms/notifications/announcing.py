@@ -32,12 +32,13 @@ async def announce(
     `person_id`: whom it is for, where the catalogue says a person; `client_id`: whose managers and
     webhooks are told (None: the operator). `subject` names the thing ("station CP-1"): it tells
     repetitions, and people read it in the log. `data` is what the text says, as the catalogue lists
-    it; an address that the mail goes to instead of the person's own is one of them (`email`), and is
-    kept as a secret. `secret` may hold `link`. Secrets need the `settings`, under whose key they
+    it; an address that the mail goes to instead of the person's own is one of them (`email`), and
+    is kept as a secret. `secret` may hold `link`. Secrets need the `settings`, under whose key they
     are sealed. The same `key` again is the same notification, and adds nothing.
     """
     known = CATALOGUE[event]
     assert person_id is not None or known.audience != (Audience.PERSON,), f"{event}: for whom?"
+    assert not known.link or (secret and secret.get("link")), f"{event}: which link?"
     told, hidden = dict(data or {}), dict(secret or {})
     if known.elsewhere:
         hidden["address"] = str(told.pop("email"))

@@ -39,6 +39,7 @@ class Event:
     repeat_s: float = 0.0  # about the same subject to the same person: once in so long; 0: always
     lasts_s: float | None = None  # worth nothing later; None: as the setting gives up
     webhook: bool = True  # machines are told too
+    link: bool = False  # nothing without the link in its secret
     elsewhere: bool = False  # goes to the address in its data (`email`), which is kept as a secret
 
 
@@ -61,10 +62,16 @@ CATALOGUE: Final = {
     event.code: event
     for event in (
         # expires_at; secret: link
-        Event(code="account.invited", category="account", webhook=False),
-        Event(code="account.reset", category="account", webhook=False),
+        Event(code="account.invited", category="account", webhook=False, link=True),
+        Event(code="account.reset", category="account", webhook=False, link=True),
         # email (the new address), expires_at; secret: link
-        Event(code="account.email_change", category="account", webhook=False, elsewhere=True),
+        Event(
+            code="account.email_change",
+            category="account",
+            webhook=False,
+            link=True,
+            elsewhere=True,
+        ),
         # email (the former address)
         Event(code="account.email_changed", category="account", webhook=False, elsewhere=True),
         Event(code="account.password_changed", category="account", webhook=False),

@@ -14,13 +14,14 @@ import json
 import logging
 import secrets as chance
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import psycopg
+from jinja2 import TemplateError
 from psycopg_pool import AsyncConnectionPool
 
 from csms import db, metrics, secrets
@@ -95,16 +96,16 @@ async def deliver_due(
             if not await resolve(connection, settings, moment(), closed_clients):
                 break
     await _give_up(pool, settings, moment())
-    lanes = [_Webhooks(pool, settings, moment) for _ in range(WEBHOOK_LANES)]
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(lane.drain()) for lane in lanes]
-            if settings.smtp_host is not None:
-                running.append(tasks.create_task(_Mails(pool, settings, moment).drain()))
-    except* (psycopg.Error, SettingError) as errors:
-        raise errors.exceptions[0] from None
+    lanes: list[_Lane] = [_Webhooks(pool, settings, moment) for _ in range(WEBHOOK_LANES)]
+    if settings.smtp_host is not None:
+        lanes.append(_Mails(pool, settings, moment))
+    # None is cut off by the failure of another: what it is sending would be in doubt.
+    sent = await asyncio.gather(*(lane.drain() for lane in lanes), return_exceptions=True)
+    for outcome in sent:
+        if isinstance(outcome, BaseException):
+            raise outcome
     await _measure(pool, settings, moment())
-    return sum(task.result() for task in running)
+    return sum(outcome for outcome in sent if isinstance(outcome, int))
 
 
 class _Lane:
@@ -121,19 +122,32 @@ class _Lane:
         """Send what is due; how many were."""
         sent = 0
         try:
-            while True:
-                lease = uuid4()
-                claimed = await self._claim(lease)
-                if claimed is None:
-                    return sent
-                try:
-                    sent += await self._handle(claimed, lease)
-                except Away as error:
-                    log.warning("the mail server takes no mail: %s", error)
-                    metrics.MAIL_SERVER.set(0)
-                    return sent
+            while (went := await self._whole(self._step())) is not None:
+                sent += went
+        except Away as error:
+            log.warning("the mail server takes no mail: %s", error)
+            metrics.MAIL_SERVER.set(0)
         finally:
             await self._close()
+        return sent
+
+    async def _whole(self, step: Coroutine[Any, Any, bool | None]) -> bool | None:
+        """Do a step to its end. Who is cancelled meanwhile ends it first, as far as its time goes:
+        what is cut off while it is sent may go twice."""
+        task = asyncio.create_task(step)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task], timeout=self._settings.drain_timeout_s)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+
+    async def _step(self) -> bool | None:
+        """Send what is due first; whether it went, None when nothing is due. Raises: Away."""
+        lease = uuid4()
+        claimed = await self._claim(lease)
+        return None if claimed is None else await self._handle(claimed, lease)
 
     async def _claim(self, lease: UUID) -> Claimed | None:
         now = self._moment()
@@ -296,13 +310,18 @@ class _Mails(_Lane):
         if optional and claimed.person_id is not None:
             choices_url = self._settings.base_url + CHOICES_PATH
         language = claimed.language or self._settings.notification_operator_language
-        mail = render(
-            claimed.event,
-            language,
-            {**claimed.data, **self._secret(claimed), "at": claimed.at},
-            name=claimed.given_name or "",
-            choices_url=choices_url,
-        )
+        values = {**claimed.data, **self._secret(claimed), "at": claimed.at}
+        try:
+            mail = render(
+                claimed.event,
+                language,
+                values,
+                name=claimed.given_name or "",
+                choices_url=choices_url,
+            )
+        except (ValueError, TypeError, KeyError, TemplateError) as error:
+            log.error("delivery %s: no text: %s", claimed.id, type(error).__name__)
+            raise Refused(f"its text cannot be made: {type(error).__name__}") from None
         address = self._recipient(claimed)
         message = compose(
             self._settings,

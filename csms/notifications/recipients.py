@@ -41,7 +41,9 @@ async def resolve(
             return 0
         clients = {client_id for _, _, client_id in found}
         closed = sorted(await closed_clients(connection, clients, now))
-        known = [(id, CATALOGUE[code], client_id) for id, code, client_id in found]
+        known = [  # of another version of ours may be others: they are told to nobody
+            (id, CATALOGUE[code], client_id) for id, code, client_id in found if code in CATALOGUE
+        ]
 
         def plan(audience: Audience | None, *, open_only: bool = False) -> list[dict[str, Any]]:
             return [

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
 
+import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import AsyncConnectionPool
 
 from csms import db
@@ -17,6 +19,7 @@ from csms.db import Database
 from csms.notifications import announce, delivery, recipients
 from csms.notifications.catalogue import CATALOGUE, CATEGORIES, Audience
 from csms.notifications.delivery import address_digest, back_off_s, deliver_due
+from csms.serve import open_service
 from csms.store import notifications as store
 from tests.recorder_node import as_owner, query
 from tests.scenarios.mail import MailServer, html_of, mail_server, text_of
@@ -529,6 +532,84 @@ async def test_what_is_personal_is_forgotten(
         """SELECT DISTINCT data, address_masked, address_digest
              FROM notification n JOIN notification_delivery d ON d.notification_id = n.id""",
     ) == [({}, None, None)]
+
+
+async def test_a_database_cut_off_between_the_final_word_and_its_record_repeats_nothing(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    person: int,
+    postbox: MailServer,
+    administrator: psycopg.Connection,
+) -> None:
+    async def cut() -> None:
+        administrator.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE usename = 't2p_app' AND datname = %s""",
+            [conninfo_to_dict(database.app_url)["dbname"]],
+        )
+
+    postbox.on_data = cut
+    await tell(pool, "session.ended", person_id=person)
+    assert await send(pool, postbox.settings(settings, database_retry_s=0.01)) == 1
+    assert await send(pool, postbox.settings(settings), later=timedelta(hours=1)) == 0
+    assert len(postbox.mails) == 1
+    assert await states(database) == [("sent", None)]
+
+
+async def test_who_stops_ends_what_is_being_sent(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    person: int,
+    postbox: MailServer,
+) -> None:
+    sending, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        sending.set()
+        await may_end.wait()
+
+    postbox.on_data = hold
+    for number in range(2):
+        await tell(pool, "session.ended", person_id=person, key=str(number))
+    task = asyncio.create_task(send(pool, postbox.settings(settings)))
+    await sending.wait()
+    task.cancel()
+    await asyncio.sleep(0)
+    may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert len(postbox.mails) == 1
+    assert await states(database) == [("sent", None), ("waiting", None)]
+
+
+async def test_a_text_that_cannot_be_made_holds_up_no_other(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    person: int,
+    postbox: MailServer,
+) -> None:
+    await tell(pool, "session.ended", person_id=person, data={"ended_at": "yesterday"})
+    await tell(pool, "session.ended", person_id=person, key="another")
+    await as_owner(database, "INSERT INTO notification (event, at) VALUES ('of tomorrow', now())")
+    assert await send(pool, postbox.settings(settings)) == 1
+    assert await states(database) == [
+        ("dead", "its text cannot be made: ValueError"),
+        ("sent", None),
+    ]
+
+
+async def test_a_running_service_sends_what_is_announced(
+    pool: AsyncConnectionPool, settings: Settings, person: int, postbox: MailServer
+) -> None:
+    settings = postbox.settings(settings, notification_poll_s=0.05)
+    async with open_service(settings, only="worker"):
+        await tell(pool, "session.ended", person_id=person, now=datetime.now(UTC))
+        async with asyncio.timeout(20):
+            await postbox.arrived.wait()
+    assert postbox.mails[0]["Subject"] == "Votre recharge est terminée"
 
 
 def test_back_off_doubles_up_to_an_hour_and_lies_in_its_bounds() -> None:

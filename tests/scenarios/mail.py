@@ -7,7 +7,7 @@ async with mail_server() as server:
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from email.message import EmailMessage
@@ -32,6 +32,7 @@ class MailServer:
     data: str = "250 OK"
     cut_after_data: bool = False  # takes the mail, and is gone before its final word
     connections: int = 0
+    on_data: Callable[[], Awaitable[object]] | None = None  # between the mail and the final word
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _server: asyncio.Server | None = None
     _open: set[SMTP] = field(default_factory=set)
@@ -87,6 +88,8 @@ class MailServer:
             self.mails.append(parsed)
             self.envelopes.append(envelope)
             self.arrived.set()
+        if self.on_data is not None:
+            await self.on_data()
         if self.cut_after_data:
             assert server.transport is not None
             server.transport.abort()

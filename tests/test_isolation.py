@@ -140,8 +140,6 @@ PEOPLE: Final = ("/api/v1/me/", LOG_OUT + "/")  # whoever is logged in, but what
 DRIVERS: Final[tuple[str, ...]] = ()  # addresses that begin so
 ADMINS: Final = ("/api/v1/people", "/api/v1/keys")
 DRIVERS: Final[set[str]] = set()
-<<<<<<< HEAD
-EVERYBODY: Final[set[str]] = set()  # who is logged in
 FINANCE: Final = {
     "POST /api/v1/clients/{client_id}/contracts",
     "POST /api/v1/clients/{client_id}/ibans",
@@ -161,14 +159,11 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
-=======
 EVERYBODY: Final = {  # who is logged in
     "GET /api/v1/me/notifications",
     "GET /api/v1/me/notifications/preferences",
     "PUT /api/v1/me/notifications/preferences",
 }
-NEEDS: Final[dict[str, str]] = {}
->>>>>>> 5b95988 (Preferences, quiet hours, watches, webhooks and the log of deliveries over the API)
 
 
 def needed_role(operation: Operation) -> str:

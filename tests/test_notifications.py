@@ -50,9 +50,9 @@ async def tell(pool: AsyncConnectionPool, event: str, **values: Any) -> None:
 
 
 async def send(
-    pool: AsyncConnectionPool, settings: Settings, *, later: timedelta = timedelta(0), **more: Any
+    pool: AsyncConnectionPool, settings: Settings, *, later: timedelta = timedelta(0)
 ) -> int:
-    return await deliver_due(pool, settings, lambda: NOW + later, **more)
+    return await deliver_due(pool, settings, lambda: NOW + later)
 
 
 async def states(database: Database) -> list[tuple[str, str | None]]:
@@ -497,17 +497,19 @@ async def test_managers_of_a_client_without_the_option_are_not_told(
         database,
         """INSERT INTO client (name) VALUES ('A'), ('B');
            INSERT INTO client_manager VALUES
-               (1, 2, '2026-01-01', NULL, 'test'), (1, 3, '2026-01-01', NULL, 'test')""",
+               (1, 2, '2026-01-01', NULL, 'test'), (1, 3, '2026-01-01', NULL, 'test');
+           INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on,
+                                 term_months)
+               SELECT id, 'professionnel', 'D-' || id, '2026-01-01', '2026-01-01', 36
+                 FROM client WHERE NOT is_operator;
+           INSERT INTO contract_option (client_id, contract_id, option, from_on)
+               SELECT client_id, id, 'notifications', '2026-01-01' FROM contract
+                WHERE client_id = 2""",
     )
-
-    async def closed(_connection: Any, client_ids: Any, _now: datetime) -> set[int]:
-        assert set(client_ids) == {2, 3}
-        return {3}
-
     for client_id in (2, 3):
         data = {"station_id": f"CP-{client_id}"}
         await tell(pool, "station.offline", client_id=client_id, subject=str(client_id), data=data)
-    assert await send(pool, postbox.settings(settings), closed_clients=closed) == 1
+    assert await send(pool, postbox.settings(settings)) == 1
     assert postbox.mails[0]["Subject"] == "Borne CP-2 injoignable"
 
 

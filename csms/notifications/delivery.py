@@ -31,7 +31,7 @@ from csms.domain.values import UTC
 from csms.notifications import webhooks
 from csms.notifications.catalogue import CATALOGUE, CATEGORIES
 from csms.notifications.mail import Away, Deferred, MailServer, Refused, compose, masked
-from csms.notifications.recipients import ClosedClients, every_client_open, resolve
+from csms.notifications.recipients import resolve
 from csms.notifications.rendering import LANGUAGES, ZONE, render
 from csms.store import deliveries as store
 from csms.store.deliveries import Claimed
@@ -66,17 +66,13 @@ def back_off_s(settings: Settings, attempts: int, luck: float) -> float:
     return min(doubled, settings.notification_back_off_longest_s) * (1 - luck / 2)
 
 
-async def run(
-    pool: AsyncConnectionPool,
-    settings: Settings,
-    closed_clients: ClosedClients = every_client_open,
-) -> None:
+async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
     """Deliver what is due until cancelled; what fails is told and tried again."""
     if settings.smtp_host is None:
         log.warning("no mail server is set (T2P_SMTP_HOST): mails wait")
     while True:
         try:
-            await deliver_due(pool, settings, closed_clients=closed_clients)
+            await deliver_due(pool, settings)
         except (psycopg.Error, SettingError, OSError, TimeoutError) as error:
             db.raise_if_cancelled()
             log.warning("notifications could not be delivered: %s", str(error).strip())
@@ -84,16 +80,12 @@ async def run(
 
 
 async def deliver_due(
-    pool: AsyncConnectionPool,
-    settings: Settings,
-    moment: Moment = moment_now,
-    *,
-    closed_clients: ClosedClients = every_client_open,
+    pool: AsyncConnectionPool, settings: Settings, moment: Moment = moment_now
 ) -> int:
     """Make the deliveries of new notifications, and send all that is due; how many were sent."""
     while True:
         async with pool.connection() as connection:
-            if not await resolve(connection, settings, moment(), closed_clients):
+            if not await resolve(connection, settings, moment()):
                 break
     await _give_up(pool, settings, moment())
     lanes: list[_Lane] = [_Webhooks(pool, settings, moment) for _ in range(WEBHOOK_LANES)]

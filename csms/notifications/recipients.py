@@ -4,43 +4,35 @@ Whoever is switched off by preference gets a delivery all the same, which says s
 the log shows that nothing was forgotten.
 """
 
-from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
+from csms import services
 from csms.config import Settings
+from csms.domain.services import Option
 from csms.notifications.catalogue import CATALOGUE, CATEGORIES, Audience
 from csms.store import notifications as store
 
 BATCH: Final = 200
-
-ClosedClients = Callable[[AsyncConnection, Collection[int], datetime], Awaitable[Collection[int]]]
-"""Of these clients, those that have not subscribed to notifications at the moment: their managers
-and webhooks are not told."""
-
-
-async def every_client_open(
-    connection: AsyncConnection, client_ids: Collection[int], now: datetime
-) -> Collection[int]:
-    """No client is closed: as long as contracts do not say otherwise."""
-    return ()
 
 
 async def resolve(
     connection: AsyncConnection,
     settings: Settings,
     now: datetime,
-    closed_clients: ClosedClients = every_client_open,
 ) -> int:
-    """Make the deliveries of up to a batch of notifications, in a transaction; how many of them."""
+    """Make the deliveries of up to a batch of notifications, in a transaction; how many of them.
+
+    Managers and webhooks of a client that has not subscribed to notifications are not told.
+    """
     async with connection.transaction():
         found = await store.lock_unresolved(connection, BATCH)
         if not found:
             return 0
         clients = {client_id for _, _, client_id in found}
-        closed = sorted(await closed_clients(connection, clients, now))
+        closed = await services.closed_clients(connection, clients, Option.NOTIFICATIONS, now)
         known = [  # of another version of ours may be others: they are told to nobody
             (id, CATALOGUE[code], client_id) for id, code, client_id in found if code in CATALOGUE
         ]
@@ -63,6 +55,6 @@ async def resolve(
         await store.insert_for_managers(connection, plan(Audience.MANAGERS, open_only=True), now)
         if settings.notification_operator_address is not None:
             await store.insert_for_operators(connection, plan(Audience.OPERATORS), now)
-        await store.insert_for_webhooks(connection, plan(None), closed, now)
+        await store.insert_for_webhooks(connection, plan(None), sorted(closed), now)
         await store.mark_resolved(connection, [id for id, _, _ in found], now)
     return len(found)

@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from csms import commands, db, logins, maintenance
+from csms import commands, db, letters_due, maintenance
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
@@ -117,6 +118,13 @@ async def _find_notifications(
     return await detection.detect(connection, settings, now)
 
 
+async def _announce_letters(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    await letters_due.announce_letters(connection, now)
+    return None
+
+
 async def _drop_notifications(
     connection: AsyncConnection, settings: Settings, now: datetime
 ) -> object:
@@ -134,6 +142,7 @@ JOBS: Final = (
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
     Job("find what people are to be told", 10.0, _find_notifications),
+    Job("tell of letters that are due", 3600.0, _announce_letters),
     Job("drop old notifications", 6 * 3600.0, _drop_notifications),
     Job("make partitions", 6 * 3600.0, _make_partitions),
     Job("drop the old journal", 6 * 3600.0, _drop_journal),

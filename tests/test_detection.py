@@ -118,7 +118,7 @@ async def test_a_session_is_told_once_when_it_begins_and_once_when_it_is_over(
         ("ended", "PowerLoss", "session.interrupted", "power"),
         ("ended", "OvercurrentFault", "session.interrupted", "fault"),
         ("ended", "ImmediateReset", "session.interrupted", "restart"),
-        ("lost", None, "session.interrupted", "lost"),
+        ("lost", None, "session.interrupted", "silent"),
     ],
 )
 async def test_an_end_before_its_time_is_an_interruption(

@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from csms.db import Database
 from csms.notifications import rendering, writing
 from csms.notifications.catalogue import CATALOGUE
 from csms.notifications.detection import INTERRUPTIONS
 from csms.notifications.rendering import LANGUAGES, render
+from tests.recorder_node import query
 
 AT = "2026-11-22T13:05:00+00:00"
 VALUES: dict[str, Any] = {
@@ -76,7 +78,17 @@ def test_both_languages_have_the_same_texts() -> None:
             ]
             names = [re.findall(r"\{\{ (\w+)", " ".join(source)) for source in sources]
             assert names[0] == names[1], event
-    assert set(INTERRUPTIONS.values()) | {"lost"} <= french["reasons"].keys()
+    assert set(INTERRUPTIONS.values()) | {"silent"} <= french["reasons"].keys()
+
+
+async def test_every_reason_to_block_a_badge_has_its_words(database: Database) -> None:
+    ((rule,),) = await query(
+        database,
+        """SELECT pg_get_constraintdef(oid) FROM pg_constraint
+            WHERE conname = 'token_blocked_why_check'""",
+    )
+    reasons = set(re.findall(r"'(\w+)'", rule))
+    assert {"lost", "stolen"} <= reasons <= rendering._texts("fr")["reasons"].keys()
 
 
 def test_numbers_and_times_are_written_as_people_read_them() -> None:

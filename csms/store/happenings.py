@@ -60,7 +60,7 @@ async def insert_ended_sessions(
                    'reason', r.reason),
                'session over ' || s.id
           FROM session s JOIN station t USING (station_key)
-         CROSS JOIN LATERAL (SELECT CASE s.state WHEN 'lost' THEN 'lost'
+         CROSS JOIN LATERAL (SELECT CASE s.state WHEN 'lost' THEN 'silent'
                              ELSE %(interruptions)s::jsonb ->> s.stop_reason END) r (reason)
           LEFT JOIN site i ON i.id = s.site_id
           LEFT JOIN driver_badge b

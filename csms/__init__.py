@@ -9,6 +9,7 @@ What flows where:
     order > command (PostgreSQL) > wire.outbox of the node that holds the station > frame;
                                                 answer > command, and what follows from it
     worker > maintenance, store: what must happen without anybody asking
+    announce, or what the worker finds > notification > notifications.delivery > mail, webhook
 
 Who may import whom (downwards only, checked in the tests):
 
@@ -19,7 +20,7 @@ Who may import whom (downwards only, checked in the tests):
     wire                         the only place that knows frames
     agreed, contracts, clients   what is agreed with clients, over registry
     registry, site_registry, static_history: what people decide, and the history of it
-    recorder, commands, authorization, telemetry, maintenance, ...
+    recorder, commands, authorization, telemetry, notifications, ...
     services                     what is open to a client, now
     store                        the SQL of csms
     db, timeseries, embedded     the way into PostgreSQL

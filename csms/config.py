@@ -123,6 +123,33 @@ class Settings:
     contract_pool_url: str | None = None
     contract_pool_token: str | None = field(default=None, repr=False)
 
+    # Notifications: see csms/notifications.
+    smtp_host: str | None = None  # None: mails wait
+    smtp_port: int = 587
+    smtp_security: str = "starttls"  # starttls | tls | none
+    smtp_user: str | None = None
+    smtp_password: str | None = field(default=None, repr=False)
+    smtp_trust: Path | None = None  # CAs beside the usual ones
+    smtp_timeout_s: float = 30.0  # for each answer of the mail server
+    mail_from: str | None = None  # address of the sender; needed with smtp_host
+    mail_from_name: str = "Time2Plug"
+    notification_operator_address: str | None = None  # None: operators are sent none
+    notification_operator_language: str = "fr"
+    notification_poll_s: float = 5.0
+    notification_attempt_s: float = 120.0  # one attempt at most
+    notification_lease_s: float = 900.0  # afterwards another worker takes it up
+    notification_back_off_s: float = 30.0  # before the second attempt; then twice as long each time
+    notification_back_off_longest_s: float = 3_600.0
+    notification_give_up_s: float = 86_400.0  # after so long it is a dead letter
+    notification_age_max_s: float = 86_400.0  # what happened before is told to nobody any more
+    notification_days: int = 184  # what was sent stays on record so long; contracts' for ever
+    station_offline_after_s: float = 900.0  # away for so long: told
+    station_back_after_s: float = 300.0  # back, or repaired, for so long: told
+    station_fault_after_s: float = 120.0  # out of order for so long: told
+    webhook_hosts: str | None = None  # with commas; these may be private, and plain HTTP
+    webhook_timeout_s: float = 10.0
+    webhooks_per_client_entries_max: int = 20
+
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024
     frames_per_s_max: float = 200.0  # per station, sustained
@@ -211,6 +238,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         raise SettingError("T2P_ORDERS_WITHOUT_BOOT takes send or wait")
     _check_authority(settings)
     _check_reach(settings)
+    _check_mail(settings)
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
@@ -245,6 +273,21 @@ def networks(text: str | None) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Ne
     """Networks written with commas, like 10.0.0.0/8,::1. Raises: ValueError."""
     parts = [part.strip() for part in (text or "").split(",")]
     return tuple(ipaddress.ip_network(part) for part in parts if part)
+
+
+def _check_mail(settings: Settings) -> None:
+    """Raises: SettingError for a mail server that mails could not go by."""
+    if settings.smtp_security not in ("starttls", "tls", "none"):
+        raise SettingError("T2P_SMTP_SECURITY takes starttls, tls or none")
+    if settings.smtp_host is not None and settings.mail_from is None:
+        raise SettingError("T2P_SMTP_HOST needs T2P_MAIL_FROM, the address that mails come from")
+    if settings.notification_lease_s < 2 * settings.notification_attempt_s:
+        raise SettingError(
+            "T2P_NOTIFICATION_LEASE_S takes twice T2P_NOTIFICATION_ATTEMPT_S at least: "
+            "nobody else may take up what is still being sent"
+        )
+    if settings.notification_operator_language not in ("fr", "en"):
+        raise SettingError("T2P_NOTIFICATION_OPERATOR_LANGUAGE takes fr or en")
 
 
 def _check_numbers(settings: Settings) -> None:

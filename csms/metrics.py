@@ -74,3 +74,20 @@ MQTT_DROPPED: Final = Counter(
 )
 ORDERS: Final = Counter("t2p_orders_total", "Orders sent to stations by outcome", ["outcome"])
 HANDSHAKES: Final = Counter("t2p_handshakes_total", "Connection attempts by outcome", ["outcome"])
+NOTIFICATIONS_WAITING: Final = Gauge(
+    "t2p_notifications_waiting",
+    "Deliveries that wait to be sent, of the whole database",
+    ["channel"],
+)
+NOTIFICATIONS_OLDEST: Final = Gauge(
+    "t2p_notifications_oldest_seconds", "Age of the delivery that has waited longest", ["channel"]
+)
+NOTIFICATIONS_DEAD: Final = Gauge(
+    "t2p_notifications_dead", "Dead letters, of the whole database", ["channel"]
+)
+NOTIFICATIONS: Final = Counter(
+    "t2p_notification_attempts_total", "Attempts to deliver by outcome", ["channel", "outcome"]
+)
+MAIL_SERVER: Final = Gauge(
+    "t2p_mail_server_up", "1 while a mail server is set and takes mails; 0: mails wait"
+)

@@ -19,6 +19,7 @@ from csms import db, worker
 from csms.commands import Watch
 from csms.config import SettingError, Settings
 from csms.embedded import APP, EmbeddedServer
+from csms.notifications import delivery
 from csms.recorder import Recorder
 from csms.telemetry import Telemetry, check_url
 from csms.web.app import create_app
@@ -118,6 +119,7 @@ async def _open_parts(
             running.append(tasks.create_task(_keep_alive(database.server)))
         if "worker" in parts:
             running.append(tasks.create_task(worker.run(pool, settings)))
+            running.append(tasks.create_task(delivery.run(pool, settings)))
         app = create_app(
             pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
         )

@@ -6,6 +6,7 @@ for want of paper. From the first day of a signed contract on, the options in fo
 others; from a suspension or the end on, none.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -37,7 +38,25 @@ async def service_open(
     Raises: ValueError for an option that does not exist.
     """
     option = Option(option)
-    found = await store.fetch_services(connection, client_id, option, now, deadlines.paris_day(now))
+    today = deadlines.paris_day(now)
+    found = await store.fetch_services(connection, [client_id], option, now, today)
+    return _judged(found.get(client_id), option)
+
+
+async def closed_clients(
+    connection: AsyncConnection, client_ids: Collection[int], option: Option | str, now: datetime
+) -> set[int]:
+    """Of these clients, those to whom the option is not open at the moment, in one question.
+
+    Raises: ValueError for an option that does not exist.
+    """
+    option = Option(option)
+    today = deadlines.paris_day(now)
+    found = await store.fetch_services(connection, client_ids, option, now, today)
+    return {one for one in client_ids if not _judged(found.get(one), option).open}
+
+
+def _judged(found: store.ClientServices | None, option: Option) -> Service:
     if found is None:
         return closed("not_subscribed", option)
     if found.is_operator or not found.contracted:

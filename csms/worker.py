@@ -13,11 +13,12 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import commands, db, logins, maintenance
+from csms import commands, db, letters_due, logins, maintenance
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
 from csms.domain.values import UTC
+from csms.notifications import detection
 from csms.store import connections, lost, rollups
 from csms.store.session_rows import session_from_row, session_row
 from csms.wire import badges, certificates
@@ -110,6 +111,25 @@ async def _forget_logins(connection: AsyncConnection, settings: Settings, now: d
         return await logins.forget_old(connection, settings, now)
 
 
+async def _find_notifications(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await detection.detect(connection, settings, now)
+
+
+async def _announce_letters(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    await letters_due.announce_letters(connection, now)
+    return None
+
+
+async def _drop_notifications(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await detection.drop_old(connection, settings, now)
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -120,6 +140,9 @@ JOBS: Final = (
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
+    Job("find what people are to be told", 10.0, _find_notifications),
+    Job("tell of letters that are due", 3600.0, _announce_letters),
+    Job("drop old notifications", 6 * 3600.0, _drop_notifications),
     Job("make partitions", 6 * 3600.0, _make_partitions),
     Job("drop the old journal", 6 * 3600.0, _drop_journal),
 )

@@ -82,6 +82,15 @@ INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
       FROM client WHERE NOT is_operator;
 INSERT INTO audit_entry (at, actor, action, subject, client_id)
     SELECT now(), 'test', 'filled', name, id FROM client WHERE NOT is_operator;
+INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
+    SELECT id, 'https://' || name || '.example.org', 'sealed', now(), 'test', now()
+      FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO notification (event, at, client_id, person_id, subject)
+    SELECT 'badge.activated', now(), 1, id, family_name || '-badge' FROM person
+     WHERE family_name <> '';
+INSERT INTO notification_delivery (notification_id, client_id, channel, person_id, created_at,
+                                   next_at, give_up_at)
+    SELECT id, client_id, 'email', person_id, at, at, at FROM notification;
 """
 
 
@@ -133,6 +142,8 @@ MANAGERS: Final = {
     "GET /api/v1/stations/{station_id:path}/declarability",
     "GET /api/v1/stations/{station_id:path}/history",
     "GET /api/v1/stations/{station_id:path}",
+    "GET /api/v1/webhooks",
+    "GET /api/v1/webhooks/{webhook_id}",
 }
 PEOPLE: Final = ("/api/v1/me/", LOG_OUT + "/")  # whoever is logged in, but what stands in DRIVERS
 ADMINS: Final = ("/api/v1/people", "/api/v1/keys")
@@ -179,6 +190,11 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
+EVERYBODY: Final = {  # who is logged in
+    "GET /api/v1/me/notifications",
+    "GET /api/v1/me/notifications/preferences",
+    "PUT /api/v1/me/notifications/preferences",
+}
 
 
 def needed_role(operation: Operation) -> str:

@@ -53,6 +53,17 @@ INSERT INTO static_change (client_id, actor, kind, site_id, before, after)
 INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at, created_at,
                            last_used_at, remote_address)
     SELECT id, 'page', id::text::bytea, now(), now(), now(), '' FROM person;
+INSERT INTO notification (event, at, client_id, person_id, subject, secret)
+    SELECT 'account.closed', now(), c.id, p.id, p.given_name, 'secret'
+      FROM person p, client c WHERE p.given_name LIKE 'driver %' AND c.is_operator;
+INSERT INTO notification_delivery (notification_id, client_id, channel, person_id, created_at,
+                                   next_at, give_up_at)
+    SELECT id, client_id, 'email', person_id, at, at, at FROM notification;
+INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
+    SELECT id, 'https://' || name || '.example.org', 'secret', now(), 'test', now() FROM client
+     WHERE NOT is_operator;
+INSERT INTO quiet_hours SELECT id, 0, 60, 'Europe/Paris', now() FROM person
+     WHERE given_name LIKE 'driver %';
 """
 
 # What each sees of a table, as text that names the owner; nothing stands for no row.
@@ -96,6 +107,13 @@ SEEN = {
         "manager B": [2],
     },
     "SELECT site_id FROM static_change": {"manager A": ["site-A"], "manager B": ["site-B"]},
+    "SELECT subject FROM notification": {"driver A": ["driver A"], "driver B": ["driver B"]},
+    "SELECT person_id FROM notification_delivery": {"driver A": [3], "driver B": [4]},
+    "SELECT person_id FROM quiet_hours": {"driver A": [3], "driver B": [4]},
+    "SELECT url FROM webhook": {
+        "manager A": ["https://A.example.org"],
+        "manager B": ["https://B.example.org"],
+    },
     "SELECT person_id FROM login_session": {
         "manager A": [1],
         "manager B": [2],
@@ -173,6 +191,11 @@ async def test_a_manager_of_yesterday_sees_nothing(
         "SELECT * FROM ocpp_message",
         "SELECT * FROM meter_reading",
         "SELECT * FROM one_time_link",
+        "SELECT secret FROM notification",
+        "SELECT data FROM notification",
+        "SELECT secret FROM webhook",
+        "SELECT address_digest FROM notification_delivery",
+        "UPDATE notification_preference SET enabled = false",
         "UPDATE client SET name = 'mine'",
         "INSERT INTO static_change (client_id, actor, kind, site_id, before, after)"
         " VALUES (2, 'me', 'site', 'site-A', '{}', '{}')",

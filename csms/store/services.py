@@ -1,6 +1,6 @@
 """SQL of what is open to a client: closures, options, mandates."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -14,6 +14,7 @@ from csms.domain.contract import Closure
 class ClientServices:
     """What decides a service of a client at a moment."""
 
+    client_id: int
     is_operator: bool
     contracted: bool  # some signed contract has begun
     closure: str | None  # suspended, ended; None: neither
@@ -23,13 +24,17 @@ class ClientServices:
 
 
 async def fetch_services(
-    connection: AsyncConnection, client_id: int, option: str, now: datetime, today: date
-) -> ClientServices | None:
-    """What decides the option of a client now; None: there is no such client."""
+    connection: AsyncConnection,
+    client_ids: Collection[int],
+    option: str,
+    now: datetime,
+    today: date,
+) -> dict[int, ClientServices]:
+    """What decides the option of each client now; of one that does not exist there is nothing."""
     async with connection.cursor(row_factory=class_row(ClientServices)) as rows:
         await rows.execute(
             """
-            SELECT k.is_operator,
+            SELECT k.id AS client_id, k.is_operator,
                    EXISTS (SELECT FROM contract c
                             WHERE c.client_id = k.id AND c.signed_on IS NOT NULL
                               AND c.starts_on <= %(today)s) AS contracted,
@@ -50,11 +55,11 @@ async def fetch_services(
                               AND (c.mandate_revoked_on IS NULL
                                    OR %(today)s < c.mandate_revoked_on)) AS mandated,
                    k.closed_at
-              FROM client k WHERE k.id = %(client_id)s
+              FROM client k WHERE k.id = ANY (%(client_ids)s)
             """,
-            {"client_id": client_id, "option": option, "now": now, "today": today},
+            {"client_ids": list(client_ids), "option": option, "now": now, "today": today},
         )
-        return await rows.fetchone()
+        return {found.client_id: found for found in await rows.fetchall()}
 
 
 async def fetch_closures(

@@ -33,6 +33,7 @@ from csms.web import (
     login_pages,
     me_api,
     my_badges_api,
+    notifications_api,
     observed_api,
     pages,
     people_api,
@@ -42,6 +43,7 @@ from csms.web import (
     sites_api,
     stations_api,
     tokens_api,
+    webhooks_api,
 )
 from csms.web.guard import Guard
 
@@ -74,6 +76,7 @@ _TAGS = [
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
     {"name": "My account", "description": "What people see and change of themselves."},
     {"name": "People and keys", "description": "Who may do what, and who did what."},
+    {"name": "Notifications", "description": "What people and machines are told, and its proof."},
     {"name": "Deviations and quirks", "description": "Stations that depart from OCPP."},
 ]
 
@@ -130,6 +133,8 @@ def create_app(
         me_api,
         people_api,
         keys_api,
+        notifications_api,
+        webhooks_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -13,10 +13,8 @@ Answers are bounded in time and size. No answer is an answer: `None`, which beco
 
 import asyncio
 import base64
-import ipaddress
 import json
 import logging
-import socket
 import ssl
 from collections import OrderedDict
 from datetime import datetime, timedelta
@@ -32,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from csms import outbound
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.exchange import Question
@@ -53,8 +52,7 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
 }
 
 
-class _Unusable(Exception):
-    """An answer, or a question, that is not to be used; the text says why, for the log."""
+_Unusable = outbound.Unusable
 
 
 class Outside:
@@ -161,22 +159,12 @@ class Outside:
                 raise _Unusable("the responder's certificate is not one of a responder")
 
     async def _allowed_address(self, url: str) -> str:
-        """The address to ask at. A station names it, and could name anything in our own network:
-        only public addresses are asked, or the hosts that the setting lists."""
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise _Unusable(f"no address of a responder: {url[:200]!r}")
-        listed = [host.strip().lower() for host in (self._settings.ocsp_hosts or "").split(",")]
-        is_listed = parts.hostname.lower() in listed
-        if self._settings.ocsp_hosts is not None and not is_listed:
-            raise _Unusable(f"{parts.hostname} is none of T2P_OCSP_HOSTS")
-        loop = asyncio.get_running_loop()
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        found = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
-        address = str(found[0][4][0])
-        if not is_listed and not ipaddress.ip_address(address).is_global:
-            raise _Unusable(f"{parts.hostname} is not a public address")
-        return address
+        """The address to ask at: see csms.outbound; where the setting lists hosts, those only."""
+        hosts = outbound.listed(self._settings.ocsp_hosts)
+        host = urlsplit(url).hostname
+        if host and self._settings.ocsp_hosts is not None and host.lower() not in hosts:
+            raise _Unusable(f"{host} is none of T2P_OCSP_HOSTS")
+        return await outbound.allowed_address(url, hosts=hosts)
 
     # --- Contracts --------------------------------------------------------------------------------
 
@@ -201,27 +189,17 @@ class Outside:
         self, url: str, body: bytes, headers: dict[str, str], address: str | None
     ) -> bytes:
         """The body of a 200. `address`: where to connect to, whatever the name says by then."""
-        parts = httpx.URL(url)
-        extensions: dict[str, Any] = {}
-        if address is not None:
-            headers = headers | {"Host": parts.netloc.decode()}
-            extensions["sni_hostname"] = parts.host
-            parts = parts.copy_with(host=address)
-        async with (
-            httpx.AsyncClient(
-                timeout=self._settings.outside_timeout_s, trust_env=False, verify=self._trust()
-            ) as client,
-            client.stream(
-                "POST", parts, content=body, headers=headers, extensions=extensions
-            ) as answer,
-        ):
-            if answer.status_code != 200:
-                raise _Unusable(f"{parts.host} answers {answer.status_code}")
-            read = b""
-            async for part in answer.aiter_bytes():
-                read += part
-                if len(read) > ANSWER_BYTES_MAX:
-                    raise _Unusable(f"{parts.host} answers more than {ANSWER_BYTES_MAX} bytes")
+        status, read = await outbound.post(
+            url,
+            body,
+            headers,
+            address=address,
+            timeout_s=self._settings.outside_timeout_s,
+            trust=self._trust(),
+            answer_bytes_max=ANSWER_BYTES_MAX,
+        )
+        if status != 200:
+            raise _Unusable(f"{urlsplit(url).hostname} answers {status}")
         return read
 
 

@@ -104,3 +104,13 @@ INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
     SELECT client_id, id, '2026-01-15', 0.05, 2500, 120000, 900, 0.2016 FROM contract;
 INSERT INTO contract_option (client_id, contract_id, option, from_on)
     SELECT client_id, id, 'remote_maintenance', '2026-01-15' FROM contract;
+INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
+    VALUES (1, 'https://example.org/hook', '\x01', now(), 'test', now());
+INSERT INTO notification (event, at, person_id) VALUES ('account.closed', now(), 1);
+INSERT INTO notification_delivery (notification_id, client_id, channel, person_id, created_at,
+                                   next_at, give_up_at)
+    SELECT id, client_id, 'email', person_id, at, at, at FROM notification;
+INSERT INTO notification_preference VALUES (1, 'charging_ended', 'email', false, now());
+INSERT INTO quiet_hours (person_id, from_minute, to_minute, updated_at) VALUES (1, 1320, 420, now());
+INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
+    SELECT 1, id, now(), now() + interval '1 day' FROM site;

@@ -5,6 +5,7 @@ transaction.
 - stations, sites, tokens, quirks, keys: what people write and the gateway reads;
 - static_changes: what was changed of sites, stations and points, and by whom;
 - clients, contracts: what is agreed; services: what is open by it;
+- people, logins, links, failures, audit: who they are, how they get in, who did what;
 - paging: cursors of lists.
 
 Lists are planned anew at every call (`prepare=False`): their filters are optional, and a generic

@@ -8,6 +8,7 @@ What flows where:
     contracts, options, notices > clients, contracts > what csms.services says is open to a client
     order > command (PostgreSQL) > wire.outbox of the node that holds the station > frame;
                                                 answer > command, and what follows from it
+    person > web.guard > principals (by key or log-in) > operations; own_account, accounts, logins
     worker > maintenance, store: what must happen without anybody asking
     announce, or what the worker finds > notification > notifications.delivery > mail, webhook
 
@@ -19,6 +20,8 @@ Who may import whom (downwards only, checked in the tests):
     (reporting, billing: packages of their own)
     wire                         the only place that knows frames
     agreed, contracts, clients   what is agreed with clients, over registry
+    own_account, accounts, logins: people, how they get in; second_factor, throttle, password_work
+    principals, keys             who asks, and what they may do
     registry, site_registry, static_history: what people decide, and the history of it
     recorder, commands, authorization, telemetry, notifications, ...
     services                     what is open to a client, now

@@ -6,6 +6,7 @@ transaction.
 - static_changes: what was changed of sites, stations and points, and by whom;
 - clients, contracts: what is agreed; services: what is open by it;
 - happenings, notifications, deliveries, webhooks, choices: what people are told, and its proof;
+- people, logins, links, failures, audit: who they are, how they get in, who did what;
 - paging: cursors of lists.
 
 Lists are planned anew at every call (`prepare=False`): their filters are optional, and a generic

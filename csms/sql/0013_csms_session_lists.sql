@@ -7,6 +7,9 @@
 DROP INDEX session_started;
 CREATE INDEX session_started ON session (started_at, id) INCLUDE (ended_at);
 CREATE INDEX session_client ON session (client_id, started_at, id) INCLUDE (ended_at);
-CREATE INDEX session_site ON session (site_id, started_at, id) INCLUDE (ended_at);
+CREATE INDEX session_site ON session (site_id, started_at, id) INCLUDE (ended_at, client_id);
 -- Few sessions have flags.
 CREATE INDEX session_flags ON session USING gin (flags) WHERE flags <> '{}';
+
+-- What hangs on a station shows where the station shows: those of a client are found at once.
+CREATE INDEX station_client ON station (client_id);

@@ -147,31 +147,38 @@ async def list_sessions_of(
     async with connection.cursor(row_factory=class_row(Session)) as rows:
         await rows.execute(
             """
+            WITH page AS (
+                SELECT newest.id
+                  FROM unnest(%(clients)s::bigint[]) AS own (client_id)
+                 CROSS JOIN LATERAL (
+                       SELECT x.id, started_at FROM session x
+                        WHERE x.client_id = own.client_id
+                          AND (%(station_id)s::text IS NULL OR x.station_key =
+                                 (SELECT station_key FROM station WHERE id = %(station_id)s))
+                          AND (%(site_id)s::text IS NULL OR x.site_id = %(site_id)s)
+                          AND (%(token_uid)s::text IS NULL
+                               OR lower(token_uid) = lower(%(token_uid)s))
+                          AND (%(transaction_id)s::text IS NULL
+                               OR transaction_id = %(transaction_id)s)
+                          AND (%(state)s::text IS NULL OR state = %(state)s)
+                          AND (%(flags)s::text[] = '{}'
+                               OR flags <> '{}' AND flags @> %(flags)s::text[])
+                          AND (%(to_at)s::timestamptz IS NULL OR started_at < %(to_at)s)
+                          AND (%(from_at)s::timestamptz IS NULL OR ended_at IS NULL
+                               OR ended_at > %(from_at)s OR started_at >= %(from_at)s)
+                          AND (%(after_at)s::timestamptz IS NULL
+                               OR (started_at, x.id) < (%(after_at)s, %(after_id)s::bigint))
+                        ORDER BY started_at DESC, x.id DESC LIMIT %(limit)s) AS newest
+                 ORDER BY newest.started_at DESC, newest.id DESC LIMIT %(limit)s
+            )
             SELECT x.id, x.client_id, x.site_id,
                    coalesce(s.id, 'station ' || x.station_key) AS station_id, evse_id, connector_id,
                    transaction_id, token_uid, token_type, authorization_status, state,
                    charging_state, started_at, ended_at, stated_started_at, stated_ended_at,
                    meter_start_wh, meter_stop_wh, energy_wh, last_register_wh, last_register_at,
                    seq_no_missing, stop_reason, stop_token_uid, flags, revision
-              FROM unnest(%(clients)s::bigint[]) AS own (client_id)
-             CROSS JOIN LATERAL (
-                   SELECT x.* FROM session x
-                    WHERE x.client_id = own.client_id
-                      AND (%(station_id)s::text IS NULL OR x.station_key =
-                             (SELECT station_key FROM station WHERE id = %(station_id)s))
-                      AND (%(site_id)s::text IS NULL OR x.site_id = %(site_id)s)
-                      AND (%(token_uid)s::text IS NULL OR lower(token_uid) = lower(%(token_uid)s))
-                      AND (%(transaction_id)s::text IS NULL OR transaction_id = %(transaction_id)s)
-                      AND (%(state)s::text IS NULL OR state = %(state)s)
-                      AND (%(flags)s::text[] = '{}' OR flags <> '{}' AND flags @> %(flags)s::text[])
-                      AND (%(to_at)s::timestamptz IS NULL OR started_at < %(to_at)s)
-                      AND (%(from_at)s::timestamptz IS NULL OR ended_at IS NULL
-                           OR ended_at > %(from_at)s OR started_at >= %(from_at)s)
-                      AND (%(after_at)s::timestamptz IS NULL
-                           OR (started_at, x.id) < (%(after_at)s, %(after_id)s::bigint))
-                    ORDER BY started_at DESC, x.id DESC LIMIT %(limit)s) AS x
-              LEFT JOIN station s USING (station_key)
-             ORDER BY started_at DESC, x.id DESC LIMIT %(limit)s
+              FROM page JOIN session x USING (id) LEFT JOIN station s USING (station_key)
+             ORDER BY started_at DESC, x.id DESC
             """,
             {**_parameters(which, limit, cursor), "clients": sorted(set(clients))},
             prepare=False,

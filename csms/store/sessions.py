@@ -1,5 +1,6 @@
 """SQL of charging sessions and their meter values, as people read them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -101,8 +102,7 @@ class SessionFilter:
 async def list_sessions(
     connection: AsyncConnection, which: SessionFilter, *, limit: int, cursor: Cursor | None
 ) -> list[Session]:
-    """Up to `limit` sessions, last started first. A station that is another client's by now is
-    named by its number only, to those who may not see it."""
+    """Up to `limit` sessions, last started first."""
     async with connection.cursor(row_factory=class_row(Session)) as rows:
         await rows.execute(
             """
@@ -114,12 +114,12 @@ async def list_sessions(
                    seq_no_missing, stop_reason, stop_token_uid, flags, revision
               FROM session x LEFT JOIN station s USING (station_key)
              WHERE (%(station_id)s::text IS NULL OR x.station_key =
-                    (SELECT station_key FROM station WHERE id = %(station_id)s))
+                      (SELECT station_key FROM station WHERE id = %(station_id)s))
                AND (%(site_id)s::text IS NULL OR x.site_id = %(site_id)s)
                AND (%(token_uid)s::text IS NULL OR lower(token_uid) = lower(%(token_uid)s))
                AND (%(transaction_id)s::text IS NULL OR transaction_id = %(transaction_id)s)
                AND (%(state)s::text IS NULL OR state = %(state)s)
-               AND (%(flags)s::text[] = '{}' OR flags @> %(flags)s::text[])
+               AND (%(flags)s::text[] = '{}' OR flags <> '{}' AND flags @> %(flags)s::text[])
                AND (%(to_at)s::timestamptz IS NULL OR started_at < %(to_at)s)
                AND (%(from_at)s::timestamptz IS NULL OR ended_at IS NULL OR ended_at > %(from_at)s
                     OR started_at >= %(from_at)s)
@@ -127,15 +127,72 @@ async def list_sessions(
                     OR (started_at, x.id) < (%(after_at)s, %(after_id)s::bigint))
              ORDER BY started_at DESC, x.id DESC LIMIT %(limit)s
             """,
-            {
-                **which.parameters(),
-                "limit": limit,
-                "after_at": cursor.key[0] if cursor else None,
-                "after_id": cursor.key[1] if cursor else None,
-            },
+            _parameters(which, limit, cursor),
             prepare=False,
         )
         return await rows.fetchall()
+
+
+async def list_sessions_of(
+    connection: AsyncConnection,
+    clients: Collection[int],
+    which: SessionFilter,
+    *,
+    limit: int,
+    cursor: Cursor | None,
+) -> list[Session]:
+    """As `list_sessions`, of these clients: the newest of each, and of those the newest. Asked for
+    all that row-level security shows, the database would go through everybody's sessions until it
+    had found enough. A station that is another client's by now is named by its number only."""
+    async with connection.cursor(row_factory=class_row(Session)) as rows:
+        await rows.execute(
+            """
+            WITH page AS (
+                SELECT newest.id
+                  FROM unnest(%(clients)s::bigint[]) AS own (client_id)
+                 CROSS JOIN LATERAL (
+                       SELECT x.id, started_at FROM session x
+                        WHERE x.client_id = own.client_id
+                          AND (%(station_id)s::text IS NULL OR x.station_key =
+                                 (SELECT station_key FROM station WHERE id = %(station_id)s))
+                          AND (%(site_id)s::text IS NULL OR x.site_id = %(site_id)s)
+                          AND (%(token_uid)s::text IS NULL
+                               OR lower(token_uid) = lower(%(token_uid)s))
+                          AND (%(transaction_id)s::text IS NULL
+                               OR transaction_id = %(transaction_id)s)
+                          AND (%(state)s::text IS NULL OR state = %(state)s)
+                          AND (%(flags)s::text[] = '{}'
+                               OR flags <> '{}' AND flags @> %(flags)s::text[])
+                          AND (%(to_at)s::timestamptz IS NULL OR started_at < %(to_at)s)
+                          AND (%(from_at)s::timestamptz IS NULL OR ended_at IS NULL
+                               OR ended_at > %(from_at)s OR started_at >= %(from_at)s)
+                          AND (%(after_at)s::timestamptz IS NULL
+                               OR (started_at, x.id) < (%(after_at)s, %(after_id)s::bigint))
+                        ORDER BY started_at DESC, x.id DESC LIMIT %(limit)s) AS newest
+                 ORDER BY newest.started_at DESC, newest.id DESC LIMIT %(limit)s
+            )
+            SELECT x.id, x.client_id, x.site_id,
+                   coalesce(s.id, 'station ' || x.station_key) AS station_id, evse_id, connector_id,
+                   transaction_id, token_uid, token_type, authorization_status, state,
+                   charging_state, started_at, ended_at, stated_started_at, stated_ended_at,
+                   meter_start_wh, meter_stop_wh, energy_wh, last_register_wh, last_register_at,
+                   seq_no_missing, stop_reason, stop_token_uid, flags, revision
+              FROM page JOIN session x USING (id) LEFT JOIN station s USING (station_key)
+             ORDER BY started_at DESC, x.id DESC
+            """,
+            {**_parameters(which, limit, cursor), "clients": sorted(set(clients))},
+            prepare=False,
+        )
+        return await rows.fetchall()
+
+
+def _parameters(which: SessionFilter, limit: int, cursor: Cursor | None) -> dict[str, object]:
+    return {
+        **which.parameters(),
+        "limit": limit,
+        "after_at": cursor.key[0] if cursor else None,
+        "after_id": cursor.key[1] if cursor else None,
+    }
 
 
 async def count_sessions(connection: AsyncConnection, which: SessionFilter) -> int:
@@ -145,12 +202,12 @@ async def count_sessions(connection: AsyncConnection, which: SessionFilter) -> i
         """
         SELECT count(*) FROM session x
          WHERE (%(station_id)s::text IS NULL OR x.station_key =
-                (SELECT station_key FROM station WHERE id = %(station_id)s))
+                  (SELECT station_key FROM station WHERE id = %(station_id)s))
            AND (%(site_id)s::text IS NULL OR x.site_id = %(site_id)s)
            AND (%(token_uid)s::text IS NULL OR lower(token_uid) = lower(%(token_uid)s))
            AND (%(transaction_id)s::text IS NULL OR transaction_id = %(transaction_id)s)
            AND (%(state)s::text IS NULL OR state = %(state)s)
-           AND (%(flags)s::text[] = '{}' OR flags @> %(flags)s::text[])
+           AND (%(flags)s::text[] = '{}' OR flags <> '{}' AND flags @> %(flags)s::text[])
            AND (%(to_at)s::timestamptz IS NULL OR started_at < %(to_at)s)
            AND (%(from_at)s::timestamptz IS NULL OR ended_at IS NULL OR ended_at > %(from_at)s
                 OR started_at >= %(from_at)s)

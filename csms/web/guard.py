@@ -272,6 +272,14 @@ class Reading:
         self._people: AsyncConnectionPool = request.app.state.people
         self._principal = principal
 
+    @property
+    def clients(self) -> list[int] | None:
+        """Whose the rows are that it can see as a manager or a machine; None: anybody's."""
+        if self._principal.is_operator:
+            return None
+        own = self._principal.client_id
+        return sorted(self._principal.manages | ({own} if own is not None else set()))
+
     def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read with."""
         if self._principal.is_operator:

@@ -66,8 +66,12 @@ async def list_sessions(
         limit,
         cursor,
         (datetime, int),
-        rows=lambda connection, count, after: store.list_sessions(
-            connection, which, limit=count, cursor=after
+        rows=lambda connection, count, after: (
+            store.list_sessions(connection, which, limit=count, cursor=after)
+            if reader.clients is None
+            else store.list_sessions_of(
+                connection, reader.clients, which, limit=count, cursor=after
+            )
         ),
         total=lambda connection: store.count_sessions(connection, which),
         key=lambda row: (row.started_at, row.id),

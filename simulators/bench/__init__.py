@@ -10,7 +10,10 @@
     cluster      several gateways on one database
     nodes        what they do together, idle stations; orders: from node to node
     boot         from nothing to ready, and back after a kill -9
-    report       the tables
+    api          how late the API answers, with very many sessions behind it
+    api_data     those sessions, and whose they are
+    web_client   who asks
+    report       the tables; report_api: the API's
     command      the command line
 
 The product runs as it would for anybody: `python -m csms serve --only gateway` with its embedded

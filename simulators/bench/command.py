@@ -13,12 +13,13 @@ from typing import Any
 
 from rich.console import Console
 
-from simulators.bench import boot, messages, nodes, open_loop, report, storm
+from simulators.bench import api, boot, messages, nodes, open_loop, report, report_api, storm
+from simulators.bench.api_data import World
 from simulators.bench.machine import describe
 from simulators.bench.processes import BenchError
 from simulators.load import raise_file_limit
 
-PARTS = ("messages", "open", "storm", "boot", "nodes")
+PARTS = ("messages", "open", "storm", "boot", "nodes", "api")
 NOISE = (
     "Figures of one run on one machine. Ratios hold better than figures: what else runs here "
     '("others\' cores") costs all servers alike, but it costs them. Repeat when it is not near 0.'
@@ -39,6 +40,10 @@ class Sizes:
     boot_load_s: float = 2.0
     idle_stations: int = 2_000
     idle_s: float = 20.0
+    api_stations: int = 2_000
+    api_sessions: int = 100_000
+    api_seconds: float = 0.5  # of each operation in each round
+    api_rounds: int = 3
 
 
 FULL = Sizes(
@@ -49,6 +54,9 @@ FULL = Sizes(
     boot_rounds=5,
     idle_stations=10_000,
     idle_s=90.0,  # longer than a gateway waits between its pings
+    api_sessions=1_000_000,
+    api_seconds=2.0,
+    api_rounds=5,
 )
 
 
@@ -94,6 +102,18 @@ async def measure(
             tell=tell,
         )
         report.show_nodes(console, figures["nodes"])
+    if "api" in parts:
+        figures["api"] = await api.run(
+            World(
+                stations=sizes.api_stations,
+                sessions=sizes.api_sessions,
+                read_sessions=sizes.api_sessions // 50,
+            ),
+            seconds=sizes.api_seconds,
+            rounds=sizes.api_rounds,
+            tell=tell,
+        )
+        report_api.show(console, figures["api"])
     return figures
 
 
@@ -104,32 +124,37 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "over websockets, storing nothing) and a bare echo. Nothing is kept.",
         epilog="Parts: messages (durable messages per CPU second), open (latency at half of the "
         "maximum rate), storm (thousands of stations at once, memory of each), boot (seconds to "
-        "ready), nodes (1, 2 and 4 gateways on one database, idle stations, orders). Exit code 1 "
+        "ready), nodes (1, 2 and 4 gateways on one database, idle stations, orders), api "
+        "(how late operators, managers and drivers are answered, with many sessions). Exit code 1 "
         "when something failed or was lost; no figure is judged by it.",
     )
     parser.add_argument(
         "part", nargs="*", choices=[[], *PARTS], help=f"{', '.join(PARTS)}; default: all"
     )
     parser.add_argument(
-        "--full", action="store_true", help="large sizes: 5,000 and 10,000 stations"
+        "--full", action="store_true", help="large sizes: 10,000 stations, 1,000,000 sessions"
     )
     parser.add_argument("--output", type=Path, help="file for all figures, as JSON")
     parser.add_argument("--rounds", type=int, help="of messages")
     parser.add_argument("--seconds", type=float, help="of each run under load")
     parser.add_argument("--stations", type=int, help="of each run, but for boot")
+    parser.add_argument("--sessions", type=int, help="that the API has behind it")
     return parser.parse_args(arguments)
 
 
 def _sizes(args: argparse.Namespace) -> Sizes:
     sizes = vars(FULL if args.full else Sizes())
     if args.rounds is not None:
-        sizes = sizes | {"rounds": args.rounds, "boot_rounds": args.rounds}
+        sizes = sizes | dict.fromkeys(("rounds", "boot_rounds", "api_rounds"), args.rounds)
     if args.seconds is not None:
         sizes |= dict.fromkeys(("seconds", "open_seconds", "idle_s"), args.seconds)
+        sizes["api_seconds"] = args.seconds
         sizes["boot_load_s"] = min(args.seconds, sizes["boot_load_s"])
     if args.stations is not None:
-        names = ("stations", "open_stations", "storm_stations", "idle_stations")
+        names = ("stations", "open_stations", "storm_stations", "idle_stations", "api_stations")
         sizes |= dict.fromkeys(names, args.stations)
+    if args.sessions is not None:
+        sizes["api_sessions"] = args.sessions
     return Sizes(**sizes)
 
 

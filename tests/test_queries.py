@@ -1,0 +1,290 @@
+"""No request asks the database once per row: with one row and with thirty it asks as often.
+
+Every GET operation is called, as the application itself tells them, as an operator, a manager and a
+driver: first with one of everything, then with thirty. What is counted is what psycopg sends.
+"""
+
+import re
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI, Request
+from psycopg_pool import AsyncConnectionPool
+
+from csms.config import Settings
+from csms.db import Database, connect
+from csms.web import create_app
+from csms.web.guard import Reader
+from tests.test_isolation import Operation, log_in, operations
+
+ROWS: Final = 30  # less than a page: what only a second page needs is not asked for
+
+# Who there is, once.
+PEOPLE: Final = """
+INSERT INTO person (email, given_name, operator_roles) VALUES
+    ('manager@example.org', 'manager', '{}'), ('driver@example.org', 'driver', '{}'),
+    ('operator@example.org', 'operator', '{read,operate,finance,admin}');
+INSERT INTO driver (person_id) VALUES (2);
+"""
+
+# Row n of everything: of each list, and of each list below the first thing of its kind. A list that
+# does not grow by this fails the test: add its rows here.
+ROW: Final = """
+INSERT INTO client (name) VALUES ('client-' || :n);
+INSERT INTO client_manager (person_id, client_id, granted_by)
+    SELECT 1, id, 'test' FROM client WHERE name = 'client-' || :n;
+INSERT INTO client_contact (client_id, name, phone, purposes)
+    VALUES (2, 'contact-' || :n, '0', '{}');
+INSERT INTO client_vat (client_id, status, from_on, to_on)
+    VALUES (2, 'non_assujetti', date '2026-01-01' + :n, date '2026-01-01' + :n + 1);
+INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
+    VALUES (2, 'FR1420041010050500013M02606', 'Exemple', 'test', now());
+INSERT INTO contract (client_id, client_class, devis_reference, starts_on, term_months)
+    VALUES (2, 'professionnel', 'draft-' || :n, '2026-01-01', 36);
+INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on, term_months)
+    SELECT id, 'professionnel', 'devis-' || :n, current_date - 1000, current_date - 1000, 36
+      FROM client WHERE name = 'client-' || :n;
+INSERT INTO contract_terms (client_id, contract_id, from_on, to_on, commission_rate,
+                            monthly_management_fee_cents, yearly_subscription_cents,
+                            monthly_telemetering_cents)
+    VALUES (2, 1, date '2026-01-01' + :n, date '2026-01-01' + :n + 1, 0, 0, 0, 0);
+INSERT INTO contract_option (client_id, contract_id, option, from_on, to_on)
+    VALUES (2, 1, 'gireve', date '2026-01-01' + :n, date '2026-01-01' + :n + 1);
+INSERT INTO site (id, client_id) VALUES ('site-' || :n, 2);
+INSERT INTO power_limit (client_id, site_id, limit_w, from_at)
+    VALUES (2, 'site-' || :n, 7000, now());
+INSERT INTO station (id, client_id, site_id) VALUES ('station-' || :n, 2, 'site-1');
+INSERT INTO evse (station_key, evse_id) VALUES (1, :n);
+INSERT INTO connector (station_key, evse_id, connector_id) VALUES (1, :n, 1), (1, 1, 1 + :n);
+INSERT INTO static_change (client_id, actor, kind, site_id, before, after)
+    VALUES (2, 'test', 'site', 'site-1', '{}', '{}');
+INSERT INTO static_change (client_id, actor, kind, site_id, station_id, before, after)
+    VALUES (2, 'test', 'station', 'site-1', 'station-1', '{}', '{}');
+INSERT INTO token (uid_key, uid) VALUES ('badge' || :n, 'BADGE' || :n);
+INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
+    SELECT token_key, uid_key, 2, '2026-01-01' FROM token WHERE uid = 'BADGE' || :n;
+INSERT INTO unknown_token (uid_key, uid, station_key, first_seen_at, last_seen_at)
+    VALUES ('stray' || :n, 'STRAY' || :n, 1, now(), now());
+INSERT INTO driver_group (client_id, name, kind) VALUES (2, 'group-' || :n, 'residents');
+INSERT INTO group_member (group_id, person_id) SELECT max(id), 2 FROM driver_group;
+INSERT INTO group_access (group_id, client_id, site_id)
+    SELECT max(id), 2, 'site-1' FROM driver_group;
+INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id, token_uid,
+                     evse_id, connector_id, authorization_status, state, started_at, ended_at,
+                     energy_wh, readings_from_at, readings_to_at)
+    VALUES (:n, 2, 'site-1', 1, :n, :n, 'BADGE' || :n, 1, 1, 'Accepted', 'ended', '2026-10-01',
+            '2026-10-02', 1000, '2026-10-01', '2026-10-02');
+INSERT INTO meter_profile (key, measurands, phases, units, contexts, locations)
+    VALUES (:n, '{Voltage}', '{""}', '{V}', '{""}', '{""}');
+INSERT INTO meter_reading (station_key, stated_at, digest, at, received_at, session_id, profile_id,
+                           samples)
+    VALUES (1, '2026-10-01 12:00Z', :n, now(), now(), 1, :n, '{230}');
+INSERT INTO ocpp_message (at, station_key, direction, protocol, action, message_id, frame, answer)
+    VALUES (now(), 1, 'in', 'ocpp1.6', 'Heartbeat', :n, '[2,"1","Heartbeat",{}]', '[3,"1",{}]');
+INSERT INTO command (station_key, protocol, action, payload, origin, created_at, expires_at)
+    VALUES (1, 'ocpp1.6', 'Reset', '{"type":"Soft"}', 'operator', now(), now());
+INSERT INTO station_event (station_key, received_at, kind, content, command_id)
+    VALUES (1, now(), 'report', '{}', 1), (1, now(), 'security', '{"type": "Reboot"}', NULL);
+INSERT INTO station_variable (station_key, component, variable, value, reported_at)
+    VALUES (1, 'OCPPCommCtrlr', 'Variable' || :n, '300', now());
+INSERT INTO deviation (station_key, kind, subject, sample, first_seen_at, last_seen_at)
+    VALUES (1, 'number as text', :n, '"1"', now(), now());
+INSERT INTO quirk (vendor, correction, decided_on, reason)
+    VALUES (:n, 'wh_is_kwh', '2026-01-01', 'seen');
+INSERT INTO reconciliation (station_key, received_at, reason, frame, digest)
+    VALUES (1, now(), 'unknown transaction', '[2,"9","StopTransaction",{}]', :n);
+INSERT INTO refused_connection (identity, reason, remote_address, first_seen_at, last_seen_at)
+    VALUES (:n, 'unknown', '192.0.2.9', now(), now());
+INSERT INTO node (name, started_at, seen_at) VALUES ('node-' || :n, now(), now());
+INSERT INTO certificate_request (station_key, event_id, received_at, csr, subject, status)
+    SELECT 1, max(id), now(), 'PEM', 'CN=station-1', 'waiting' FROM station_event;
+INSERT INTO station_certificate (station_key, request_id, serial, fingerprint_sha256, subject,
+                                 issuer, not_before, not_after, chain)
+    VALUES (1, :n, :n, :n, 'CN=station-1', 'CN=CA', now(), now() + interval '1 year', 'PEM');
+INSERT INTO audit_entry (at, actor, action, subject, client_id)
+    VALUES (now(), 'test', 'filled', :n, 2);
+"""
+
+# What stands for a part of an address, where 1 is not it.
+VALUES: Final = {
+    "client_id": "2",
+    "site_id": "site-1",
+    "station_id": "station-1",
+    "uid": "BADGE1",
+    "option": "gireve",
+}
+REQUIRED: Final = {"leaves_on": "2027-01-01"}  # what operations insist on being asked with
+
+# Lists that stay as they are, however much there is.
+FIXED: Final = {
+    "GET /api/v1/clients/{client_id}/services": "there are as many as a contract can open",
+    "GET /api/v1/contracts/{contract_id}/dates": "there are as many as the law and its term make",
+}
+
+
+class Statements:
+    """What psycopg is told to send, in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sent: list[str] = []
+        for name in ("execute", "executemany", "stream", "copy"):
+            self._watch(monkeypatch, name)
+
+    def _watch(self, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        true = getattr(psycopg.AsyncCursor, name)
+
+        def watched(cursor: Any, query: Any, *arguments: Any, **named: Any) -> Any:
+            self.sent.append(" ".join(str(query).split()))
+            return true(cursor, query, *arguments, **named)
+
+        monkeypatch.setattr(psycopg.AsyncCursor, name, watched)
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    return Statements(monkeypatch)
+
+
+@pytest.fixture
+def app(pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings) -> FastAPI:
+    return create_app(pool, settings, people=people)
+
+
+@pytest.fixture
+async def clients(
+    app: FastAPI, database: Database, pool: AsyncConnectionPool
+) -> AsyncIterator[dict[str, httpx.AsyncClient]]:
+    """A client of each kind; one row of everything."""
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(PEOPLE.encode())
+    await add_rows(database, 1, 1)
+    async with pool.connection() as connection:
+        bearers = {
+            who: await log_in(connection, number)
+            for number, who in enumerate(("manager", "driver", "operator"), start=1)
+        }
+    opened = {
+        who: httpx.AsyncClient(
+            transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+            base_url="http://test",
+            headers={"Authorization": f"Bearer {bearer}"},
+        )
+        for who, bearer in bearers.items()
+    }
+    yield opened
+    for client in opened.values():
+        await client.aclose()
+
+
+async def add_rows(database: Database, first: int, last: int) -> None:
+    async with await connect(database, owner=True) as owner:
+        for n in range(first, last + 1):
+            await owner.execute(ROW.replace(":n", str(n)).encode())
+
+
+def address(app: FastAPI, operation: Operation) -> str:
+    """The operation's address at the first thing of its kind, with what it insists on."""
+    path = re.sub(r"\{([^}:]+)[^}]*\}", lambda match: VALUES.get(match[1], "1"), operation.path)
+    described = app.openapi()["paths"].get(operation.path.replace(":path", ""), {})
+    asked = described.get("get", {}).get("parameters", [])
+    query = {
+        one["name"]: REQUIRED[one["name"]]
+        for one in asked
+        if one["in"] == "query" and one.get("required")
+    }
+    return path + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else "")
+
+
+def answers_json(app: FastAPI, operation: Operation) -> bool:
+    """Whether it answers at once, in JSON: not a stream, not a file, nothing undescribed."""
+    described = app.openapi()["paths"].get(operation.path.replace(":path", ""), {})
+    content = described.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+    return set(content) == {"application/json"}
+
+
+Asked = dict[tuple[str, str], tuple[int | None, list[str]]]
+
+
+async def ask_all(
+    app: FastAPI, clients: dict[str, httpx.AsyncClient], statements: Statements
+) -> Asked:
+    """Of each operation and caller that is answered: length of the list, None where it is none, and
+    the statements sent."""
+    asked: Asked = {}
+    for operation in operations(app):
+        if operation.method != "GET" or not answers_json(app, operation):
+            continue
+        for who, client in clients.items():
+            statements.sent.clear()
+            answer = await client.get(address(app, operation))
+            assert answer.status_code < 500, f"{operation} as {who}: {answer.text[:300]}"
+            if answer.status_code == 200:
+                found = answer.json()
+                items = found.get("items") if isinstance(found, dict) else found
+                length = len(items) if isinstance(items, list) else None
+                asked[str(operation), who] = (length, list(statements.sent))
+    return asked
+
+
+def sent_more(few: Asked, many: Asked) -> list[str]:
+    """Who was answered with more statements when there were more rows."""
+    return [
+        f"{operation} as {who}: {len(few[operation, who][1])} statements, then {len(sent)}: "
+        f"{sent[-1][:200]}"
+        for (operation, who), (_, sent) in many.items()
+        if len(sent) != len(few[operation, who][1])
+    ]
+
+
+async def test_thirty_rows_are_read_with_as_many_statements_as_one(
+    app: FastAPI,
+    database: Database,
+    clients: dict[str, httpx.AsyncClient],
+    statements: Statements,
+) -> None:
+    few = await ask_all(app, clients, statements)
+    await add_rows(database, 2, ROWS)
+    many = await ask_all(app, clients, statements)
+    assert few.keys() == many.keys()
+    assert sent_more(few, many) == []
+    lists = {operation for (operation, _), (length, _) in many.items() if length is not None}
+    grown = {
+        operation
+        for (operation, who), (length, _) in many.items()
+        if length is not None and length - (few[operation, who][0] or 0) >= ROWS - 1
+    }
+    assert sorted(lists - grown) == sorted(FIXED), "lists that did not grow: add rows for them"
+    assert {who for _, who in many} >= {"operator", "manager"}
+
+
+async def test_a_query_per_row_is_found(
+    app: FastAPI,
+    database: Database,
+    clients: dict[str, httpx.AsyncClient],
+    statements: Statements,
+) -> None:
+    async def careless(request: Request, reader: Reader) -> dict[str, list[str]]:
+        items = []
+        async with reader.connection() as connection:
+            cursor = await connection.execute("SELECT id FROM site")
+            for (site_id,) in await cursor.fetchall():
+                await connection.execute("SELECT name FROM site WHERE id = %s", (site_id,))
+                items.append(site_id)
+        return {"items": items}
+
+    app.add_api_route("/api/v1/careless", careless)
+    few = await ask_all(app, clients, statements)
+    await add_rows(database, 2, 3)
+    many = await ask_all(app, clients, statements)
+    found = sent_more(few, many)
+    assert [line.split(":")[0] for line in found] == [
+        "GET /api/v1/careless as manager",
+        "GET /api/v1/careless as operator",
+    ]
+
+
+def test_every_fixed_list_names_an_operation(app: FastAPI) -> None:
+    assert set(FIXED) <= {str(operation) for operation in operations(app)}

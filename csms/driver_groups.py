@@ -107,6 +107,8 @@ async def add_member(
     group = await get_group(connection, group_id)
     await get(connection, person_id)
     begin = now if from_at is None else from_at
+    _check_year(begin, "from")
+    _check_year(to_at, "to")
     if to_at is not None and to_at <= begin:
         raise Refusal("It ends after it begins.", "to")
     try:
@@ -125,6 +127,12 @@ async def add_member(
         client_id=group.client_id,
         group_id=group_id,
     )
+
+
+def _check_year(moment: datetime | None, field: str) -> None:
+    """No clock counts as far as the calendar of years does. Raises: Refusal."""
+    if moment is not None and not 2000 <= moment.year <= 2200:
+        raise Refusal("This year lies outside 2000 to 2200.", field)
 
 
 async def end_member(
@@ -165,6 +173,7 @@ async def _end_later(
     if found is None:
         raise NotThere(f"Driver {person_id} is not in this group.")
     from_at, _ = found
+    _check_year(to_at, "to")
     if to_at <= max(from_at, now):
         raise Refusal("It ends after it begins, and not in the past.", "to")
     try:

@@ -72,11 +72,11 @@ def checked_phone(text: str) -> str:
     Raises: Refusal.
     """
     number = re.sub(r"[\s().-]", "", text)
-    if re.fullmatch(r"0[1-9]\d{8}", number):
+    if re.fullmatch(r"0[1-9][0-9]{8}", number):
         number = "+33" + number[1:]
     if number.startswith("00"):
         number = "+" + number[2:]
-    if not re.fullmatch(r"\+[1-9]\d{5,14}", number):
+    if not re.fullmatch(r"\+[1-9][0-9]{5,14}", number):
         raise Refusal("A telephone number looks like +33 6 12 34 56 78.", "phone")
     return number
 
@@ -308,7 +308,7 @@ class SiteAccess:
     site_id: str
     open: bool
     until: datetime | None  # while open; None: nothing ends it within a week
-    opens_at: datetime | None  # while not open; None: nothing opens it
+    opens_at: datetime | None  # while not open; None: nothing opens it within a year
 
 
 async def person_of_badge(connection: AsyncConnection, uid: str, at: datetime) -> int | None:

@@ -81,6 +81,12 @@ def test_what_the_group_gives_ends_with_the_membership_in_the_middle_of_a_window
     assert access([rule], PARIS, at("2026-05-04T10:00")) == Access(False)
 
 
+def test_what_begins_in_years_is_not_told_of_yet() -> None:
+    for year in (2028, 9999):
+        rule = Rule(1, 0, 60, from_at=datetime(year, 12, 31, 23, 59, 59, 999999, tzinfo=UTC))
+        assert access([rule], PARIS, SPRING) == Access(False)
+
+
 def test_when_clocks_go_back_the_window_lasts_an_hour_more() -> None:
     night = [hours("22:00", "02:30")]
     first, second = at("2026-10-25T02:15"), at("2026-10-25T02:15", fold=1)

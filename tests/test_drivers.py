@@ -17,6 +17,7 @@ from csms.registry import AlreadyThere, NotThere, Refusal
 from csms.store import driver_badges as badge_store
 from csms.store import drivers as driver_store
 from csms.store import lookup
+from csms.store import tokens as token_store
 
 NOW = datetime(2026, 5, 25, 12, tzinfo=UTC)  # a Monday, 14:00 in Paris
 HOUR = timedelta(hours=1)
@@ -140,7 +141,11 @@ async def test_the_badges_own_sites_count_beside_the_groups(sites: AsyncConnecti
         await registry.change_token(connection, "CARD", {"site_ids": ["office"]})
         assert await judged(connection, "CARD", "garage") == "Accepted"
         assert await judged(connection, "CARD", "office") == "Accepted"
+        for site_id in ("garage", "office"):
+            (found,) = await token_store.list_tokens(connection, site_id=site_id)
+            assert found.uid == "CARD"
         await registry.change_token(connection, "CARD", {"site_ids": []})
+        assert await token_store.list_tokens(connection, site_id="office") == []
         assert await judged(connection, "CARD", "office") == "NotAtThisLocation"
 
 
@@ -493,6 +498,18 @@ async def test_a_driver_is_in_a_group_once_at_a_time(sites: AsyncConnectionPool)
         await driver_groups.end_member(connection, of, one, DESK, NOW)
         with pytest.raises(NotThere):
             await driver_groups.end_member(connection, of, one, DESK, NOW)
+
+
+@pytest.mark.parametrize("year", [1, 1999, 2201, 9999])
+async def test_no_membership_reaches_beyond_all_clocks(
+    sites: AsyncConnectionPool, year: int
+) -> None:
+    moment = datetime(year, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
+    async with transaction(sites) as connection:
+        one, of = await driver(connection), await group(connection, "A", "garage")
+        for when in ({"from_at": moment}, {"to_at": moment}):
+            with pytest.raises(Refusal, match="year"):
+                await member(connection, of, one, **when)
 
 
 async def test_access_is_at_sites_of_the_groups_own_client(sites: AsyncConnectionPool) -> None:

@@ -34,6 +34,8 @@ INSERT INTO token (uid_key, uid) VALUES ('aa', 'AA'), ('bb', 'BB');
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
     SELECT t.token_key, t.uid_key, p.id, '2026-01-01'
       FROM token t JOIN person p ON p.given_name = 'driver ' || left(t.uid, 1);
+INSERT INTO badge_order (person_id, ordered_at, ordered_by)
+    SELECT person_id, now(), 'test' FROM driver;
 INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id, token_uid,
                      authorization_status, state, started_at, ended_at, energy_wh)
     SELECT s.station_key * 10 + n, s.client_id, s.site_id, s.station_key, n::text, n::text,
@@ -89,6 +91,16 @@ SEEN = {
         "driver A": ["driver A"],
         "driver B": ["driver B"],
         "nobody": ["nobody"],
+    },
+    "SELECT given_name FROM driver JOIN person ON id = person_id": {
+        "driver A": ["driver A"],  # to whom they are invoiced is not their manager's
+        "driver B": ["driver B"],
+    },
+    "SELECT given_name FROM badge_order JOIN person p ON p.id = person_id": {
+        "manager A": ["driver A"],
+        "manager B": ["driver B"],
+        "driver A": ["driver A"],
+        "driver B": ["driver B"],
     },
     "SELECT site_id FROM group_access": {
         "manager A": ["site-A"],

@@ -17,6 +17,7 @@ from csms.domain.values import UTC
 DAY_MINUTES: Final = 1_440
 EVERY_DAY: Final = 127  # 1 Monday ... 64 Sunday
 HORIZON: Final = timedelta(days=8)  # a week, and the longest window of a day
+AHEAD_MAX: Final = timedelta(days=366)  # what begins later is not told of yet
 
 _DAY: Final = timedelta(days=1)
 _MINUTE: Final = timedelta(minutes=1)
@@ -52,7 +53,7 @@ class Access(NamedTuple):
 
     open: bool
     until: datetime | None = None  # while open; None: nothing ends it within a week
-    opens_at: datetime | None = None  # while not open; None: nothing opens it
+    opens_at: datetime | None = None  # while not open; None: nothing opens it within a year
 
 
 SHUT: Final = Access(False)
@@ -90,6 +91,8 @@ def _spans(rule: Rule, zone: tzinfo, now: datetime) -> Iterator[tuple[datetime, 
     """The rule's windows as moments: from the one that may be open now on, up to the horizon; of a
     rule that begins later, from its begin."""
     first = now if rule.from_at is None or rule.from_at <= now else rule.from_at
+    if first - now > AHEAD_MAX:
+        return
     if rule.to_at is not None and rule.to_at <= first:
         return
     never = datetime.max.replace(tzinfo=UTC)

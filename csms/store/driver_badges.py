@@ -56,6 +56,8 @@ class Order:
 
 async def lock_badge(connection: AsyncConnection, uid: str, now: datetime) -> Badge | None:
     """The badge of this uid, without case, retired ones too; held until the transaction ends."""
+    # At first, in a statement of its own: whoever had it locked may just have given it away.
+    await connection.execute("SELECT FROM token WHERE uid_key = lower(%s) FOR UPDATE", (uid,))
     async with connection.cursor(row_factory=class_row(Badge)) as rows:
         await rows.execute(
             """
@@ -64,7 +66,7 @@ async def lock_badge(connection: AsyncConnection, uid: str, now: datetime) -> Ba
               FROM token t
               LEFT JOIN driver_badge b ON b.token_key = t.token_key AND b.from_at <= %(now)s
                AND (b.to_at IS NULL OR b.to_at > %(now)s)
-             WHERE t.uid_key = lower(%(uid)s) FOR UPDATE OF t
+             WHERE t.uid_key = lower(%(uid)s)
             """,
             {"uid": uid, "now": now},
         )

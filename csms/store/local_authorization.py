@@ -116,35 +116,39 @@ async def fetch_wanted(
     """
     cursor = await connection.execute(
         """
+        WITH held AS (
+            SELECT b.token_key,
+                   coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL AS is_barred
+              FROM driver_badge b JOIN driver d USING (person_id)
+              JOIN person p ON p.id = b.person_id
+             WHERE b.from_at <= %(now)s AND coalesce(b.to_at > %(now)s, true)
+        ), rules AS (
+            SELECT token_key, bool_or(is_always) AS is_always,
+                   CASE WHEN NOT bool_or(is_always AND to_at IS NULL)
+                        THEN max(to_at) FILTER (WHERE is_always) END AS until
+              FROM badge_access
+             WHERE site_id = %(site)s AND from_at <= %(now)s AND coalesce(to_at > %(now)s, true)
+             GROUP BY token_key
+        )
         SELECT t.uid_key, t.uid,
                CASE WHEN t.status <> 'accepted' THEN t.status WHEN h.is_barred THEN 'blocked'
                     WHEN v.until <= %(now)s THEN 'expired' ELSE t.status END AS status,
                t.group_uid, v.until, t.type
-          FROM token t
-          LEFT JOIN LATERAL (
-               SELECT coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL AS is_barred
-                 FROM driver_badge b JOIN driver d USING (person_id)
-                 JOIN person p ON p.id = b.person_id
-                WHERE b.token_key = t.token_key AND b.from_at <= %(now)s
-                  AND coalesce(b.to_at > %(now)s, true)) h ON true
-          LEFT JOIN LATERAL (
-               SELECT count(*) AS rules, coalesce(bool_or(a.is_always), false) AS is_always,
-                      CASE WHEN NOT bool_or(a.is_always AND a.to_at IS NULL)
-                           THEN max(a.to_at) FILTER (WHERE a.is_always) END AS until
-                 FROM badge_access a
-                WHERE a.token_key = t.token_key AND a.site_id = %(site)s
-                  AND a.from_at <= %(now)s AND coalesce(a.to_at > %(now)s, true)
-               ) g ON h.is_barred IS NOT NULL AND NOT coalesce(%(site)s = ANY (t.site_ids), false)
-          CROSS JOIN LATERAL (SELECT least(t.valid_until, g.until) AS until) v
+          FROM token t LEFT JOIN held h USING (token_key) LEFT JOIN rules r USING (token_key)
+         CROSS JOIN LATERAL (SELECT coalesce(%(site)s = ANY (t.site_ids), false) AS is_named) n
+         CROSS JOIN LATERAL (
+               SELECT least(t.valid_until, CASE WHEN NOT is_named THEN r.until END) AS until) v
          WHERE t.retired_at IS NULL AND t.type NOT IN ('Central', 'NoAuthorization', 'MacAddress')
-           AND CASE WHEN h.is_barred IS NULL THEN t.site_ids IS NULL OR %(site)s = ANY (t.site_ids)
-                    WHEN %(site)s = ANY (t.site_ids) OR g.is_always THEN true
-                    ELSE g.rules > 0 AND (h.is_barred OR t.status <> 'accepted') END
+           AND (n.is_named
+                OR CASE WHEN h.is_barred IS NULL THEN t.site_ids IS NULL
+                        ELSE r.is_always OR (r.token_key IS NOT NULL
+                                             AND (h.is_barred OR t.status <> 'accepted')) END)
          ORDER BY (t.status = 'accepted' AND h.is_barred IS NOT TRUE
                    AND coalesce(v.until > %(now)s, true)) DESC, t.uid_key
          LIMIT %(limit)s
         """,
         {"site": site_id, "now": now, "limit": limit},
+        prepare=False,
     )
     return await cursor.fetchall()
 
@@ -275,6 +279,7 @@ async def fetch_caches_due(
          ORDER BY s.station_key LIMIT %(limit)s
         """,
         {"now": now, "since": since, "oldest": now - CACHED_AT_MOST, "limit": limit},
+        prepare=False,
     )
     return await cursor.fetchall()
 

@@ -54,7 +54,7 @@ async def list_tokens(
     limit: int = 1,
     cursor: Cursor | None = None,
 ) -> list[Token]:
-    """Up to `limit` badges by uid; `site_id` finds those that may charge there."""
+    """Up to `limit` badges by uid; `site_id` finds those that may charge there, at some hour."""
     async with connection.cursor(row_factory=class_row(Token)) as rows:
         await rows.execute(
             """
@@ -65,7 +65,15 @@ async def list_tokens(
                AND (%(uid)s::text IS NULL OR uid_key = lower(%(uid)s))
                AND (%(status)s::text IS NULL OR status = %(status)s)
                AND (%(group_uid)s::text IS NULL OR lower(group_uid) = lower(%(group_uid)s))
-               AND (%(site_id)s::text IS NULL OR site_ids IS NULL OR %(site_id)s = ANY (site_ids))
+               AND (%(site_id)s::text IS NULL OR %(site_id)s = ANY (site_ids)
+                    OR CASE WHEN EXISTS (SELECT FROM driver_badge b
+                                          WHERE b.token_key = token.token_key
+                                            AND (b.to_at IS NULL OR b.to_at > now()))
+                            THEN EXISTS (SELECT FROM badge_access a
+                                          WHERE a.token_key = token.token_key
+                                            AND a.site_id = %(site_id)s
+                                            AND (a.to_at IS NULL OR a.to_at > now()))
+                            ELSE site_ids IS NULL END)
                AND (%(search)s::text IS NULL OR strpos(uid_key, lower(%(search)s)) > 0)
                AND (%(after)s::text IS NULL OR uid_key > lower(%(after)s))
              ORDER BY uid_key LIMIT %(limit)s
@@ -100,7 +108,15 @@ async def count_tokens(
          WHERE retired_at IS NULL
            AND (%(status)s::text IS NULL OR status = %(status)s)
            AND (%(group_uid)s::text IS NULL OR lower(group_uid) = lower(%(group_uid)s))
-           AND (%(site_id)s::text IS NULL OR site_ids IS NULL OR %(site_id)s = ANY (site_ids))
+           AND (%(site_id)s::text IS NULL OR %(site_id)s = ANY (site_ids)
+                    OR CASE WHEN EXISTS (SELECT FROM driver_badge b
+                                          WHERE b.token_key = token.token_key
+                                            AND (b.to_at IS NULL OR b.to_at > now()))
+                            THEN EXISTS (SELECT FROM badge_access a
+                                          WHERE a.token_key = token.token_key
+                                            AND a.site_id = %(site_id)s
+                                            AND (a.to_at IS NULL OR a.to_at > now()))
+                            ELSE site_ids IS NULL END)
            AND (%(search)s::text IS NULL OR strpos(uid_key, lower(%(search)s)) > 0)
         """,
         {"status": status, "group_uid": group_uid, "site_id": site_id, "search": search},

@@ -283,7 +283,9 @@ class SiteAccessOut(Output):
     site_id: str
     open: bool
     until: Utc | None = Field(description="While open; null: nothing ends it within a week.")
-    opens_at: Utc | None = Field(description="While not open; null: nothing opens it.")
+    opens_at: Utc | None = Field(
+        description="While not open; null: nothing opens it within a year."
+    )
 
 
 class OrderIn(Input):

@@ -299,7 +299,9 @@ class TokenChange(Input):
     )
     valid_until: Moment | None = None
     site_ids: Annotated[list[Name], Field(max_length=10_000)] | None = Field(
-        default=None, description="Null: at every site."
+        default=None,
+        description="Null: at every site; of a driver's badge: where her groups let her, to which "
+        "sites named here are added.",
     )
     concurrent_max: Annotated[int, Field(strict=True, ge=0, le=1_000)] | None = Field(
         default=None, description="Open sessions at once. Null: as the server's setting; 0: any."

@@ -8,6 +8,7 @@ browser open has not found the account. Argon2 works while no connection is held
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import psycopg
 from psycopg import AsyncConnection
 
 from csms import accounts, second_factor, secrets, throttle
@@ -161,8 +162,12 @@ async def confirm_email(
     link = await find_link(connection, token, "email", now)
     if link.email is None or not await links.use_link(connection, link.id, now):
         raise _over()
-    if not await people.set_email(connection, link.person_id, link.email, now):
-        raise AccountRefusal("email_taken", "This address cannot be used.", "email")
+    taken = AccountRefusal("email_taken", "This address cannot be used.", "email")
+    try:
+        if not await people.set_email(connection, link.person_id, link.email, now):
+            raise taken
+    except psycopg.errors.UniqueViolation:  # taken in this moment
+        raise taken from None
     await links.void_links(connection, link.person_id, None, now)
     if link.person_email is not None:
         await announce(

@@ -273,6 +273,7 @@ def test_forwarded_addresses_are_believed_of_trusted_proxies_only(settings: Sett
     assert seen("::1", spoofed, trusted=ours) == ("198.51.100.1", True)
     assert seen("10.0.0.1", "nonsense", trusted=ours) == ("10.0.0.1", True)
     assert seen("10.0.0.1", "", trusted=ours, proto="http") == ("10.0.0.1", False)
+    assert seen("10.0.0.1", "", trusted=ours, proto="https, http") == ("10.0.0.1", False)
     assert seen("10.0.0.1", "198.51.100.1:4711", trusted=ours)[0] == "198.51.100.1"  # type: ignore[index]
     assert seen("10.0.0.1", "[2001:db8::1]:80", trusted=ours)[0] == "2001:db8::1"  # type: ignore[index]
 
@@ -591,6 +592,17 @@ async def test_other_sites_send_no_form_not_even_to_log_in(
     )
     assert refused.status_code == 403
     assert "changed" not in (await api.get("/account")).text
+
+
+async def test_forms_come_through_a_proxy_that_asks_us_by_another_name(
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
+) -> None:
+    await person(pool)
+    known = replace(settings, public_url="https://charging.example.org/")
+    for origin, status in (("https://charging.example.org", 303), ("https://evil.example", 403)):
+        async with browser(pool, people, known) as client:
+            client.headers["Origin"] = origin
+            assert (await log_in_page(client)).status_code == status
 
 
 async def test_a_form_carries_the_token_of_its_own_browser(

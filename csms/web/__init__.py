@@ -1,11 +1,11 @@
 """HTTP: the operator API, the pages, metrics and health.
 
 app puts it together; guard stands before everything (keys, log-ins, body limit, headers), with
-callers (from where), cookies and auditing (who did what); problems says every error as RFC 9457; fields, models and record_models are the shapes on the wire; the *_api
-modules are the operations, each a thin edge over csms.registry and csms.store, listing their
-pages; settling is the desk's one write; pages and docs are what people see; login_pages and
-account_pages come from templates, by rendering and page_texts. A response leaves after the commit
-of what it says.
+callers (from where), cookies and auditing (who did what); problems says every error as RFC 9457;
+fields, models and record_models are the shapes on the wire; the *_api modules are the operations,
+each a thin edge over csms.registry and csms.store, listing their pages; settling is the desk's one
+write; pages and docs are what people see; login_pages and account_pages come from templates, by
+rendering and page_texts. A response leaves after the commit of what it says.
 """
 
 from csms.web.app import create_app

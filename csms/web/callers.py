@@ -26,7 +26,8 @@ class Proxies:
         address = scope["client"][0] if scope.get("client") else ""
         https = scope.get("scheme") == "https"
         if self._trusts(address):
-            https = header(scope, b"x-forwarded-proto").rpartition(",")[2].strip() == "https"
+            if has_header(scope, b"x-forwarded-proto"):
+                https = header(scope, b"x-forwarded-proto").rpartition(",")[2].strip() == "https"
             address = self._forwarded(scope, address)
         return Caller(address, header(scope, b"user-agent"), device), https
 
@@ -58,14 +59,17 @@ def has_header(scope: Scope, name: bytes) -> bool:
     return any(found == name for found, _ in scope["headers"])
 
 
-def is_same_origin(scope: Scope) -> bool:
+def is_same_origin(scope: Scope, public_url: str | None) -> bool:
     """Whether a browser sent this from a page of ours, as it says itself; true for what is no
-    browser, which sends neither of the two headers."""
+    browser, which sends neither of the two headers. A proxy may ask us by another name than people
+    ask it: `public_url` is theirs."""
     site = header(scope, b"sec-fetch-site")
     if site:
         return site in ("same-origin", "none")
     origin = header(scope, b"origin")
     if not origin:
+        return True
+    if public_url is not None and origin == "/".join(public_url.split("/")[:3]):
         return True
     _, separator, host = origin.partition("://")
     return bool(separator) and host == header(scope, b"host")

@@ -97,7 +97,11 @@ class Guard:
         if refusal is not None:
             await refusal(scope, receive, guarded_send)
             return
-        await self._app(scope, self._limited(receive), guarded_send)
+        try:
+            await self._app(scope, self._limited(receive), guarded_send)
+        except Exception:  # our own bug, which is answered further out
+            await auditing.note(self._pool, scope, 500)
+            raise
 
     def _too_large(self, scope: Scope) -> ASGIApp | None:
         for name, value in scope["headers"]:
@@ -158,7 +162,8 @@ class Guard:
         path, state = scope["path"], scope["state"]
         unsafe = scope["method"] not in SAFE_METHODS
         secret = cookies.read(scope, "session", state["https"])
-        if unsafe and (secret is not None or not protected) and not is_same_origin(scope):
+        by_browser = secret is not None or not protected
+        if unsafe and by_browser and not is_same_origin(scope, self._settings.public_url):
             return problems.response(403, "This was sent by another site.", path=path)
         if secret is None:
             return None

@@ -1,16 +1,13 @@
 """What an account tells its person: handed to csms.notifications, which mails it."""
 
-import importlib
-import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 
+from csms import notifications
 from csms.config import Settings
-
-log = logging.getLogger(__name__)
 
 
 async def announce(
@@ -25,11 +22,6 @@ async def announce(
 ) -> None:
     """Tell a person something about her account, in the caller's transaction. A link, and an
     address other than hers (`email` in the data), are kept sealed under the settings' key."""
-    try:
-        notifications = importlib.import_module("csms.notifications")
-    except ModuleNotFoundError:
-        log.warning("%s is told to nobody: this installation sends no mails", event)
-        return
     await notifications.announce(
         connection,
         event,

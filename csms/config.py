@@ -124,7 +124,6 @@ class Settings:
     contract_pool_token: str | None = field(default=None, repr=False)
 
     # Notifications: see csms/notifications.
-    public_url: str | None = None  # as people reach us, for links in mails; None: host and port
     smtp_host: str | None = None  # None: mails wait
     smtp_port: int = 587
     smtp_security: str = "starttls"  # starttls | tls | none
@@ -289,9 +288,6 @@ def _check_mail(settings: Settings) -> None:
         )
     if settings.notification_operator_language not in ("fr", "en"):
         raise SettingError("T2P_NOTIFICATION_OPERATOR_LANGUAGE takes fr or en")
-    url = settings.public_url
-    if url is not None and not url.startswith(("https://", "http://")):
-        raise SettingError("T2P_PUBLIC_URL takes an address that begins with https://")
 
 
 def _check_numbers(settings: Settings) -> None:

@@ -13,8 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import commands, db, logins, maintenance
-from csms import commands, db, letters_due, maintenance
+from csms import commands, db, letters_due, logins, maintenance
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act

@@ -139,7 +139,6 @@ MANAGERS: Final = {
 PEOPLE: Final = ("/api/v1/me/", LOG_OUT + "/")  # whoever is logged in, but what stands in DRIVERS
 DRIVERS: Final[tuple[str, ...]] = ()  # addresses that begin so
 ADMINS: Final = ("/api/v1/people", "/api/v1/keys")
-DRIVERS: Final[set[str]] = set()
 FINANCE: Final = {
     "POST /api/v1/clients/{client_id}/contracts",
     "POST /api/v1/clients/{client_id}/ibans",
@@ -159,11 +158,6 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
-EVERYBODY: Final = {  # who is logged in
-    "GET /api/v1/me/notifications",
-    "GET /api/v1/me/notifications/preferences",
-    "PUT /api/v1/me/notifications/preferences",
-}
 
 
 def needed_role(operation: Operation) -> str:

@@ -190,11 +190,6 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
-EVERYBODY: Final = {  # who is logged in
-    "GET /api/v1/me/notifications",
-    "GET /api/v1/me/notifications/preferences",
-    "PUT /api/v1/me/notifications/preferences",
-}
 
 
 def needed_role(operation: Operation) -> str:

@@ -14,6 +14,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.store import sites
 from csms.web import create_app
+from tests.test_isolation import log_in
 
 START = datetime(2026, 10, 3, 8, tzinfo=UTC)
 STOP_FRAME = '[2,"19","StopTransaction",{"transactionId":-1,"meterStop":48211}]'
@@ -188,6 +189,57 @@ async def test_sessions_are_filtered_and_walked(
     assert unescaped.status_code == 200
     for bad in ({"from": "2026-10-03"}, {"to": "yesterday"}, {"state": "open"}, {"limit": 1001}):
         assert (await api.get("/sessions", params=bad)).status_code == 422
+
+
+async def test_a_manager_of_several_clients_walks_their_sessions_in_one_order(
+    api: httpx.AsyncClient, pool: AsyncConnectionPool
+) -> None:
+    async with pool.connection() as connection:
+        for name in ("A", "B", "C"):
+            await connection.execute("INSERT INTO client (name) VALUES (%s)", (name,))
+            await connection.execute(
+                """
+                INSERT INTO station (id, client_id)
+                SELECT 'CP-' || name, id FROM client WHERE name = %s
+                """,
+                (name,),
+            )
+        await connection.execute("INSERT INTO person (given_name) VALUES ('manager')")
+        await connection.execute(
+            """
+            INSERT INTO client_manager (person_id, client_id, granted_by)
+            SELECT p.id, c.id, 'test' FROM person p, client c WHERE c.name IN ('A', 'C')
+            """
+        )
+        bearer = await log_in(connection, 1)
+    for number in range(12):
+        # Two begin at once; every fourth belongs to nobody whom she manages.
+        station = ("CP-A", "CP-B", "CP-C", "CP-1")[number % 4]
+        began = START + timedelta(hours=number // 2)
+        flags = ["clock"] if number % 3 == 0 else []
+        values: dict[str, Any] = {"station_id": station, "started_at": began, "flags": flags}
+        await add_session(pool, number, ended_at=began + timedelta(hours=3), **values)
+    hers = {"Authorization": f"Bearer {bearer}"}
+
+    async def walk(**filters: Any) -> list[int]:
+        found: list[int] = []
+        cursor: dict[str, str] = {}
+        while True:
+            query = {"limit": 2, **filters, **cursor}
+            answer = (await api.get("/sessions", params=query, headers=hers)).json()
+            found += [item["id"] for item in answer["items"]]
+            if answer["next"] is None:
+                assert answer["total"] == len(found)
+                return found
+            cursor = {"cursor": answer["next"]}
+
+    assert await walk() == [10, 8, 6, 4, 2, 0]
+    assert await walk(station_id="CP-C") == [10, 6, 2]
+    assert await walk(station_id="CP-B") == []
+    assert await walk(flags="clock") == [6, 0]
+    assert await walk(to=str((START + timedelta(hours=3)).isoformat())) == [4, 2, 0]
+    since = (START + timedelta(hours=5)).isoformat()
+    assert await walk(**{"from": since}) == [10, 8, 6]
 
 
 async def test_meter_values_come_raw_and_in_pages(

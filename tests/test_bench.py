@@ -10,9 +10,18 @@ from typing import Any
 import pytest
 
 from simulators.bench import main
+from simulators.bench.api import checked
 from simulators.bench.nodes import Shared, limited_by
-from simulators.bench.processes import BenchError, check_clean, load, plain_server
+from simulators.bench.processes import (
+    BenchError,
+    Product,
+    check_clean,
+    directory_for_a_run,
+    load,
+    plain_server,
+)
 from simulators.bench.provision import Kept, check_kept
+from simulators.bench.web_client import WebClient
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -110,7 +119,7 @@ def test_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for part in ("messages", "open", "storm", "boot"):
+    for part in ("messages", "open", "storm", "boot", "nodes", "api"):
         assert part in printed
 
 
@@ -127,6 +136,43 @@ def test_several_gateways_share_one_database_and_nothing_is_lost(
     orders = figures["idle"]["orders"]
     for kind in ("same_node", "other_node"):
         assert 0 < orders[kind]["p50_ms"] <= orders[kind]["p99_ms"]
+
+
+def test_the_api_is_asked_by_everybody_and_the_slowest_operation_comes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sizes = ("--stations", "30", "--sessions", "1500", "--seconds", "0.02", "--rounds", "1")
+    figures = run(tmp_path, "api", *sizes)["api"]
+    printed = capsys.readouterr().out
+    assert "row-level security" in printed
+    assert figures["held"]["stations"] == 30
+    assert figures["held"]["sessions"] == 1500
+    assert figures["held"]["meter_values"] == 30 * 16 * 8  # of the newest fiftieth
+    p95s = [one["p95_ms"] for one in figures["operations"]]
+    assert p95s == sorted(p95s, reverse=True)
+    for one in figures["operations"]:
+        assert 0 < one["p50_ms"] <= one["p95_ms"] <= one["p99_ms"]
+    asked = {(one["operation"], one["caller"]): one["rows"] for one in figures["operations"]}
+    assert {caller for _, caller in asked} >= {"operator", "manager", "syndic", "quiet manager"}
+    assert asked["stations", "operator"] == 30
+    assert 0 < asked["stations", "manager"] < asked["stations", "syndic"] < 30
+    assert 0 < asked["sessions", "quiet manager"] <= asked["sessions", "operator"] == 100
+    assert asked["sessions of a site", "manager"] == asked["sessions of a site", "operator"]
+    assert figures["row_security"]["a session"]["p50"] > 0
+
+
+async def test_an_answer_that_is_a_problem_is_no_measurement() -> None:
+    async with directory_for_a_run() as directory:
+        server = Product(directory, part="web")
+        try:
+            await server.start()
+            async with WebClient(server.http_port, "t2p_nobody") as client:
+                refused = await client.get("/api/v1/stations")
+                assert refused.status == 401
+                with pytest.raises(BenchError, match="401"):
+                    checked("/api/v1/stations", refused)
+        finally:
+            await server.stop()
 
 
 @pytest.mark.parametrize(

@@ -174,10 +174,10 @@ async def _deep(port: int, caller: Caller, path: str) -> tuple[str, ...]:
     """Pages far down a list: as many as it has, the last of them first."""
     found: list[str] = []
     async with WebClient(port, caller.bearer) as client:
-        page = _checked(path, await client.get(f"{_ROOT}{path}?limit=1000"))
+        page = checked(path, await client.get(f"{_ROOT}{path}?limit=1000"))
         while page["next"] is not None and len(found) < _DEEP_PAGES:
             found.append(f"{path}?limit=100&cursor={page['next']}")
-            page = _checked(
+            page = checked(
                 path, await client.get(f"{_ROOT}{path}?limit=1000&cursor={page['next']}")
             )
     return tuple(reversed(found[-_DEEP_PAGES // 2 :]))
@@ -190,7 +190,7 @@ async def _of_a_driver(port: int, caller: Caller) -> list[Operation]:
     async with WebClient(port, caller.bearer) as client:
         described = json.loads((await client.get("/openapi.json")).body)["paths"]
         for path, methods in sorted(described.items()):
-            if not path.startswith(f"{_ROOT}/me") or "get" not in methods:
+            if not f"{path}/".startswith(f"{_ROOT}/me/") or "get" not in methods:
                 continue
             if "{" in path or not _answers_json(methods["get"]):
                 continue
@@ -251,7 +251,7 @@ async def _warm_up(port: int, operation: Operation, caller: Caller) -> int:
     rows = []
     async with WebClient(port, caller.bearer) as client:
         for path in operation.paths[:_WARM_UP]:
-            answer = _checked(path, await client.get(_ROOT + path))
+            answer = checked(path, await client.get(_ROOT + path))
             rows.append(len(answer["items"]) if "items" in answer else 1)
     if operation.same and not any(rows):
         raise BenchError(f"{operation.name} as {caller.name}: nothing is there")
@@ -287,18 +287,22 @@ async def _ask_on(client: WebClient, paths: Sequence[str], first: int, until: fl
     while time.perf_counter() < until or len(taken_s) < _LEAST_ANSWERS // CALLERS:
         path = paths[(first + len(taken_s) * CALLERS) % len(paths)]
         answer = await client.get(_ROOT + path)
-        if answer.status != 200:
-            raise BenchError(f"GET {path}: {answer.status} {answer.body[:300]!r}")
+        check_answered(path, answer)
         taken_s.append(answer.taken_s)
     return taken_s
 
 
-def _checked(path: str, answer: Answer) -> dict[str, Any]:
-    """The object that came. Raises: BenchError."""
-    if answer.status != 200:
-        raise BenchError(f"GET {path}: {answer.status} {answer.body[:300]!r}")
+def checked(path: str, answer: Answer) -> dict[str, Any]:
+    """The object that came. Raises: BenchError when none did."""
+    check_answered(path, answer)
     found = json.loads(answer.body)
     return found if isinstance(found, dict) else {"items": found}
+
+
+def check_answered(path: str, answer: Answer) -> None:
+    """Raises: BenchError when the answer says that there is none."""
+    if answer.status != 200:
+        raise BenchError(f"GET {path}: {answer.status} {answer.body[:300]!r}")
 
 
 def _run(times_ms: list[float], wall_s: float, used: Cpu) -> Run:

@@ -104,3 +104,9 @@ INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
     SELECT client_id, id, '2026-01-15', 0.05, 2500, 120000, 900, 0.2016 FROM contract;
 INSERT INTO contract_option (client_id, contract_id, option, from_on)
     SELECT client_id, id, 'remote_maintenance', '2026-01-15' FROM contract;
+INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
+    SELECT 1, client_id, station_key, 1, '04ab', now(), now() FROM station;
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at, lapses_at,
+                         created_at, created_by)
+    SELECT 1, client_id, station_key, 1, '04ab', '2026-10-01', '2026-10-02', '2026-10-02', now(), 'test'
+      FROM station;

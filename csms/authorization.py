@@ -10,6 +10,7 @@ from typing import Final
 from csms.domain.access import zone_named
 from csms.domain.contract import closed_at
 from csms.domain.events import Decision, Token
+from csms.domain.reservation import keeps_out
 from csms.domain.session import State
 from csms.domain.station import Station
 
@@ -19,17 +20,20 @@ UNKNOWN: Final = Decision("Unknown")
 _REFUSED: Final = {"blocked": "Blocked", "expired": "Expired", "invalid": "Invalid"}
 
 
-def decide(token: Token | None, station: Station, now: datetime) -> Decision:
-    """Whether the badge may charge at the station, apart from its other sessions.
+def decide(
+    token: Token | None, station: Station, now: datetime, evse_id: int | None = None
+) -> Decision:
+    """Whether the badge may charge at the EVSE, or without one somewhere at the station, apart from
+    its other sessions.
 
     `now` is the moment the badge was shown, as believed: a session that began offline is judged
     by the time at which it began. Where the client's contract is suspended or over nobody may
     start, but as long as a session runs at the station a badge is judged as ever: it may be there
     to end it. `decide_start` refuses what it begins.
 
-    A badge that belongs to a driver charges where, and when, a group of hers has access, and at the
-    sites that the badge itself names. A badge of nobody charges at the sites that it names, at
-    every site where it names none.
+    A badge that belongs to a driver charges where, and when, a group of hers has access, at public
+    points, and at the sites that the badge itself names. A badge of nobody charges at the sites
+    that it names, at every site where it names none.
     """
     if token is None:
         return UNKNOWN
@@ -40,15 +44,19 @@ def decide(token: Token | None, station: Station, now: datetime) -> Decision:
         return Decision("Blocked", token.group_uid, token.valid_until)
     if token.valid_until is not None and now >= token.valid_until:
         return Decision("Expired", token.group_uid, token.valid_until)
-    decision = _by_place(token, station, now, is_drivers=may_charge is not None)
+    decision = _by_place(token, station, now, evse_id, is_drivers=may_charge is not None)
     closed = decision.status == "Accepted" and closed_at(station.closures, now) is not None
     if closed and not _is_charging(station):
         return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
     return decision
 
 
-def _by_place(token: Token, station: Station, now: datetime, *, is_drivers: bool) -> Decision:
+def _by_place(
+    token: Token, station: Station, now: datetime, evse_id: int | None, *, is_drivers: bool
+) -> Decision:
     if token.site_ids is not None and station.site_id in token.site_ids:
+        return Decision("Accepted", token.group_uid, token.valid_until)
+    if is_drivers and station.is_public(evse_id):
         return Decision("Accepted", token.group_uid, token.valid_until)
     if is_drivers:
         return _by_groups(token, station, now)
@@ -85,15 +93,18 @@ def decide_start(
     badge states no bound of its own, 0 is no bound; `opening` are sessions
     elsewhere not yet committed, `over` those whose end is not. A session that began offline is
     never refused for it: it has happened (field case 9). Sessions on the same EVSE do not count:
-    this start ends them.
+    this start ends them. What is reserved for others is refused, but to a session that began
+    offline.
     """
-    decision = decide(token, station, now)
+    decision = decide(token, station, now, evse_id)
     if token is None or decision.status != "Accepted":
         return decision
     if closed_at(station.closures, now) is not None:
         return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
     if token.is_master:
         return Decision("Invalid", token.group_uid, token.valid_until)
+    if not offline and is_kept_out(token, station, evse_id, now):
+        return Decision("NotAtThisTime", token.group_uid, token.valid_until)
     if token.concurrent_max is not None:
         concurrent_max = token.concurrent_max
     if offline or concurrent_max <= 0:
@@ -114,3 +125,26 @@ def _is_charging(station: Station) -> bool:
         session.state is State.ACTIVE and session.authorization_status == ACCEPTED.status
         for session in station.sessions.values()
     )
+
+
+def decide_shown(token: Token | None, station: Station, now: datetime) -> Decision:
+    """Whether a badge that is shown, at whichever EVSE, may charge at the station.
+
+    Where every EVSE is reserved for others it may not; but as long as a session runs there it may
+    be shown to end it, and `decide_start` has the last word.
+    """
+    decision = decide(token, station, now)
+    if token is None or decision.status != "Accepted" or not station.reservations:
+        return decision
+    running = any(session.state is State.ACTIVE for session in station.sessions.values())
+    if not running and is_kept_out(token, station, None, now):
+        return Decision("NotAtThisTime", token.group_uid, token.valid_until)
+    return decision
+
+
+def is_kept_out(token: Token, station: Station, evse_id: int | None, now: datetime) -> bool:
+    """Whether the EVSE, or with None every EVSE of the station, is reserved for others."""
+    if not station.reservations:
+        return False
+    evses = frozenset(evse for evse, _ in station.evses if evse)
+    return keeps_out(station.reservations, token.uid_key, evse_id, evses, now)

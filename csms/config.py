@@ -72,7 +72,9 @@ class Settings:
     secret_key: str | None = field(default=None, repr=False)  # None: data_dir/secret.key
 
     # People: how they log in (csms/logins.py), and what keeps others from it (csms/throttle.py).
-    public_url: str | None = None  # as people reach us, for links in mails; None: host and port
+    public_url: str | None = (
+        None  # as people reach us, for links in mails and on stickers; None: host and port
+    )
     trusted_proxies: str | None = None  # networks with commas: their X-Forwarded-... are believed
     account_password_length_min: int = 12
     access_token_s: float = 900.0
@@ -170,6 +172,24 @@ class Settings:
     group_loaded_stations: int = 1_000
     database_retry_s: float = 0.5
     commit_timeout_s: float = 30.0
+
+    # Drivers: starts from afar, live sessions, reservations.
+    start_answer_timeout_s: float = 30.0  # a station's answer; not sent by then, it never is
+    start_session_wait_s: float = 10.0  # and the session, before the driver is told to follow it
+    start_session_timeout_s: float = 150.0  # accepted, and no session by then: it was ignored
+    live_period_s: float = 1.5  # between looks at the sessions that somebody follows
+    live_refresh_s: float = 10.0  # told anew though nothing changed, but the time
+    live_heartbeat_s: float = 15.0  # something is written at least so often
+    live_stream_max_s: float = 900.0  # then the follower comes back, and is checked again
+    live_streams_max: int = 2_000  # of this process
+    live_person_streams_max: int = 4  # of this process
+    public_reservations_max: int = 1  # open ones of a driver, where no group says more
+    public_reservation_minutes_max: int = 60
+    reservation_ahead_max_days: int = 14
+    reservation_grace_s: float = 1_800.0  # not there so long after its begin: given up; 0: never
+    support_phone: str | None = None  # on stickers and on the pages of points
+    points_radius_m_max: int = 200_000
+    sticker_points_max: int = 1_000  # on one PDF
 
     # MQTT: what may be lost.
     telemetry_queue_events_max: int = 10_000  # waiting for the broker; the oldest are dropped

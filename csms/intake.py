@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 
-from csms.authorization import decide, decide_start
+from csms.authorization import decide_shown, decide_start
 from csms.config import Settings
 from csms.domain import attribution, limits
 from csms.domain import session as sessions
@@ -256,7 +256,7 @@ class Intake:
                 return Decision(sessions.ACCEPTED)
         if facts.token is None:
             group.note_unknown_token(station, uid, at)
-        return self.judge(exchange, decide(facts.token, station, at))
+        return self.judge(exchange, decide_shown(facts.token, station, at))
 
     def _decide_start(
         self, station: Station, event: Started, facts: Facts, received_at: datetime, group: Group

@@ -14,6 +14,7 @@ from csms.domain.values import uid_key
 from csms.exchange import Exchange, Facts, Need
 from csms.store import lookup, recording
 from csms.store.lookup import QuirkRow, StationRow
+from csms.store.reservations import fetch_kept
 from csms.store.services import fetch_closures
 from csms.store.session_rows import session_from_row
 
@@ -85,6 +86,9 @@ class Lookups:
             closures = await fetch_closures(connection, list({s.client_id for s in shown}))
             for station in shown:
                 station.closures = tuple(closures.get(station.client_id, ()))
+            kept = await fetch_kept(connection, [station.key for station in shown])
+            for station in shown:
+                station.reservations = tuple(kept.get(station.key, ()))
         wanted = [
             (station.key, what, value)
             for station, (need, _) in asked.items()
@@ -147,6 +151,7 @@ def configure(station: Station, row: StationRow, quirks: frozenset[str]) -> None
     station.client_id = row.client_id
     station.site_id = row.site_id
     station.time_zone = row.time_zone
+    station.public_evses = frozenset(row.public_evses)
     station.boot_status = row.boot_status
     station.auto_configure = row.auto_configure
     station.quirks = quirks

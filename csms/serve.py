@@ -124,6 +124,7 @@ async def _open_parts(
             pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
         )
         app.state.telemetry = telemetry
+        running.append(tasks.create_task(app.state.live.run()))
         http = _HttpServer(settings, app)
         serving = tasks.create_task(http.serve([http_socket]))
         await http.up.wait()
@@ -132,6 +133,7 @@ async def _open_parts(
         finally:
             if gateway is not None:
                 await gateway.stop()  # while /readyz tells that it drains
+            await app.state.live.close()  # else they hold the server up
             http.should_exit = True
             await serving
             for task in running:

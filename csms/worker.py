@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import commands, db, letters_due, logins, maintenance
+from csms import booking, commands, db, letters_due, logins, maintenance
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
@@ -70,6 +70,12 @@ async def _drop_journal(connection: AsyncConnection, settings: Settings, now: da
 async def give_up_orders(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
     """End what no station will answer any more; how many orders."""
     return await commands.give_up(connection, settings, now)
+
+
+async def _move_reservations(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await booking.advance(connection, settings, now)
 
 
 async def _close_dead_nodes(
@@ -136,6 +142,7 @@ JOBS: Final = (
     Job("watch the ends of certificates", 3600.0, _watch_certificates),
     Job("keep badges in stations in step", 10.0, _keep_badges),
     Job("keep badges in all stations in step", 3600.0, _keep_all_badges),
+    Job("move reservations on", 5.0, _move_reservations),
     Job("give up orders that nobody will answer", 5.0, give_up_orders),
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),

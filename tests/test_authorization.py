@@ -8,12 +8,13 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from csms import db, driver_badges, drivers
-from csms.authorization import decide, decide_start
+from csms.authorization import decide, decide_shown, decide_start
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database
 from csms.domain.contract import Closure
 from csms.domain.events import Token
+from csms.domain.reservation import Kept
 from csms.domain.session import Session, State
 from csms.domain.station import Station
 from tests.recorder_node import (
@@ -526,3 +527,37 @@ def test_a_rule_of_a_site_is_read_by_that_sites_clock() -> None:
         here.time_zone = zone
         assert decide(known, here, NOW).status == status, zone
     assert decide(known, station("S2"), NOW).status == "NotAtThisLocation"
+
+
+def test_any_driver_charges_at_a_public_point_and_nobody_else_at_a_private_one() -> None:
+    drivers = token(holders=[[0, None, True]])
+    here = station("S1")
+    assert decide(drivers, here, NOW).status == "NotAtThisLocation"
+    here.public_evses = frozenset({2})
+    assert decide(drivers, here, NOW).status == "Accepted", "somewhere at the station"
+    for evse_id, status in ((1, "NotAtThisLocation"), (2, "Accepted")):
+        decision = decide_start(drivers, here, evse_id, NOW, offline=False, concurrent_max=1)
+        assert decision.status == status
+    blocked = token(holders=[[0, None, False]])
+    assert decide(blocked, here, NOW, 2).status == "Blocked"
+
+
+def test_what_is_reserved_for_others_is_refused_while_it_is() -> None:
+    here = station()
+    here.evses = {(0, None): "available", (1, 1): "available", (2, 1): "available"}
+    here.reservations = (Kept(1, NOW, NOW + timedelta(hours=1), frozenset({"b"})),)
+
+    def starts(uid: str, evse_id: int, at: datetime, *, offline: bool = False) -> str:
+        return decide_start(
+            token(uid_key=uid), here, evse_id, at, offline=offline, concurrent_max=1
+        ).status
+
+    assert starts("a", 1, NOW) == "NotAtThisTime"
+    assert starts("b", 1, NOW) == starts("a", 2, NOW) == "Accepted"
+    assert starts("a", 1, NOW, offline=True) == "Accepted", "it has happened"
+    assert starts("a", 1, NOW - timedelta(seconds=1)) == "Accepted"
+    assert decide_shown(token(), here, NOW).status == "Accepted", "the other one is free"
+    here.reservations = (here.reservations[0]._replace(evse_id=None),)
+    assert decide_shown(token(), here, NOW).status == "NotAtThisTime"
+    assert decide_shown(token(status="blocked"), here, NOW).status == "Blocked"
+    assert decide_shown(None, here, NOW).status == "Unknown"

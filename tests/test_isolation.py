@@ -32,6 +32,8 @@ INSERT INTO station (id, client_id, site_id, public)
     SELECT name || '-station', id, name || '-site', false FROM client WHERE NOT is_operator;
 INSERT INTO evse (station_key, evse_id, status) SELECT station_key, 1, 'available' FROM station;
 INSERT INTO connector (station_key, evse_id, connector_id) SELECT station_key, 1, 1 FROM station;
+UPDATE point SET code = CASE s.id WHEN 'alpha-station' THEN 'AAAA22' ELSE 'BETA22' END
+  FROM station s WHERE s.station_key = point.station_key;
 INSERT INTO person (email, given_name, family_name)
     SELECT kind || '-' || name || '@example.org', kind || ' ' || name, name
       FROM client, unnest(ARRAY['manager', 'driver']) kind WHERE NOT is_operator
@@ -61,6 +63,15 @@ INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction
            replace(s.id, '-station', '') || '01', 1, 1, 'Accepted', 'ended', '2026-10-01',
            '2026-10-02', 1000
       FROM station s;
+INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
+    SELECT p.id, s.client_id, s.station_key, 1, t.uid_key, '2026-10-01', '2026-10-01'
+      FROM station s JOIN token t ON t.uid_key = replace(s.id, '-station', '01')
+      JOIN person p ON p.given_name = 'driver ' || replace(s.id, '-station', '')
+     ORDER BY s.station_key;
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
+                         lapses_at, created_at, created_by)
+    SELECT person_id, client_id, station_key, 1, uid_key, '2026-12-01', '2026-12-02', '2026-12-02',
+           now(), 'test' FROM session_start ORDER BY id;
 INSERT INTO power_limit (client_id, site_id, limit_w, from_at, created_at)
     SELECT client_id, id, 7000, now(), now() FROM site;
 INSERT INTO command (station_key, protocol, action, payload, origin, created_at, expires_at)
@@ -131,7 +142,9 @@ MANAGERS: Final = {
     "GET /api/v1/groups/{group_id}",
     "GET /api/v1/groups/{group_id}/access",
     "GET /api/v1/groups/{group_id}/members",
+    "GET /api/v1/points/stickers.pdf",
     "GET /api/v1/power-limits",
+    "GET /api/v1/reservations",
     "GET /api/v1/sessions",
     "GET /api/v1/sessions/{session_id}",
     "GET /api/v1/sessions/{session_id}/meter-values",
@@ -170,6 +183,19 @@ DRIVERS: Final = {
     "POST /api/v1/me/badge-orders",
     "GET /api/v1/me/badges",
     "PATCH /api/v1/me/badges/{uid:path}",
+    "GET /api/v1/me/points",
+    "GET /api/v1/me/points/{point_id}",
+    "GET /api/v1/me/reservations",
+    "POST /api/v1/me/reservations",
+    "GET /api/v1/me/reservations/{reservation_id}",
+    "DELETE /api/v1/me/reservations/{reservation_id}",
+    "GET /api/v1/me/sessions",
+    "POST /api/v1/me/sessions",
+    "GET /api/v1/me/sessions/{session_id}",
+    "GET /api/v1/me/sessions/{session_id}/events",
+    "GET /api/v1/me/sessions/{session_id}/meter-values",
+    "POST /api/v1/me/sessions/{session_id}/stop",
+    "GET /api/v1/me/starts/{start_id}",
 }
 FINANCE: Final = {
     "POST /api/v1/clients/{client_id}/contracts",
@@ -206,6 +232,7 @@ VALUES: Final = {
     "uid": ("ALPHA01", "BETA01"),
     "session_id": ("10", "20"),
     "person_id": ("3", "4"),
+    "point_id": ("AAAA22", "BETA22"),
     "option": ("gireve", "gireve"),
 }
 

@@ -17,6 +17,7 @@ from csms.domain.contract import Closure
 from csms.domain.events import StatusChanged
 from csms.domain.limits import PowerLimit
 from csms.domain.metering import Reading
+from csms.domain.reservation import Kept
 from csms.domain.session import Session, State
 from csms.domain.values import seconds
 
@@ -106,7 +107,9 @@ class Station:
         "naive_is_local",
         "pending",
         "power_w_max",
+        "public_evses",
         "quirks",
+        "reservations",
         "sessions",
         "site_id",
         "stale",
@@ -125,6 +128,10 @@ class Station:
         self.limits: tuple[PowerLimit, ...] = ()
         #: of its client, as they were when a badge was last shown; read anew each time
         self.closures: tuple[Closure, ...] = ()
+        #: as they were when a badge was last shown; read anew each time
+        self.reservations: tuple[Kept, ...] = ()
+        #: where anybody may charge who is a driver
+        self.public_evses: frozenset[int] = frozenset()
         #: requests that we asked for, the only ones that a station on hold may send
         self.called_for: frozenset[str] = frozenset()
         self.quirks: frozenset[str] = frozenset()
@@ -165,6 +172,10 @@ class Station:
         return max(
             (w for (evse, _), w in self.power_w_max.items() if evse == evse_id), default=None
         )
+
+    def is_public(self, evse_id: int | None) -> bool:
+        """Whether any driver may charge at the EVSE, or with None at one of them."""
+        return evse_id in self.public_evses if evse_id is not None else bool(self.public_evses)
 
     def open_on(self, evse_id: int | None) -> list[Session]:
         """Active sessions on the EVSE, oldest first."""

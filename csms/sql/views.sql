@@ -21,17 +21,29 @@ GRANT SELECT ON meter_value TO t2p_service;
 -- What the acting person charged: the sessions of her badges while they were hers. An owner's view:
 -- people may read no session by its table but those of clients that they manage.
 CREATE VIEW my_session WITH (security_barrier = true) AS
-SELECT s.*, b.person_id
+SELECT s.*, b.person_id, p.code AS point_id, site.name AS site_name
   FROM driver_badge b
   JOIN session s ON lower(s.token_uid) = b.uid_key AND s.started_at >= b.from_at
        AND (b.to_at IS NULL OR s.started_at < b.to_at)
+  LEFT JOIN point p ON p.station_key = s.station_key AND p.evse_id = s.evse_id
+  LEFT JOIN site ON site.id = s.site_id
  WHERE b.person_id = acting_person();
 
--- Readings of those sessions; the table itself is closed to people.
+-- Readings of those sessions; the table itself is closed to people. Written out: what the view above
+-- lets its invoker read, it would let people read here, and that is nothing.
 CREATE VIEW my_meter_value WITH (security_barrier = true) AS
-SELECT v.* FROM my_session s JOIN meter_value v ON v.session_id = s.id AND v.station_key = s.station_key;
-
-GRANT SELECT ON my_session, my_meter_value TO t2p_app, t2p_service;
+SELECT r.station_key, r.session_id, r.evse_id, r.connector_id,
+       r.at, r.stated_at, r.received_at, v.ordinality AS position,
+       p.measurands[v.ordinality] AS measurand,
+       nullif(p.phases[v.ordinality], '') AS phase,
+       nullif(p.units[v.ordinality], '') AS unit,
+       nullif(p.contexts[v.ordinality], '') AS context,
+       nullif(p.locations[v.ordinality], '') AS location,
+       CASE WHEN v.value = 'NaN' THEN NULL ELSE v.value END AS value, r.digest
+  FROM my_session s
+  JOIN meter_reading r ON r.session_id = s.id AND r.station_key = s.station_key
+  JOIN meter_profile p ON p.id = r.profile_id
+ CROSS JOIN LATERAL unnest(r.samples) WITH ORDINALITY AS v (value, ordinality);
 
 -- When no driver may start at a client's stations, and why: a suspension in force, or a contract
 -- that has ended and none that follows. A client without any signed contract is never closed.
@@ -66,3 +78,72 @@ SELECT b.token_key, b.uid_key, b.person_id, a.group_id, a.site_id,
  WHERE coalesce(b.to_at > m.from_at, true) AND coalesce(m.to_at > b.from_at, true);
 
 GRANT SELECT ON badge_access TO t2p_service;
+-- Points where the acting driver may charge, by a group of hers (at whatever hours) or as anybody
+-- may, and how they stand. Owner's too: what it tells of others is that a point is taken, and until
+-- when. Nobody who is not asked for it pays for a column: each is a question of its own.
+CREATE VIEW my_point WITH (security_barrier = true) AS
+SELECT p.code, p.station_key, p.evse_id, s.id AS station_id, s.client_id, s.site_id,
+       coalesce(site.name, '') AS site_name,
+       coalesce(site.time_zone, 'Europe/Paris') AS time_zone, site.static AS site_static,
+       degrees_in(site.static -> 'latitude', 90) AS latitude,
+       degrees_in(site.static -> 'longitude', 180) AS longitude,
+       e.static AS evse_static, e.evse_uid, e.power_w_max, e.status, e.status_at,
+       coalesce(e.public, s.public) AS public,
+       s.site_id IS NOT NULL AND s.site_id IN (
+           SELECT a.site_id FROM group_member m
+             JOIN driver_group g ON g.id = m.group_id AND g.retired_at IS NULL
+             JOIN group_access a ON a.group_id = g.id AND a.retired_at IS NULL
+            WHERE m.person_id = acting_person() AND (m.to_at IS NULL OR m.to_at > now())
+       ) AS member,
+       c.station_key IS NOT NULL AND c.disconnected_at IS NULL AS connected, c.disconnected_at,
+       (SELECT json_agg(json_build_object('connector_id', k.connector_id, 'type', k.type,
+                                          'power_w_max', k.power_w_max, 'status', k.status)
+                        ORDER BY k.connector_id)
+          FROM connector k WHERE k.station_key = p.station_key AND k.evse_id = p.evse_id
+       ) AS connectors,
+       (SELECT min(x.started_at) FROM session x
+         WHERE x.station_key = p.station_key AND x.evse_id = p.evse_id AND x.state = 'active'
+           AND x.authorization_status <> 'none') AS occupied_since,
+       (SELECT max(x.id) FROM session x JOIN driver_badge b ON b.uid_key = lower(x.token_uid)
+         WHERE x.station_key = p.station_key AND x.evse_id = p.evse_id AND x.state = 'active'
+           AND b.person_id = acting_person() AND x.started_at >= b.from_at
+           AND (b.to_at IS NULL OR x.started_at < b.to_at)) AS my_session_id,
+       (SELECT json_agg(json_build_object('from_at', r.from_at, 'to_at', r.to_at,
+                                          'id', CASE WHEN r.person_id = acting_person() THEN r.id END)
+                        ORDER BY r.from_at)
+          FROM reservation r
+         WHERE r.station_key = p.station_key AND (r.evse_id IS NULL OR r.evse_id = p.evse_id)
+           AND r.state IN ('requested', 'placed', 'confirmed')) AS reservations
+  FROM point p
+  JOIN station s USING (station_key)
+  JOIN evse e USING (station_key, evse_id)
+  LEFT JOIN site ON site.id = s.site_id
+  LEFT JOIN station_connection c USING (station_key)
+ WHERE s.retired_at IS NULL
+   AND EXISTS (SELECT FROM driver d WHERE d.person_id = acting_person() AND d.closed_at IS NULL)
+   AND (coalesce(e.public, s.public) OR s.site_id IN (
+           SELECT a.site_id FROM group_member m
+             JOIN driver_group g ON g.id = m.group_id AND g.retired_at IS NULL
+             JOIN group_access a ON a.group_id = g.id AND a.retired_at IS NULL
+            WHERE m.person_id = acting_person() AND (m.to_at IS NULL OR m.to_at > now())));
+
+-- What the acting driver asked to begin, and what came of it: the order's answer, and the session.
+-- One that a car was plugged in for before the start may be older than it.
+CREATE VIEW my_start WITH (security_barrier = true) AS
+SELECT a.id, a.person_id, p.code AS point_id, a.idempotency_key, a.created_at, a.due_at,
+       q.status AS order_status, q.sent_at, q.error AS order_error, x.id AS session_id,
+       x.authorization_status
+  FROM session_start a
+  JOIN point p USING (station_key, evse_id)
+  LEFT JOIN command q ON q.id = a.command_id
+  LEFT JOIN LATERAL (
+       SELECT s.id, s.authorization_status FROM session s
+        WHERE s.station_key = a.station_key AND s.evse_id = a.evse_id
+          AND lower(s.token_uid) = a.uid_key
+          AND (s.remote_start_id IS NULL OR s.remote_start_id = a.remote_start_id)
+          AND (s.received_start_at >= a.created_at
+               OR (s.state = 'active' AND a.due_at > now()))
+        ORDER BY s.id LIMIT 1) x ON true
+ WHERE a.person_id = acting_person();
+
+GRANT SELECT ON my_session, my_meter_value, my_point, my_start TO t2p_app, t2p_service;

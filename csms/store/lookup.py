@@ -39,6 +39,7 @@ class StationRow:
     password_hash_next: str | None  # valid beside the other, until it has been used
     security_profile_next: int | None  # the floor, once the station has come in so
     revoked_certificates: list[str]  # SHA-256, hex
+    public_evses: list[int]
 
 
 async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> list[StationRow]:
@@ -54,7 +55,10 @@ async def fetch_stations(connection: AsyncConnection, ids: Sequence[str]) -> lis
                    s.security_profile_next,
                    ARRAY(SELECT k.fingerprint_sha256 FROM station_certificate k
                           WHERE k.station_key = s.station_key AND k.revoked_at IS NOT NULL)
-                   AS revoked_certificates
+                   AS revoked_certificates,
+                   ARRAY(SELECT e.evse_id FROM evse e
+                          WHERE e.station_key = s.station_key AND coalesce(e.public, s.public))
+                   AS public_evses
               FROM station s LEFT JOIN site ON site.id = s.site_id
               LEFT JOIN station_connection c USING (station_key)
              WHERE s.id = ANY(%s) AND s.retired_at IS NULL

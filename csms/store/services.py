@@ -62,6 +62,39 @@ async def fetch_services(
         return {found.client_id: found for found in await rows.fetchall()}
 
 
+async def fetch_options(
+    connection: AsyncConnection,
+    client_ids: Sequence[int],
+    options: Sequence[str],
+    now: datetime,
+    today: date,
+) -> list[tuple[int, str, str | None]]:
+    """(client, option, reason) of the options that are closed to these clients now: the reason of a
+    closure, or None for one that is not subscribed to. Of the operator's own client, and of clients
+    without a contract, nothing is closed."""
+    cursor = await connection.execute(
+        """
+        SELECT k.id, o.option, x.reason
+          FROM client k CROSS JOIN unnest(%(options)s::text[]) AS o (option)
+          LEFT JOIN LATERAL (
+               SELECT max(x.reason) AS reason FROM client_closure x
+                WHERE x.client_id = k.id AND x.from_at <= %(now)s
+                  AND (x.to_at IS NULL OR %(now)s < x.to_at)) x ON true
+         WHERE k.id = ANY(%(client_ids)s) AND NOT k.is_operator
+           AND EXISTS (SELECT FROM contract c
+                        WHERE c.client_id = k.id AND c.signed_on IS NOT NULL
+                          AND c.starts_on <= %(today)s)
+           AND (x.reason IS NOT NULL OR NOT EXISTS (
+               SELECT FROM contract_option s JOIN contract c ON c.id = s.contract_id
+                WHERE s.client_id = k.id AND s.option = o.option AND c.signed_on IS NOT NULL
+                  AND c.starts_on <= %(today)s AND (c.ends_on IS NULL OR c.ends_on >= %(today)s)
+                  AND s.from_on <= %(today)s AND (s.to_on IS NULL OR %(today)s < s.to_on)))
+        """,
+        {"client_ids": list(client_ids), "options": list(options), "now": now, "today": today},
+    )
+    return await cursor.fetchall()
+
+
 async def fetch_closures(
     connection: AsyncConnection, client_ids: Sequence[int]
 ) -> dict[int, list[Closure]]:

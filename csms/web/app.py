@@ -16,6 +16,7 @@ from starlette.staticfiles import StaticFiles
 from csms import db
 from csms.commands import Watch
 from csms.config import Settings
+from csms.live import Live
 from csms.logins import Means
 from csms.password_work import PasswordWork
 from csms.web import (
@@ -32,16 +33,20 @@ from csms.web import (
     limits_api,
     login_pages,
     me_api,
+    me_points_api,
+    me_sessions_api,
     my_badges_api,
     notifications_api,
     observed_api,
     pages,
     people_api,
     problems,
+    reservations_api,
     security_api,
     sessions_api,
     sites_api,
     stations_api,
+    stickers_api,
     tokens_api,
     webhooks_api,
 )
@@ -70,6 +75,8 @@ _TAGS = [
     {"name": "Badges", "description": "Who may charge."},
     {"name": "Drivers", "description": "Who charges: groups, access, badges, means of payment."},
     {"name": "My badges", "description": "A driver's own."},
+    {"name": "Drivers: me", "description": "What a driver finds, charges and reserves."},
+    {"name": "Reservations", "description": "Who keeps which point, and when."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
@@ -112,6 +119,8 @@ def create_app(
     )
     app.state.watch = watch
     app.state.telemetry = None  # wakes nodes by MQTT, where there is a broker
+    app.state.live = Live(pool, settings)  # its `run` is the caller's
+    app.state.price = me_sessions_api.no_price  # of a session so far; handed in from above
     problems.install(app)
     for part in (
         commands_api,  # these first: the address of a station may hold slashes, and takes the rest
@@ -135,11 +144,16 @@ def create_app(
         keys_api,
         notifications_api,
         webhooks_api,
+        me_points_api,
+        me_sessions_api,
+        reservations_api,
+        stickers_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)
     login_pages.install(app)
     app.include_router(docs.router)
+    app.include_router(stickers_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _add_health(app, pool, ready)
     return app

@@ -3,16 +3,18 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from csms import static_data
+from csms.domain.point import Why
+from csms.points import Denied
 from csms.refusals import ComeLater, NotLoggedIn
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
 from csms.store.paging import BadCursor
@@ -39,6 +41,9 @@ class ProblemDetails(BaseModel):
     status: int
     detail: str
     instance: str | None = None
+    code: str | None = Field(
+        default=None, description="A stable word for the reason, where drivers are told one."
+    )
     errors: list[FieldProblem] | None = None
 
 
@@ -58,6 +63,7 @@ def response(
     path: str | None = None,
     errors: Sequence[Mapping[str, str]] = (),
     headers: Mapping[str, str] | None = None,
+    code: str | None = None,
 ) -> JSONResponse:
     """Problem details as a response."""
     content: dict[str, Any] = {
@@ -68,6 +74,8 @@ def response(
     }
     if path is not None:
         content["instance"] = path
+    if code is not None:
+        content["code"] = code
     if errors:
         content["errors"] = list(errors)
     return JSONResponse(content, status, headers=headers, media_type=MEDIA_TYPE)
@@ -100,6 +108,7 @@ def install(app: FastAPI) -> None:
     app.openapi = lambda: describe(plain())  # type: ignore[method-assign]
     app.add_exception_handler(Problem, _own)
     app.add_exception_handler(Refusal, _refused)
+    app.add_exception_handler(Denied, _denied)
     app.add_exception_handler(BadCursor, _bad_cursor)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
@@ -132,6 +141,38 @@ async def _refused(request: Request, error: Exception) -> JSONResponse:
         status = 409 if isinstance(error, AlreadyThere | Conflict) else 422
     errors = _field(detail, error.field)
     return response(status, detail, path=request.url.path, errors=errors, headers=headers)
+
+
+_DENIED_STATUSES: Final = {
+    **dict.fromkeys(
+        (
+            Why.NOT_ALLOWED_HERE,
+            Why.NOT_NOW,
+            Why.BADGE_BLOCKED,
+            Why.ACCOUNT_CLOSED,
+            Why.SERVICE_CLOSED,
+            Why.CONTRACT_SUSPENDED,
+        ),
+        403,
+    ),
+    **dict.fromkeys(
+        (Why.KEY_REUSED, Why.TOO_LONG, Why.TOO_SHORT, Why.TOO_FAR_AHEAD, Why.IN_THE_PAST), 422
+    ),
+    Why.TOO_MANY_STREAMS: 429,
+}
+
+
+async def _denied(request: Request, error: Exception) -> JSONResponse:
+    """What a driver cannot have, in her language; the code says which reason it is. What stands in
+    the way at the point or its station is a conflict."""
+    assert isinstance(error, Denied)
+    principal = getattr(request.state, "principal", None)
+    return response(
+        _DENIED_STATUSES.get(error.why, 409),
+        error.sentence("fr" if principal is None else principal.language),
+        path=request.url.path,
+        code=error.why.value,
+    )
 
 
 async def _bad_cursor(request: Request, error: Exception) -> JSONResponse:

@@ -114,3 +114,9 @@ INSERT INTO notification_preference VALUES (1, 'charging_ended', 'email', false,
 INSERT INTO quiet_hours (person_id, from_minute, to_minute, updated_at) VALUES (1, 1320, 420, now());
 INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
     SELECT 1, id, now(), now() + interval '1 day' FROM site;
+INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
+    SELECT 1, client_id, station_key, 1, '04ab', now(), now() FROM station;
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at, lapses_at,
+                         created_at, created_by)
+    SELECT 1, client_id, station_key, 1, '04ab', '2026-10-01', '2026-10-02', '2026-10-02', now(), 'test'
+      FROM station;

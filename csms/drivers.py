@@ -6,6 +6,7 @@ is noted in the audit by the transaction that makes it. Badges are in `csms.driv
 in `csms.driver_groups`.
 """
 
+import contextlib
 import re
 import secrets
 from collections.abc import Mapping
@@ -17,7 +18,9 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.errors import ExclusionViolation
 
+from csms import accounts
 from csms.clients import Actor
+from csms.config import Settings
 from csms.domain import access, identities
 from csms.domain.access import Rule
 from csms.registry import AlreadyThere, NotThere, Refusal
@@ -112,6 +115,17 @@ async def create(
     await _write_billing(connection, person_id, values, now)
     await note(connection, actor, now, "driver created", f"driver {person_id}")
     return person_id
+
+
+async def invite(
+    connection: AsyncConnection, settings: Settings, person_id: int, actor: Actor, now: datetime
+) -> None:
+    """Mail the driver a link to choose her password; one who has a password needs none.
+
+    Raises: NotThere; Refusal for one without an address, or blocked.
+    """
+    with contextlib.suppress(AlreadyThere):
+        await accounts.invite(connection, settings, person_id, actor=actor.name, now=now)
 
 
 async def change(

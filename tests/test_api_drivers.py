@@ -208,6 +208,22 @@ async def test_members_come_by_number_or_address(api: Api) -> None:
     assert datetime.fromisoformat(left["to_at"]) == later
 
 
+async def test_a_new_driver_is_invited_when_that_is_wanted(
+    api: Api, pool: AsyncConnectionPool
+) -> None:
+    desk = api("desk")
+    await driver(desk, "one@example.org", invite=True)
+    await driver(desk, "two@example.org")
+    told(await desk.post("/drivers", json={"given_name": "X", "invite": True}), 422)
+    text = "email\none@example.org\nthree@example.org\n"
+    done(await desk.post("/drivers/import", content=text, params={"invite": True}))
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT p.email FROM one_time_link JOIN person p ON p.id = person_id ORDER BY p.id"
+        )
+        assert await cursor.fetchall() == [("one@example.org",), ("three@example.org",)]
+
+
 # --- Managers -----------------------------------------------------------------------------------
 
 

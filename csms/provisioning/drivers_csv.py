@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import driver_badges, driver_groups, drivers, registry
 from csms.clients import Actor
+from csms.config import Settings
 from csms.domain.access import zone_named
 from csms.provisioning import reading
 from csms.provisioning.plan import ImportReport, Plan
@@ -93,10 +94,11 @@ async def import_drivers(
     *,
     clients: Collection[int] | None = None,
     dry_run: bool = False,
+    inviting: Settings | None = None,
 ) -> ImportReport:
     """Load the file. `report.problems` says what is refused, line by line; then, and with
     `dry_run`, nothing was written. `clients` are those of the manager whose file it is, None: an
-    operator's."""
+    operator's. With the settings in `inviting` new drivers are mailed a link to log in."""
     plan = Plan()
     rows = read_rows(data, plan)
     if plan.problems:
@@ -104,7 +106,7 @@ async def import_drivers(
     report = ImportReport(dry_run=dry_run)
     async with pool.connection() as connection, connection.transaction() as transaction:
         await provisioning.lock_import(connection)
-        writer = _Writer(connection, report, actor, now, clients)
+        writer = _Writer(connection, report, actor, now, clients, inviting)
         for row in rows:
             try:
                 async with connection.transaction():
@@ -240,7 +242,9 @@ class _Writer:
         actor: Actor,
         now: datetime,
         clients: Collection[int] | None,
+        inviting: Settings | None,
     ) -> None:
+        self._inviting = inviting
         self._connection = connection
         self._report = report
         self._actor = actor
@@ -262,6 +266,10 @@ class _Writer:
                 staff_too=self._clients is None,
             )
             self._report.created["driver"] += 1
+            if self._inviting is not None:
+                await drivers.invite(
+                    self._connection, self._inviting, person_id, self._actor, self._now
+                )
         else:
             person_id = known.id
             await self._change(known, row)

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, computed_field
 
 from csms.driver_groups import time_of, weekdays_of
-from csms.web.fields import BIGINT_MAX, Input, Label, Moment, Name, Output, TokenStatus, Utc
+from csms.web.fields import BIGINT_MAX, Input, Label, Moment, Name, Output, TokenStatus, Truth, Utc
 
 Id = Annotated[int, Field(strict=True, ge=1, le=BIGINT_MAX)]
 Line = Annotated[Label, Field(max_length=200)]
@@ -45,6 +45,9 @@ class BillingIn(Input):
     )
 
 
+_APART = ("billing", "group_id", "invite")  # no columns of a person
+
+
 class DriverChange(Input):
     """What others enter of a driver; what is absent stays."""
 
@@ -59,7 +62,7 @@ class DriverChange(Input):
 
     def named(self) -> dict[str, Any]:
         """The members that the client named, those of `billing` among them."""
-        values = {k: v for k, v in super().named().items() if k not in ("billing", "group_id")}
+        values = {k: v for k, v in super().named().items() if k not in _APART}
         return values | (self.billing.named() if self.billing is not None else {})
 
 
@@ -79,6 +82,7 @@ class DriverIn(DriverChange):
     group_id: Id | None = Field(
         default=None, description="Her first group, from now on. Managers have to name one."
     )
+    invite: Truth = Field(default=False, description="Mail her a link to choose a password.")
 
 
 class BillingOut(Output):

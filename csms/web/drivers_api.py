@@ -101,9 +101,10 @@ async def list_drivers(
 @router.post(
     "/drivers", summary="Create a driver", status_code=201, responses=documented(403, 404, 409)
 )
-async def create_driver(pool: Pool, keeper: Keeper, body: DriverIn) -> DriverOut:
+async def create_driver(request: Request, pool: Pool, keeper: Keeper, body: DriverIn) -> DriverOut:
     """Create a driver; a manager within a group of her clients. 409 when there is one of this
-    address: she is added to a group instead."""
+    address: she is added to a group instead. With `invite` she gets a link to choose a password,
+    unless she has one."""
     if body.group_id is None and keeper.clients is not None:
         raise Refusal("Name the group to which she is to belong.", "group_id")
     async with transaction(pool) as connection:
@@ -119,6 +120,10 @@ async def create_driver(pool: Pool, keeper: Keeper, body: DriverIn) -> DriverOut
         if body.group_id is not None:
             await driver_groups.add_member(
                 connection, body.group_id, person_id, keeper.actor, keeper.now
+            )
+        if body.invite:
+            await drivers.invite(
+                connection, request.app.state.settings, person_id, keeper.actor, keeper.now
             )
     return await _shown(keeper, person_id)
 
@@ -149,6 +154,7 @@ async def import_drivers(
     pool: Pool,
     keeper: Keeper,
     dry_run: Annotated[bool, Query(description="Check everything, write nothing.")] = False,
+    invite: Annotated[bool, Query(description="Mail new drivers a link to log in.")] = False,
 ) -> ImportReport | Response:
     """Load drivers from a CSV file, all of it or nothing; 422 tells what is refused, by line. The
     same file twice changes nothing: drivers are found by their address. Columns: email; as wanted
@@ -157,7 +163,13 @@ async def import_drivers(
     groups of her clients."""
     data = await request.body()
     report = await drivers_csv.import_drivers(
-        pool, data, keeper.actor, keeper.now, clients=keeper.clients, dry_run=dry_run
+        pool,
+        data,
+        keeper.actor,
+        keeper.now,
+        clients=keeper.clients,
+        dry_run=dry_run,
+        inviting=request.app.state.settings if invite else None,
     )
     if report.problems:
         errors = [

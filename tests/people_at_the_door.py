@@ -1,17 +1,17 @@
 """People for tests of log-ins: made with a password, and what they were mailed."""
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 import httpx
 import pyotp
 from psycopg_pool import AsyncConnectionPool
 
-from csms import accounts, passwords
+from csms import accounts, passwords, secrets
 from csms.config import Settings
 from csms.db import transaction
 from csms.store import people as store
@@ -47,24 +47,38 @@ async def person(
     return person_id
 
 
-@dataclass
+@dataclass(frozen=True)
 class Mails:
-    """What was announced, in order."""
+    """What people were told, as it waits to be mailed."""
 
-    sent: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    pool: AsyncConnectionPool
+    settings: Settings
 
-    async def announce(
-        self, connection: object, settings: object, event: str, **details: Any
-    ) -> None:
-        self.sent.append((event, details))
+    async def events(self) -> list[str]:
+        """Codes of what was told, in order."""
+        return [event for event, _ in await self._told()]
 
-    def events(self) -> list[str]:
-        return [event for event, _ in self.sent]
+    async def links(self) -> list[str]:
+        """All links, in order."""
+        return [hidden["link"] for _, hidden in await self._told() if "link" in hidden]
 
-    def token(self, event: str) -> str:
+    async def token(self, event: str) -> str:
         """The token at the end of the last link of this kind."""
-        found = [details for name, details in self.sent if name == event]
-        return str(found[-1]["link"]).rsplit("/", 1)[1]
+        found = [hidden["link"] for code, hidden in await self._told() if code == event]
+        return found[-1].rsplit("/", 1)[1]
+
+    async def addresses(self, event: str) -> list[str]:
+        """To which addresses such mails go, but the person's own."""
+        return [hidden["address"] for code, hidden in await self._told() if code == event]
+
+    async def _told(self) -> list[tuple[str, dict[str, str]]]:
+        async with self.pool.connection() as connection:
+            cursor = await connection.execute("SELECT event, secret FROM notification ORDER BY id")
+            rows = await cursor.fetchall()
+        return [
+            (event, json.loads(secrets.unseal(self.settings, sealed)) if sealed else {})
+            for event, sealed in rows
+        ]
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import accounts, keys, logins, own_account
+from csms import accounts, keys
 from csms.config import Settings
 from csms.db import transaction
 from csms.store import sites
@@ -30,11 +30,8 @@ ADMIN = "administratrice@example.org"
 
 
 @pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch) -> Mails:
-    found = Mails()
-    for module in (accounts, logins, own_account):
-        monkeypatch.setattr(module, "announce", found.announce)
-    return found
+def mails(pool: AsyncConnectionPool, settings: Settings) -> Mails:
+    return Mails(pool, settings)
 
 
 @pytest.fixture
@@ -168,7 +165,7 @@ async def test_recovery_codes_are_renewed_and_the_second_factor_removed(
     gone = {"password": PASSWORD, "code": code}
     assert (await api.post("/api/v1/me/second-factor/remove", json=gone)).status_code == 204
     told(await api.get("/api/v1/stations"), 403)
-    assert mails.events() == ["account.second_factor"] * 2
+    assert await mails.events() == ["account.second_factor"] * 2
 
 
 async def test_refresh_brings_new_tokens_and_ends_the_former_access(
@@ -270,7 +267,7 @@ async def test_a_password_is_changed_with_the_former_one(
         assert problem["errors"][0]["field"] == "password"
         assert weak not in str(problem)
     assert (await change(PASSWORD, OTHER_PASSWORD)).status_code == 204
-    assert mails.events() == ["account.password_changed"]
+    assert await mails.events() == ["account.password_changed"]
     assert (await api.get("/api/v1/me")).status_code == 200
     told(await api.get("/api/v1/me", headers=bearer(other["access_token"])), 401)
     told(await log_in(api), 401)
@@ -284,7 +281,7 @@ async def test_an_invitation_is_accepted_once(
     created = await api.post("/api/v1/people", json={"email": EMAIL, "language": "en"})
     assert created.status_code == 201
     assert created.json()["email_verified_at"] is None
-    token = mails.token("account.invited")
+    token = await mails.token("account.invited")
     assert token not in created.text
     accept = {"token": token, "password": PASSWORD}
     weak = {**accept, "password": "azertyuiop12"}
@@ -312,7 +309,7 @@ async def test_a_second_invitation_ends_the_first_and_both_run_out(
         for link in (first, second, third):
             accept = {"token": link.rsplit("/", 1)[1], "password": PASSWORD}
             told(await api.post("/api/v1/auth/invitations/accept", json=accept), 422)
-    assert mails.events() == ["account.invited"] * 3
+    assert await mails.events() == ["account.invited"] * 3
 
 
 async def test_a_password_is_reset_by_a_mailed_link(
@@ -322,12 +319,12 @@ async def test_a_password_is_reset_by_a_mailed_link(
     begun = await enter(api)
     asked = await api.post("/api/v1/auth/password/reset-request", json={"email": EMAIL})
     assert (asked.status_code, asked.text) == (202, "null")
-    link = mails.sent[-1][1]["link"]
+    link = (await mails.links())[-1]
     assert link.startswith(f"{settings.base_url}/reset/")
-    reset = {"token": mails.token("account.reset"), "password": OTHER_PASSWORD}
+    reset = {"token": await mails.token("account.reset"), "password": OTHER_PASSWORD}
     done = await api.post("/api/v1/auth/password/reset", json=reset)
     assert done.status_code == 200
-    assert mails.events() == ["account.reset", "account.password_changed"]
+    assert await mails.events() == ["account.reset", "account.password_changed"]
     told(await api.get("/api/v1/me"), 401)
     again = {"refresh_token": begun["refresh_token"]}
     told(await api.post("/api/v1/auth/refresh", json=again), 401)
@@ -342,11 +339,11 @@ async def test_few_links_are_mailed_and_all_of_them_work(
     for _ in range(5):
         asked = await api.post("/api/v1/auth/password/reset-request", json={"email": EMAIL})
         assert asked.status_code == 202
-    assert mails.events() == ["account.reset"] * 3
-    first = mails.sent[0][1]["link"].rsplit("/", 1)[1]
+    assert await mails.events() == ["account.reset"] * 3
+    first = (await mails.links())[0].rsplit("/", 1)[1]
     reset = {"token": first, "password": OTHER_PASSWORD}
     assert (await api.post("/api/v1/auth/password/reset", json=reset)).status_code == 200
-    reset = {"token": mails.token("account.reset"), "password": PASSWORD}
+    reset = {"token": await mails.token("account.reset"), "password": PASSWORD}
     told(await api.post("/api/v1/auth/password/reset", json=reset), 422)  # used up with the first
 
 
@@ -364,13 +361,30 @@ async def test_an_address_is_changed_by_a_link_to_the_other_one(
     assert await ask("nouvelle@example.org", "wrong") == 422
     assert await ask("no address") == 422
     assert await ask("Autre@example.org") == 202
-    assert mails.events() == []
+    assert await mails.events() == []
     assert await ask("Nouvelle@example.org") == 202
     assert (await api.get("/api/v1/me")).json()["email"] == EMAIL
-    token = {"token": mails.token("account.email_change")}
+    token = {"token": await mails.token("account.email_change")}
     assert (await api.post("/api/v1/auth/email/confirm", json=token)).status_code == 204
     told(await api.post("/api/v1/auth/email/confirm", json=token), 422)
     assert (await api.get("/api/v1/me")).json()["email"] == "nouvelle@example.org"
+    assert await mails.addresses("account.email_change") == ["nouvelle@example.org"]
+    assert await mails.addresses("account.email_changed") == [EMAIL], "the former one is told"
+
+
+async def test_who_logs_in_from_a_place_and_browser_that_are_new_is_told(
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings, mails: Mails
+) -> None:
+    await person(pool)
+    async with browser(pool, people, settings) as home:
+        device = (await log_in(home)).json()["device"]
+        await log_in(home)
+    async with browser(pool, people, settings, address="198.51.100.7") as elsewhere:
+        await log_in(elsewhere, device=device)
+        assert await mails.events() == []
+    async with browser(pool, people, settings, address="203.0.113.9") as elsewhere:
+        await log_in(elsewhere)
+    assert await mails.events() == ["account.new_device"]
 
 
 async def test_an_address_taken_meanwhile_is_not_taken_twice(
@@ -381,7 +395,7 @@ async def test_an_address_taken_meanwhile_is_not_taken_twice(
     change = {"email": "nouvelle@example.org", "password": PASSWORD}
     await api.post("/api/v1/me/email", json=change)
     await person(pool, "nouvelle@example.org")
-    token = {"token": mails.token("account.email_change")}
+    token = {"token": await mails.token("account.email_change")}
     told(await api.post("/api/v1/auth/email/confirm", json=token), 422)
 
 
@@ -518,7 +532,7 @@ async def test_acts_are_in_the_audit_and_secrets_are_not(
     failed = [row for row in rows if row["action"] == "log-in failed"]
     assert [(row["actor"], row["remote_address"]) for row in failed] == [("nobody", "192.0.2.10")]
     assert EMAIL not in listed.text
-    assert mails.token("account.invited") not in listed.text
+    assert await mails.token("account.invited") not in listed.text
     assert not any(row["detail"].get("status") == 401 for row in rows)
     only = await api.get("/api/v1/audit", params={"action": "key created"})
     assert only.json()["total"] == 1

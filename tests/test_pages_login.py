@@ -8,7 +8,7 @@ import httpx
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import accounts, logins, own_account
+from csms import accounts, logins
 from csms.config import Settings
 from csms.db import transaction
 from tests.people_at_the_door import (
@@ -29,11 +29,8 @@ OPERATOR = "operatrice@example.org"
 
 
 @pytest.fixture
-def mails(monkeypatch: pytest.MonkeyPatch) -> Mails:
-    found = Mails()
-    for module in (accounts, logins, own_account):
-        monkeypatch.setattr(module, "announce", found.announce)
-    return found
+def mails(pool: AsyncConnectionPool, settings: Settings) -> Mails:
+    return Mails(pool, settings)
 
 
 @pytest.fixture
@@ -192,8 +189,8 @@ async def test_a_forgotten_password_is_chosen_anew(
     asked = await send(page, "/reset", "/reset", email=EMAIL)
     unknown = await send(page, "/reset", "/reset", email="inconnue@example.org")
     assert asked.text == unknown.text
-    assert mails.events() == ["account.reset"]
-    path = f"/reset/{mails.token('account.reset')}"
+    assert await mails.events() == ["account.reset"]
+    path = f"/reset/{await mails.token('account.reset')}"
     done = await send(page, path, path, password=OTHER_PASSWORD)
     assert done.headers["location"] == "/login?done=reset"
     assert "t2p_device" in page.cookies
@@ -235,7 +232,7 @@ async def test_an_account_is_kept_on_its_page(
         password=OTHER_PASSWORD,
     )
     assert done.headers["location"] == "/account?done=email"
-    path = f"/account/email/{mails.token('account.email_change')}"
+    path = f"/account/email/{await mails.token('account.email_change')}"
     assert "nouvelle@example.org" in (await page.get(path)).text
     assert EMAIL in (await page.get("/account")).text, "a link that is only opened changes nothing"
     confirmed = await send(page, path, path)

@@ -37,6 +37,8 @@ from csms.web import (
     observed_api,
     pages,
     people_api,
+    privacy_api,
+    privacy_page,
     problems,
     security_api,
     sessions_api,
@@ -71,6 +73,7 @@ _TAGS = [
     {"name": "Drivers", "description": "Who charges: groups, access, badges, means of payment."},
     {"name": "My badges", "description": "A driver's own."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
+    {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
@@ -135,9 +138,11 @@ def create_app(
         keys_api,
         notifications_api,
         webhooks_api,
+        privacy_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)
+    app.include_router(privacy_page.router)
     login_pages.install(app)
     app.include_router(docs.router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -114,3 +114,9 @@ INSERT INTO notification_preference VALUES (1, 'charging_ended', 'email', false,
 INSERT INTO quiet_hours (person_id, from_minute, to_minute, updated_at) VALUES (1, 1320, 420, now());
 INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
     SELECT 1, id, now(), now() + interval '1 day' FROM site;
+INSERT INTO consent (person_id, purpose, text_version, how, given_at)
+    VALUES (1, 'prospecting', '2026-11', 'page', now());
+INSERT INTO data_request (person_id, kind, received_at, received_by, due_on)
+    VALUES (1, 'access', now(), 'person 1', '2026-12-25');
+INSERT INTO retention_run (at, rule, rows) VALUES (now(), 'journal', 0);
+INSERT INTO archived_person VALUES (1, '{"given_name": "Someone"}', now(), '2036-11-30');

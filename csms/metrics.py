@@ -72,6 +72,11 @@ MQTT_PUBLISHED: Final = Counter("t2p_mqtt_published_total", "Messages given to t
 MQTT_DROPPED: Final = Counter(
     "t2p_mqtt_dropped_total", "Messages that the MQTT broker was too late for"
 )
+DATA_REQUESTS: Final = Gauge(
+    "t2p_data_requests",
+    "Open requests about personal data: all, those whose last day is near, those that are late",
+    ["days"],
+)
 ORDERS: Final = Counter("t2p_orders_total", "Orders sent to stations by outcome", ["outcome"])
 HANDSHAKES: Final = Counter("t2p_handshakes_total", "Connection attempts by outcome", ["outcome"])
 NOTIFICATIONS_WAITING: Final = Gauge(

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import booking, commands, db, letters_due, logins, maintenance
+from csms import booking, commands, db, letters_due, logins, maintenance, privacy, retention
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
@@ -136,6 +136,14 @@ async def _drop_notifications(
     return await detection.drop_old(connection, settings, now)
 
 
+async def _apply_periods(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    return await retention.nightly(connection, settings, now)
+
+
+async def _watch_requests(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    return await privacy.watch_requests(connection, now)
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -152,6 +160,8 @@ JOBS: Final = (
     Job("drop old notifications", 6 * 3600.0, _drop_notifications),
     Job("make partitions", 6 * 3600.0, _make_partitions),
     Job("drop the old journal", 6 * 3600.0, _drop_journal),
+    Job("apply the periods of personal data", 900.0, _apply_periods),
+    Job("watch the days of data requests", 3600.0, _watch_requests),
 )
 
 

@@ -147,3 +147,17 @@ SELECT a.id, a.person_id, p.code AS point_id, a.idempotency_key, a.created_at, a
  WHERE a.person_id = acting_person();
 
 GRANT SELECT ON my_session, my_meter_value, my_point, my_start TO t2p_app, t2p_service;
+
+-- What the acting person is given when she asks for her own: her sessions with the names of places,
+-- and her groups with theirs.
+CREATE VIEW my_charging WITH (security_barrier = true) AS
+SELECT s.person_id, s.id, t.id AS station_id, s.evse_id, s.connector_id, s.site_id, s.transaction_id,
+       s.token_uid, s.state, s.started_at, s.ended_at, s.meter_start_wh, s.meter_stop_wh, s.energy_wh,
+       s.stop_reason, s.flags
+  FROM my_session s JOIN station t USING (station_key);
+CREATE VIEW my_group WITH (security_barrier = true) AS
+SELECT m.group_id, m.person_id, g.name, g.kind, m.from_at, m.to_at
+  FROM group_member m JOIN driver_group g ON g.id = m.group_id
+ WHERE m.person_id = acting_person();
+
+GRANT SELECT ON my_charging, my_group TO t2p_app, t2p_service;

@@ -40,6 +40,8 @@ from csms.web import (
     observed_api,
     pages,
     people_api,
+    privacy_api,
+    privacy_page,
     problems,
     reservations_api,
     security_api,
@@ -78,6 +80,7 @@ _TAGS = [
     {"name": "Drivers: me", "description": "What a driver finds, charges and reserves."},
     {"name": "Reservations", "description": "Who keeps which point, and when."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
+    {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
@@ -148,9 +151,11 @@ def create_app(
         me_sessions_api,
         reservations_api,
         stickers_api,
+        privacy_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)
+    app.include_router(privacy_page.router)
     login_pages.install(app)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)

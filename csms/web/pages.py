@@ -26,6 +26,7 @@ _TEXTS = {
         "as_of": "Au",
         "docs": "Documentation de l’API",
         "metrics": "Métriques",
+        "privacy": "Données personnelles",
         "other": "English",
         "account": "Mon compte",
         "logout": "Se déconnecter",
@@ -42,6 +43,7 @@ _TEXTS = {
         "as_of": "As of",
         "docs": "API documentation",
         "metrics": "Metrics",
+        "privacy": "Personal data",
         "other": "Français",
         "account": "My account",
         "logout": "Log out",
@@ -110,6 +112,7 @@ def render(overview: observations.Overview, now: datetime, language: str) -> str
 <a href="/logout">{text["logout"]}</a>
 <a href="/docs">{text["docs"]}</a>
 <a href="/metrics">{text["metrics"]}</a>
+<a href="/confidentialite?lang={language}">{text["privacy"]}</a>
 <a href="/?lang={other}" hreflang="{other}" lang="{other}">{text["other"]}</a>
 </nav></footer>
 </body>

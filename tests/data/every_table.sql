@@ -120,3 +120,9 @@ INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, fr
                          created_at, created_by)
     SELECT 1, client_id, station_key, 1, '04ab', '2026-10-01', '2026-10-02', '2026-10-02', now(), 'test'
       FROM station;
+INSERT INTO consent (person_id, purpose, text_version, how, given_at)
+    VALUES (1, 'prospecting', '2026-11', 'page', now());
+INSERT INTO data_request (person_id, kind, received_at, received_by, due_on)
+    VALUES (1, 'access', now(), 'person 1', '2026-12-25');
+INSERT INTO retention_run (at, rule, rows) VALUES (now(), 'journal', 0);
+INSERT INTO archived_person VALUES (1, '{"given_name": "Someone"}', now(), '2036-11-30');

@@ -1,9 +1,10 @@
 """The main job, shown: a month of charging sessions of 24 garages, from the car to the collection.
 
-Starts the whole service, provisions the garages from a CSV as an operator would, replays the month
-through real websockets (half of the stations on OCPP 1.6J, half on 2.0.1), writes the monthly
-collection and its one-page summary, and compares the total with the simulators' own count, to the
-watt-hour. With `--once` it ends there; otherwise it stays up until Ctrl-C.
+Starts the whole service, provisions the garages from a CSV as an operator would, with clients under
+contract, their managers, and a driver for every badge, replays the month through real websockets
+(half of the stations on OCPP 1.6J, half on 2.0.1), writes the monthly collection and its one-page
+summary, and compares the total with the simulators' own count, to the watt-hour. With `--once` it
+ends there; otherwise it stays up until Ctrl-C.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import logging
 import signal
 import socket
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -28,10 +30,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from csms import db, keys, registry, worker
+from csms import db, demo_people, keys, registry, worker
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.embedded_broker import Broker
+from csms.logins import Means
+from csms.password_work import PasswordWork
 from csms.provisioning import import_file
 from csms.serve import open_service, tune_collector
 from reporting import collection
@@ -42,7 +46,6 @@ from simulators.sessions import ChargingRecord, anomalies, read_csv
 from simulators.shifting import Shifted, last_full_month, shift_to_month
 from simulators.synthetic import generate
 
-CLIENT: Final = "Copropriété de démonstration"
 CONNECTOR_POWER_W: Final = 7_400
 READING_INTERVAL_S: Final = 900
 SEED: Final = 1
@@ -161,7 +164,7 @@ async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
     month = collection.Month.parse(job.month_name)
     paths = [folder / f"collecte-{month}.{kind}" for kind in ("csv", "json")]
     for path in paths:
-        written = await collection.write(pool, month, path, kind=path.suffix[1:], client=CLIENT)
+        written = await collection.write(pool, month, path, kind=path.suffix[1:])
     summary = summary_text(written)
     summary_path = folder / f"collecte-{month}-resume.txt"
     collection.write_text(summary_path, summary)
@@ -172,20 +175,30 @@ async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
 
 
 async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:
-    """Garages and stations through the import, badges one by one."""
+    """Garages and stations through the import, badges and people one by one."""
     path = folder / "garages.csv"
     path.write_text(stations_csv(job.plans), encoding="utf-8")
     report = await import_file(pool, path, password_length_min=settings.password_length_min)
     if report.problems:
         raise SettingError(f"{path}: {report.problems[0]}")
-    badges = sorted({record.badge for record in job.records})
+    badges: dict[str, set[str]] = defaultdict(set)
+    for record in job.records:
+        badges[record.badge].add(record.site_id)
+    site_ids = {plan.site_id for plan in job.plans}
     async with db.transaction(pool) as connection:
-        for badge in badges:
+        for badge in sorted(badges):
             await registry.create_token(connection, badge, {}, replacing=True)
-    sites = len({plan.site_id for plan in job.plans})
+        clients, drivers = await demo_people.provide(
+            connection,
+            {badge: sorted(charged_at) for badge, charged_at in badges.items()},
+            site_ids,
+            collection.Month.parse(job.month_name).start_at,
+            datetime.now(UTC),
+        )
     console.print(
-        f"Sessions: {job.source}, {len(job.records):,} in all. Provisioned {sites} garages, "
-        f"{len(job.plans)} stations, {len(badges)} badges from {path}."
+        f"Sessions: {job.source}, {len(job.records):,} in all. Provisioned {len(site_ids)} garages "
+        f"with {len(job.plans)} stations from {path}; {clients} clients under contract with a "
+        f"manager each; {drivers} drivers with {len(badges)} badges."
     )
     found = anomalies(job.month.records)
     console.print(
@@ -201,11 +214,12 @@ def stations_csv(plans: Sequence[StationPlan]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
+    owners = demo_people.client_of_sites(plan.site_id for plan in plans)
     for plan in plans:
         for evse_id in plan.evse_ids:
             writer.writerow(
                 {
-                    "client": CLIENT,
+                    "client": owners[plan.site_id],
                     "site_id": plan.site_id,
                     "site_name": f"Garage {plan.site_id}",
                     "time_zone": "Europe/Paris",
@@ -282,6 +296,13 @@ def _compare(job: Job, result: Replay, written: collection.Collection) -> int:
 
 async def _tell_where(settings: Settings, pool: AsyncConnectionPool, once: bool) -> None:
     base = f"http://{settings.host}:{settings.http_port}"
+    means = Means(pool, settings, PasswordWork(settings.argon2_workers, 10))
+    for way in await demo_people.log_ins(means, datetime.now(UTC)):
+        console.print(f"Log-in       {way.email}  {way.password}  ({way.who})", soft_wrap=True)
+    console.print(
+        "             The operator sets up a second factor at the first log-in; until then no role "
+        "counts."
+    )
     if once:
         console.print("Look on with: time2plug serve; time2plug key create --role operator")
         return
@@ -292,7 +313,7 @@ async def _tell_where(settings: Settings, pool: AsyncConnectionPool, once: bool)
             role="operator",
             expires_at=datetime.now(UTC) + timedelta(days=1),
         )
-    console.print(f"Pages        {base}/")
+    console.print(f"Pages        {base}/login")
     console.print(f"API          {base}/docs")
     console.print(f"Metrics      {base}/metrics")
     console.print(f"Stations     ws://{settings.host}:{settings.ocpp_port}/ocpp/{{station_id}}")

@@ -22,6 +22,7 @@ from csms.domain import reservation
 from csms.domain.point import Why
 from csms.domain.reservation import Kind, Limits, State
 from csms.domain.services import Option
+from csms.notifications import announce
 from csms.points import Denied, Point
 from csms.registry import NotThere
 from csms.store import points as points_store
@@ -79,7 +80,7 @@ async def make(
     badge = await remote.app_badge(connection, person_id, found, now)
     try:
         async with connection.transaction():
-            return await store.insert_reservation(
+            made = await store.insert_reservation(
                 connection,
                 person_id=person_id,
                 client_id=found.row.client_id,
@@ -94,6 +95,8 @@ async def make(
             )
     except psycopg.errors.ExclusionViolation:
         raise Denied(Why.RESERVED_BY_ANOTHER) from None
+    await _announce(connection, "reservation.made", made, now)
+    return made
 
 
 async def _rules(
@@ -183,7 +186,9 @@ async def _step(connection: AsyncConnection, settings: Settings, due: Due, now: 
     if state is State.PLACED and due.command_status not in (None, "queued", "sent"):
         kept, soft_why = words.reserved(due.command_status, due.response, due.error)
         if not kept:
-            return await _move(connection, due, Kind.REFUSE, now, ended_by="station")
+            await _move(connection, due, Kind.REFUSE, now, ended_by="station")
+            await _announce(connection, "reservation.cancelled", due.id, now, "station")
+            return True
         kind = Kind.KEEP if soft_why is None else Kind.KEEP_SOFT
         return await _move(connection, due, kind, now, soft_why=soft_why)
     return False
@@ -224,6 +229,11 @@ async def _end(
 ) -> None:
     """The reservation is over; a station that was told of it, and is there, is told so too."""
     await _move(connection, due, kind, now, ended_by=by)
+    if kind is Kind.LAPSE:
+        await _announce(connection, "reservation.expired", due.id, now)
+    else:
+        reason = "asked" if by == f"person {due.person_id}" else None
+        await _announce(connection, "reservation.cancelled", due.id, now, reason)
     told = due.command_status in ("queued", "sent", "accepted")
     if not (told and not due.soft and due.connected and due.protocol is not None):
         return
@@ -242,6 +252,37 @@ async def _end(
             )
     except Denied:
         log.info("%s is not told of the end of reservation %d", due.station_id, due.id)
+
+
+async def _announce(
+    connection: AsyncConnection,
+    event: str,
+    reservation_id: int,
+    now: datetime,
+    reason: str | None = None,
+) -> None:
+    """Tell its driver, once of each; `reason` in the words of the catalogue."""
+    found = await store.get_reservation(connection, reservation_id)
+    assert found is not None
+    await announce(
+        connection,
+        event,
+        now=now,
+        person_id=found.person_id,
+        client_id=found.client_id,
+        subject=f"reservation {reservation_id}",
+        data={
+            "reservation_id": reservation_id,
+            "station_id": found.station_id,
+            "evse_id": found.evse_id,
+            "site": found.site_name,
+            "time_zone": found.time_zone,
+            "from_at": found.from_at,
+            "until_at": found.to_at,
+            "reason": reason,
+        },
+        key=f"{event} {reservation_id}",
+    )
 
 
 async def _move(

@@ -419,6 +419,22 @@ async def test_nobody_follows_or_stops_the_session_of_another(
         assert (shown["state"], shown["mine"], shown["session_id"]) == ("occupied", False, None)
 
 
+async def test_a_driver_is_told_when_a_point_is_free(gate: Gate, database: Database) -> None:
+    alice = await add_driver(database, "alice")
+    carol = await add_driver(database, "carol", resident=False)
+    (point_id,) = await add_station(database, "CP1")
+    open_watches = "SELECT evse_id FROM point_watch WHERE cancelled_at IS NULL"
+    async with http(gate, alice) as api, http(gate, carol) as strangers:
+        for _ in range(2):
+            watched = await api.post(f"/me/points/{point_id}/watch")
+            assert watched.status_code == 201 and watched.json()["point_id"] == point_id
+        assert await gate.rows(open_watches) == [(1,)]
+        assert code(await strangers.post(f"/me/points/{point_id}/watch")) == "not_allowed_here"
+        for _ in range(2):
+            assert (await api.delete(f"/me/points/{point_id}/watch")).status_code == 204
+        assert await gate.rows(open_watches) == []
+
+
 async def test_points_come_in_pages_the_nearest_first(gate: Gate, database: Database) -> None:
     alice = await add_driver(database, "alice")
     for number in range(5):

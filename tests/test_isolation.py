@@ -188,6 +188,8 @@ DRIVERS: Final = {
     "PATCH /api/v1/me/badges/{uid:path}",
     "GET /api/v1/me/points",
     "GET /api/v1/me/points/{point_id}",
+    "POST /api/v1/me/points/{point_id}/watch",
+    "DELETE /api/v1/me/points/{point_id}/watch",
     "GET /api/v1/me/reservations",
     "POST /api/v1/me/reservations",
     "GET /api/v1/me/reservations/{reservation_id}",

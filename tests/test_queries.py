@@ -113,6 +113,9 @@ INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at, cr
     SELECT id, 'api', convert_to('secret' || id || '-' || :n, 'utf8'), now() + interval '1 hour',
            now(), now(), ''
       FROM person WHERE id <= 3;
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
+                         lapses_at, created_at, created_by)
+    VALUES (2, 2, 1, :n, 'badge' || :n, '2026-10-01', '2026-10-02', '2026-10-02', now(), 'test');
 """
 
 # What stands for a part of an address, where 1 is not it.

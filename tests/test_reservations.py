@@ -132,6 +132,12 @@ async def test_a_reservation_is_cancelled_at_the_station_too(
         assert driver.station.evses[1].reservation is not None
         gone = await api.delete(f"/me/reservations/{made['id']}")
         assert (gone.status_code, gone.json()["state"]) == (200, "cancelled")
+        assert await gate.rows(
+            "SELECT event, person_id, data ->> 'reason' FROM notification ORDER BY id"
+        ) == [
+            ("reservation.made", alice.id, None),
+            ("reservation.cancelled", alice.id, "asked"),
+        ]
         again = await api.delete(f"/me/reservations/{made['id']}")
         assert again.json()["state"] == "cancelled"
         await driver.until(lambda: driver.station.evses[1].reservation is None, PATIENCE_S)

@@ -22,6 +22,7 @@ class Reservation:
     station_id: str
     site_id: str | None
     site_name: str
+    time_zone: str
     point_id: str | None  # None: the station as a whole
     evse_id: int | None
     uid_key: str
@@ -321,8 +322,10 @@ async def list_reservations(
         await rows.execute(
             """
             SELECT r.id, r.person_id, r.client_id, r.station_key, s.id AS station_id, s.site_id,
-                   coalesce(site.name, '') AS site_name, p.code AS point_id, r.evse_id, r.uid_key,
-                   r.from_at, r.to_at, r.lapses_at, r.state, r.soft, r.soft_why, r.created_at,
+                   coalesce(site.name, '') AS site_name,
+                   coalesce(site.time_zone, 'Europe/Paris') AS time_zone, p.code AS point_id,
+                   r.evse_id, r.uid_key, r.from_at, r.to_at, r.lapses_at, r.state, r.soft,
+                   r.soft_why, r.created_at,
                    r.created_by, r.command_id, r.session_id, r.ended_at, r.ended_by
               FROM reservation r
               JOIN station s USING (station_key)

@@ -76,6 +76,11 @@ class PointOut(Output):
     reservations: ServiceOut
 
 
+class WatchOut(Output):
+    point_id: str
+    expires_at: Utc = Field(description="Nobody is told after that.")
+
+
 class StartIn(Input):
     model_config = ConfigDict(json_schema_extra={"examples": [{"point_id": "K7QX3M"}]})
     point_id: PointCode

@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from psycopg_pool import AsyncConnectionPool
 
-from csms import points
+from csms import notices, points
 from csms.config import Settings
+from csms.db import transaction
 from csms.domain.services import Option, Service
 from csms.points import ClosedOf, Point
+from csms.store import choices
 from csms.store import points as store
 from csms.store.paging import decode, page_of
 from csms.store.points import Place
@@ -23,6 +25,7 @@ from csms.web.me_models import (
     PointCode,
     PointOut,
     ServiceOut,
+    WatchOut,
     text_of,
 )
 from csms.web.problems import Problem, documented
@@ -88,6 +91,49 @@ async def get_my_point(
             connection, _asking(pool), driver.person_id, point_id.upper(), now
         )
     return point_out(found, request, driver.language, now)
+
+
+@router.post(
+    "/me/points/{point_id}/watch",
+    summary="Tell me when it is free",
+    status_code=201,
+    responses=documented(403),
+)
+async def watch_point(pool: Pool, driver: Driver, point_id: PointPath) -> WatchOut:
+    """Tell the driver, once, when this point is free. The same wish again lasts longer."""
+    now = datetime.now(UTC)
+    assert driver.person_id is not None
+    async with transaction(pool) as connection:
+        await store.act_for(connection, driver.person_id)
+        found = await points.get_point(
+            connection, points.closed_of(connection), driver.person_id, point_id.upper(), now
+        )
+        points.check_place(found, Option.DRIVER_APP)
+        row = found.row
+        await notices.watch(
+            connection, driver.person_id, now, station_id=row.station_id, evse_id=row.evse_id
+        )
+        watches = await choices.list_watches(connection, driver.person_id, now)
+    (watch,) = [w for w in watches if (w.station_id, w.evse_id) == (row.station_id, row.evse_id)]
+    return WatchOut(point_id=row.code, expires_at=watch.expires_at)
+
+
+@router.delete(
+    "/me/points/{point_id}/watch",
+    summary="Tell me no more",
+    status_code=204,
+    responses=documented(403),
+)
+async def unwatch_point(pool: Pool, driver: Driver, point_id: PointPath) -> None:
+    """End the driver's watch of this point; nothing happens where there is none."""
+    now = datetime.now(UTC)
+    assert driver.person_id is not None
+    async with transaction(pool) as connection:
+        address = await store.get_address(connection, point_id.upper())
+        for watch in await choices.list_watches(connection, driver.person_id, now):
+            place = (watch.station_id, watch.evse_id)
+            if address is not None and place == (address.station_id, address.evse_id):
+                await choices.cancel_watch(connection, driver.person_id, watch.id, now)
 
 
 def point_out(point: Point, request: Request, language: str, now: datetime) -> PointOut:

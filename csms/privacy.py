@@ -27,13 +27,15 @@ from typing import Final
 
 from psycopg import AsyncConnection
 
-from csms import deadlines, metrics, processing
+from csms import booking, deadlines, metrics, processing
+from csms.config import Settings
 from csms.deadlines import Reading
 from csms.domain import data_request
 from csms.domain.data_request import Act, Kind, State
 from csms.domain.values import add_months
+from csms.notifications import announce
 from csms.registry import AlreadyThere, NotThere, Refusal
-from csms.store import audit, erasure, tokens
+from csms.store import audit, erasure, notifications, tokens
 from csms.store import privacy as store
 from csms.store.erasure import Account
 from csms.store.privacy import DataRequest
@@ -56,6 +58,15 @@ _KEPT: Final = {
 _NOTHING_KEPT: Final = {
     "fr": "Toutes vos données ont été effacées.",
     "en": "All your data were erased.",
+}
+_REASONS: Final = {  # as the texts of notifications name them
+    Kind.ACCESS: "access",
+    Kind.RECTIFICATION: "rectification",
+    Kind.ERASURE: "erasure",
+    Kind.RESTRICTION: "restriction",
+    Kind.PORTABILITY: "export",
+    Kind.OBJECTION: "opposition",
+    Kind.CLOSING: "closing",
 }
 _CLOSED: Final = {"fr": "Le compte est fermé.", "en": "The account is closed."}
 _OBJECTED: Final = {
@@ -170,11 +181,21 @@ async def receive_request(
     if request_id is None:
         raise AlreadyThere("A request of this kind is open already.", "kind")
     await _note_request(connection, now, by, "data request received", request_id, kind)
+    if person_id is not None:
+        await announce(
+            connection,
+            "data.request_received",
+            now=now,
+            person_id=person_id,
+            subject=f"data request {request_id}",
+            data={"request": _REASONS[kind], "due_on": due_on},
+        )
     return request_id
 
 
 async def act(
     connection: AsyncConnection,
+    settings: Settings,
     request_id: int,
     what: Act,
     *,
@@ -199,8 +220,9 @@ async def act(
         await store.start_request(connection, request_id)
     else:
         outcome, kept_until = reason, None
+        account = await _account_of(connection, request)
         if what is Act.COMPLETE:
-            outcome, kept_until = await _complete(connection, request, reason, now, by)
+            outcome, kept_until = await _complete(connection, settings, request, reason, now, by)
         await store.finish_request(
             connection,
             request_id,
@@ -210,14 +232,31 @@ async def act(
             outcome=outcome,
             kept_until=kept_until,
         )
+        if account is not None and what is not Act.WITHDRAW:
+            await _tell_end(connection, settings, request, account, outcome, now)
     await _note_request(connection, now, by, f"data request: {what}", request_id, request.kind)
     return await _lock_request(connection, request_id)
 
 
 async def watch_requests(connection: AsyncConnection, now: datetime) -> str | None:
-    """Count what is open, what is due within a week, and what is late; a sentence where somebody
-    should look, else None."""
+    """Count what is open, what is due within a week, and what is late, and tell operators of each
+    once before its last day and once after it; a sentence where somebody should look, else None."""
     today = deadlines.paris_day(now)
+    for due in await store.list_due(connection, today + WARNING):
+        is_late = due.last_on < today
+        await announce(
+            connection,
+            "data.request_due",
+            now=now,
+            subject=f"data request {due.id}",
+            data={
+                "request": _REASONS[Kind(due.kind)],
+                "number": due.id,
+                "due_on": due.last_on,
+                "late": is_late,
+            },
+            key=f"data request {due.id}: {'late' if is_late else 'near'} {due.last_on}",
+        )
     late = await store.count_open(connection, today)
     near = await store.count_open(connection, today + WARNING) - late
     total = await store.count_open(connection, None)
@@ -246,10 +285,55 @@ async def _extend(
     day = deadlines.paris_day(request.received_at)
     due_on = _due_on(day, data_request.EXTENDED_MONTHS)
     await store.extend_request(connection, request.id, due_on, reason, now)
+    if request.person_id is not None:
+        await announce(
+            connection,
+            "data.request_extended",
+            now=now,
+            person_id=request.person_id,
+            subject=f"data request {request.id}",
+            data={"request": _REASONS[Kind(request.kind)], "due_on": due_on, "why": reason},
+        )
+
+
+async def _account_of(connection: AsyncConnection, request: DataRequest) -> Account | None:
+    if request.person_id is None:
+        return None
+    return await _lock_account(connection, request.person_id)
+
+
+async def _tell_end(
+    connection: AsyncConnection,
+    settings: Settings,
+    request: DataRequest,
+    account: Account,
+    outcome: str,
+    now: datetime,
+) -> None:
+    """The answer goes by mail, for the last time to an address that is erased with the account: it
+    is sealed, and wiped once the mail is out."""
+    if account.email is None:
+        return
+    await announce(
+        connection,
+        "data.request_done",
+        now=now,
+        person_id=account.id,
+        subject=f"data request {request.id}",
+        data={"request": _REASONS[Kind(request.kind)], "outcome": outcome},
+        secret={"address": account.email},
+        settings=settings,
+        key=f"data request {request.id}: done",
+    )
 
 
 async def _complete(
-    connection: AsyncConnection, request: DataRequest, reason: str, now: datetime, by: By
+    connection: AsyncConnection,
+    settings: Settings,
+    request: DataRequest,
+    reason: str,
+    now: datetime,
+    by: By,
 ) -> tuple[str, date | None]:
     """What answers the request: its text for the person, and the last day of what is kept."""
     person_id = request.person_id
@@ -260,10 +344,10 @@ async def _complete(
     account = await _lock_account(connection, person_id)
     language = account.language
     if request.kind == Kind.ERASURE:
-        erased = await erase(connection, person_id, now=now, by=by)
+        erased = await erase(connection, settings, person_id, now=now, by=by)
         return _joined(erased.told(), reason), erased.kept_until
     if request.kind == Kind.CLOSING:
-        await close_account(connection, person_id, now=now, by=by)
+        await close_account(connection, settings, person_id, now=now, by=by)
         return _joined(_CLOSED[language], reason), None
     if request.kind == Kind.OBJECTION:
         await withdraw_consent(connection, person_id, now=now, by=by)
@@ -283,21 +367,24 @@ def _due_on(day: date, months: int) -> date:
 
 
 async def close_account(
-    connection: AsyncConnection, person_id: int, *, now: datetime, by: By
+    connection: AsyncConnection, settings: Settings, person_id: int, *, now: datetime, by: By
 ) -> bool:
-    """End a person's account; False when it had ended before. A session under way goes on to its
-    end, and is hers. Raises: NotThere."""
+    """End a person's account with all that belongs to it; False when it had ended before. A session
+    under way goes on to its end, and is hers. Raises: NotThere."""
     account = await _lock_account(connection, person_id)
     if account.closed_at is None:
         await erasure.close_person(connection, person_id, now)
-        await erasure.close_driver(connection, person_id, now)
-        await erasure.end_memberships(connection, person_id, now)
-        await erasure.end_managing(connection, person_id, now)
-        await erasure.end_payment_means(connection, person_id, now)
-        await erasure.cancel_badge_orders(connection, person_id, now)
-        await store.withdraw_consents(connection, person_id, None, now)
         await _note(connection, now, by, "account closed", person_id)
-    # What somebody left open when he closed it by other ways ends here too.
+    # What was left open when it was closed in another way ends here too.
+    await erasure.close_driver(connection, person_id, now)
+    await erasure.end_memberships(connection, person_id, now)
+    await erasure.end_managing(connection, person_id, now)
+    await erasure.end_payment_means(connection, person_id, now)
+    await erasure.cancel_badge_orders(connection, person_id, now)
+    for reservation_id in await erasure.list_open_reservations(connection, person_id):
+        await booking.cancel(connection, settings, reservation_id, now, by=by.actor)
+    await erasure.cancel_watches(connection, person_id, now)
+    await store.withdraw_consents(connection, person_id, None, now)
     await erasure.end_log_ins(connection, person_id, now)
     await erasure.void_links(connection, person_id, now)
     await erasure.forget_devices(connection, person_id)
@@ -307,7 +394,9 @@ async def close_account(
     return account.closed_at is None
 
 
-async def erase(connection: AsyncConnection, person_id: int, *, now: datetime, by: By) -> Erased:
+async def erase(
+    connection: AsyncConnection, settings: Settings, person_id: int, *, now: datetime, by: By
+) -> Erased:
     """Close a person's account and leave nothing of her but what the books need; see the module.
     Once is enough: another time changes nothing.
 
@@ -318,7 +407,7 @@ async def erase(connection: AsyncConnection, person_id: int, *, now: datetime, b
         return Erased(await _kept_until(connection, person_id, now), account.language)
     if await erasure.is_charging(connection, person_id):
         raise Refusal("A charging session is under way: erase the account once it has ended.")
-    await close_account(connection, person_id, now=now, by=by)
+    await close_account(connection, settings, person_id, now=now, by=by)
     kept_until = await _kept_until(connection, person_id, now)
     identity = await erasure.billing_identity(connection, person_id)
     if kept_until is not None and identity is not None:
@@ -330,6 +419,7 @@ async def erase(connection: AsyncConnection, person_id: int, *, now: datetime, b
     await erasure.delete_person_log_ins(connection, person_id)
     await erasure.delete_person_links(connection, person_id)
     await erasure.erase_request_texts(connection, person_id)
+    await notifications.forget_person(connection, person_id, now)
     await _note(connection, now, by, "account erased", person_id, {"archived": bool(kept_until)})
     return Erased(kept_until, account.language)
 

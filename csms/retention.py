@@ -148,7 +148,7 @@ async def _settled_accounts(
     for person_id in await store.list_settled_accounts(connection, before, BATCH_ROWS):
         try:
             async with connection.transaction():
-                await privacy.erase(connection, person_id, now=now, by=privacy.SYSTEM)
+                await privacy.erase(connection, settings, person_id, now=now, by=privacy.SYSTEM)
             erased += 1
         except Refusal:
             waiting += 1
@@ -202,6 +202,7 @@ RULES: Final = (
     _logs("customers in reports of stations", store.blank_reports),
     _logs("samples of deviations", store.blank_deviations),
     _logs("texts of requests", store.blank_requests),
+    _logs("watches of points", store.delete_watches),
     Rule("journal", "technical_logs", _journal),
     _proofs("requests", store.delete_requests),
     _proofs("consents", store.delete_consents),

@@ -25,6 +25,7 @@ from reporting.collection import Month
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 ADMIN = By("key desk", None, "192.0.2.1")
+SETTINGS = Settings(secret_key="x" * 64)
 MARK = "marque"  # in everything personal of person 1; nothing else holds it
 
 # Person 1 has all that a person can have, person 2 an account and nothing more. Both charged at
@@ -65,6 +66,10 @@ INSERT INTO driver_badge (token_key, uid_key, person_id, label, from_at)
 INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (1, '2026-11-20', 'person 1');
 INSERT INTO consent (person_id, purpose, text_version, how, given_at)
     VALUES (1, 'prospecting', '2026-11', 'page', '2026-11-01');
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
+                         lapses_at, created_at, created_by)
+    VALUES (1, 2, 1, 1, 'aa', '2026-11-25 13:00Z', '2026-11-25 14:00Z', '2026-11-25 13:30Z',
+            '2026-11-25 11:00Z', 'person 1');
 INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id, token_uid,
                      evse_id, connector_id, authorization_status, state, started_at, ended_at,
                      meter_start_wh, meter_stop_wh, energy_wh, last_register_wh, segment_start_wh)
@@ -116,7 +121,7 @@ async def erase(
     pool: AsyncConnectionPool, person_id: int = 1, now: datetime = NOW
 ) -> privacy.Erased:
     async with transaction(pool) as connection:
-        return await privacy.erase(connection, person_id, now=now, by=ADMIN)
+        return await privacy.erase(connection, SETTINGS, person_id, now=now, by=ADMIN)
 
 
 async def october(pool: AsyncConnectionPool, folder: Path) -> bytes:
@@ -132,9 +137,9 @@ async def test_a_closed_account_has_no_way_in_and_no_right(
     pool: AsyncConnectionPool, database: Database
 ) -> None:
     async with transaction(pool) as connection:
-        assert await privacy.close_account(connection, 1, now=NOW, by=ADMIN)
+        assert await privacy.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN)
         assert not await privacy.may_prospect(connection, 1)
-        assert not await privacy.close_account(connection, 1, now=NOW, by=ADMIN), "once"
+        assert not await privacy.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN), "once"
     for statement in (
         "SELECT 1 FROM login_session WHERE person_id = 1 AND ended_at IS NULL",
         "SELECT 1 FROM one_time_link WHERE person_id = 1 AND used_at IS NULL",
@@ -146,6 +151,7 @@ async def test_a_closed_account_has_no_way_in_and_no_right(
         "SELECT 1 FROM driver WHERE person_id = 1 AND closed_at IS NULL",
         "SELECT 1 FROM person WHERE id = 1 AND (closed_at IS NULL OR operator_roles <> '{}')",
         "SELECT 1 FROM consent WHERE person_id = 1 AND withdrawn_at IS NULL",
+        "SELECT 1 FROM reservation WHERE person_id = 1 AND state <> 'cancelled'",
     ):
         assert await rows(database, statement) == [], statement
     assert await rows(database, "SELECT uid, status, blocked_why FROM token ORDER BY uid") == [
@@ -195,7 +201,7 @@ async def test_the_books_stay_whole(
     proved = await offences()
     await erase(pool)
     async with pool.connection() as connection:
-        await retention.apply(connection, Settings(), NOW)
+        await retention.apply(connection, SETTINGS, NOW)
     assert await october(pool, tmp_path) == before
     assert await offences() == proved
     assert proved["ends without evidence"] == proved["energy beyond registers"] == 0
@@ -322,7 +328,9 @@ async def do(
     pool: AsyncConnectionPool, request_id: int, act: Act, reason: str = "", now: datetime = NOW
 ) -> store.DataRequest:
     async with transaction(pool) as connection:
-        return await privacy.act(connection, request_id, act, reason=reason, now=now, by=ADMIN)
+        return await privacy.act(
+            connection, SETTINGS, request_id, act, reason=reason, now=now, by=ADMIN
+        )
 
 
 async def find(pool: AsyncConnectionPool, request_id: int) -> store.DataRequest:
@@ -411,6 +419,31 @@ async def test_to_complete_an_erasure_erases_and_says_what_is_kept(
     assert await where_is(database, MARK) == {"archived_person"}
     with pytest.raises(Refusal, match="takes no"):
         await do(pool, request_id, Act.COMPLETE)
+
+
+async def test_people_and_operators_are_told(pool: AsyncConnectionPool, database: Database) -> None:
+    request_id = await receive(pool, Kind.ERASURE)
+    await receive(pool, Kind.ACCESS, 2)
+    await do(pool, request_id, Act.EXTEND, "Dossier complexe")
+    for day in (13, 13, 26):  # its day to close the account is 12 December
+        async with transaction(pool) as connection:
+            await privacy.watch_requests(connection, datetime(2026, 12, day, tzinfo=UTC))
+    await do(pool, request_id, Act.COMPLETE)
+    told = "SELECT event, person_id, data, secret IS NOT NULL FROM notification ORDER BY id"
+    found = await rows(database, told)
+    assert [(event, person_id) for event, person_id, _, _ in found] == [
+        ("data.request_received", 1),
+        ("data.request_received", 2),
+        ("data.request_extended", 1),
+        ("data.request_due", None),  # late: the account of person 1
+        ("data.request_due", None),  # late: the answer to person 2
+        ("data.request_done", 1),
+    ]
+    assert [data for _, person_id, data, _ in found if person_id == 1][:2] == [{}, {}]
+    *_, (_, _, answer, sealed) = found
+    assert sealed, "the address that is erased, for this last mail"
+    assert "L.123-22" in answer["outcome"]
+    assert await where_is(database, MARK) == {"archived_person"}
 
 
 async def test_to_complete_a_closing_closes_and_an_objection_ends_the_consent(
@@ -547,8 +580,8 @@ async def test_after_ten_years_badges_become_aliases_and_nothing_else_changes(
         database, "SELECT id, started_at, ended_at, energy_wh, station_key FROM session ORDER BY id"
     )
     async with pool.connection() as connection:
-        await retention.apply(connection, Settings(), NOW)
-        again = await retention.apply(connection, Settings(), NOW)
+        await retention.apply(connection, SETTINGS, NOW)
+        again = await retention.apply(connection, SETTINGS, NOW)
     assert again == 0
     after = await rows(
         database, "SELECT id, started_at, ended_at, energy_wh, station_key FROM session ORDER BY id"
@@ -619,6 +652,8 @@ INSERT INTO reconciliation (station_key, received_at, reason, frame, digest, set
     VALUES (1, '2014-10-01', 'unmatched_stop', '[2,"9","StopTransaction",{"idTag":"AA"}]', 9,
             '2014-10-02', 'by whom');
 UPDATE person SET closed_at = '2026-08-01' WHERE id = 1;
+INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
+    VALUES (2, 'garage', '2026-05-01', '2026-05-02');
 INSERT INTO client (name, class, siren, street, postal_code, city, country, closed_at)
     VALUES ('Ancienne Résidence', 'professionnel', '732829320', '1 rue Exemple', '75001', 'Paris',
             'FR', '2016-10-01'),
@@ -649,6 +684,7 @@ EXPECTED = {
     "customers in reports of stations": 1,
     "samples of deviations": 1,
     "texts of requests": 1,
+    "watches of points": 1,
     "journal": 0,
     "requests": 1,
     "consents": 1,
@@ -667,11 +703,11 @@ async def test_a_night_applies_every_period_and_says_so(
 ) -> None:
     await execute(database, OLD)
     async with pool.connection() as connection:
-        await retention.apply(connection, Settings(), NOW)
+        await retention.apply(connection, SETTINGS, NOW)
         runs = await periods.list_runs(connection, rule=None, limit=100, cursor=None)
         assert {run.rule: run.rows for run in runs} == EXPECTED
         assert not any(run.failed for run in runs)
-        assert await retention.apply(connection, Settings(), NOW) == 0, "all is done"
+        assert await retention.apply(connection, SETTINGS, NOW) == 0, "all is done"
     assert await where_is(database, MARK) == {"archived_person"}
     assert await rows(
         database, "SELECT action, payload, response FROM command ORDER BY action DESC"
@@ -693,7 +729,7 @@ async def test_a_night_applies_every_period_and_says_so(
 async def test_what_is_younger_is_left_alone(pool: AsyncConnectionPool, database: Database) -> None:
     await execute(database, OLD)
     async with pool.connection() as connection:
-        total = await retention.apply(connection, Settings(), datetime(2026, 6, 30, tzinfo=UTC))
+        total = await retention.apply(connection, SETTINGS, datetime(2026, 6, 30, tzinfo=UTC))
         runs = await periods.list_runs(connection, rule=None, limit=100, cursor=None)
     assert total == sum(run.rows for run in runs) == 4
     assert {run.rule for run in runs if run.rows} == {
@@ -706,7 +742,7 @@ async def test_a_rule_that_fails_stops_no_other(
 ) -> None:
     await execute(database, OLD + "REVOKE DELETE ON login_failure FROM t2p_service")
     async with pool.connection() as connection:
-        await retention.apply(connection, Settings(), NOW)
+        await retention.apply(connection, SETTINGS, NOW)
         runs = await periods.list_runs(connection, rule=None, limit=100, cursor=None)
     failed = {run.rule: run.detail for run in runs if run.failed}
     assert failed == {"failures to log in": "InsufficientPrivilege"}
@@ -718,7 +754,7 @@ async def test_a_night_is_begun_once_after_two_o_clock_in_paris(
 ) -> None:
     async def look(now: datetime) -> int:
         async with pool.connection() as connection:
-            await retention.nightly(connection, Settings(), now)
+            await retention.nightly(connection, SETTINGS, now)
             return await periods.count_runs(connection, rule="journal")
 
     assert await look(datetime(2026, 11, 25, 0, 59, tzinfo=UTC)) == 0

@@ -124,9 +124,18 @@ CATALOGUE: Final = {
         Event(code="badge.ordered", category="badges", waits=True, webhook=False),
         Event(code="badge.activated", category="badges", waits=True, webhook=False),
         Event(code="badge.blocked", category="badges", webhook=False),
-        # request (access, rectification, erasure, ...), due_on
+        # request (access, rectification, erasure, ...), due_on; of extended also why; of done
+        # outcome instead, and secret: address (the account may be gone)
         Event(code="data.request_received", category="data", waits=True, webhook=False),
+        Event(code="data.request_extended", category="data", waits=True, webhook=False),
         Event(code="data.request_done", category="data", waits=True, webhook=False),
+        # request, number, due_on, late: whether that day is past
+        Event(
+            code="data.request_due",
+            category="data",
+            audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
         # client, contract, from_on, due_on, ends_on
         Event(
             code="contract.notice",

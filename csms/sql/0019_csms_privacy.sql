@@ -72,7 +72,7 @@ GRANT SELECT ON consent, data_request TO t2p_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON consent, data_request TO t2p_service;
 GRANT SELECT, INSERT ON retention_run TO t2p_service;
 GRANT INSERT ON archived_person TO t2p_service;
-GRANT DELETE ON client_contact TO t2p_service;
+GRANT DELETE ON client_contact, point_watch TO t2p_service;
 GRANT SELECT (refreshed_at) ON login_session TO t2p_app;
 
 -- Opens the archive of a person, or of whoever had a badge; each look is one entry of the audit.

@@ -160,4 +160,10 @@ SELECT m.group_id, m.person_id, g.name, g.kind, m.from_at, m.to_at
   FROM group_member m JOIN driver_group g ON g.id = m.group_id
  WHERE m.person_id = acting_person();
 
-GRANT SELECT ON my_charging, my_group TO t2p_app, t2p_service;
+CREATE VIEW my_notification WITH (security_barrier = true) AS
+SELECT d.id, d.person_id, n.event, n.at, n.subject, d.channel, d.status, d.reason, d.created_at,
+       d.finished_at, d.address_masked
+  FROM notification_delivery d JOIN notification n ON n.id = d.notification_id
+ WHERE d.person_id = acting_person();
+
+GRANT SELECT ON my_charging, my_group, my_notification TO t2p_app, t2p_service;

@@ -142,6 +142,30 @@ async def cancel_badge_orders(connection: AsyncConnection, person_id: int, now: 
     )
 
 
+async def list_open_reservations(connection: AsyncConnection, person_id: int) -> list[int]:
+    """Her reservations that are not over."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute(
+            """
+            SELECT id FROM reservation
+             WHERE person_id = %s AND state IN ('requested', 'placed', 'confirmed') ORDER BY id
+            """,
+            (person_id,),
+        )
+        return await rows.fetchall()
+
+
+async def cancel_watches(connection: AsyncConnection, person_id: int, now: datetime) -> None:
+    """She is told of no free point any more."""
+    await connection.execute(
+        """
+        UPDATE point_watch SET cancelled_at = %s
+         WHERE person_id = %s AND cancelled_at IS NULL AND fulfilled_at IS NULL
+        """,
+        (now, person_id),
+    )
+
+
 async def block_badges(connection: AsyncConnection, person_id: int, now: datetime) -> list[str]:
     """Her badges are blocked, those of now and of later; the uids of those that were not. Whose
     they were stays: her sessions are found by it."""

@@ -43,6 +43,15 @@ class DataRequest:
     kept_until: date | None  # what the law keeps longer
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An open request whose next day is near or past."""
+
+    id: int
+    kind: str
+    last_on: date  # of the answer, or of the end of the account, whichever comes first
+
+
 # --- Consents -------------------------------------------------------------------------------------
 
 
@@ -307,3 +316,19 @@ async def count_open(connection: AsyncConnection, due_before: date | None) -> in
         """,
         {"due_before": due_before},
     )
+
+
+async def list_due(connection: AsyncConnection, before: date) -> list[Due]:
+    """Open requests with a day before then, and which it is; the thousand that are due first."""
+    async with connection.cursor(row_factory=class_row(Due)) as rows:
+        await rows.execute(
+            """
+            SELECT id, kind, least(due_on, CASE WHEN closed_at IS NULL THEN close_on END) AS last_on
+              FROM data_request
+             WHERE finished_at IS NULL
+               AND least(due_on, CASE WHEN closed_at IS NULL THEN close_on END) < %s
+             ORDER BY last_on, id LIMIT 1000
+            """,
+            (before,),
+        )
+        return await rows.fetchall()

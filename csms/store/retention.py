@@ -197,6 +197,18 @@ async def blank_requests(connection: AsyncConnection, before: datetime, rows_max
     return cursor.rowcount
 
 
+async def delete_watches(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
+    """Wishes to be told of a free point that were over before then."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM point_watch WHERE id IN (
+            SELECT id FROM point_watch WHERE expires_at < %s LIMIT %s)
+        """,
+        (before, rows_max),
+    )
+    return cursor.rowcount
+
+
 async def delete_requests(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
     """Requests that were answered before then."""
     cursor = await connection.execute(

@@ -176,6 +176,7 @@ async def withdraw_my_request(
             raise NotThere(f"You have made no request {request_id}.")
         changed = await privacy.act(
             connection,
+            request.app.state.settings,
             request_id,
             Act.WITHDRAW,
             now=datetime.now(UTC),
@@ -288,6 +289,7 @@ async def act_on_request(
     async with transaction(pool) as connection:
         changed = await privacy.act(
             connection,
+            request.app.state.settings,
             request_id,
             body.act,
             reason=body.reason or "",

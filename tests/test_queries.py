@@ -188,6 +188,8 @@ async def clients(
             who: await log_in(connection, number)
             for number, who in enumerate(("manager", "driver", "operator"), start=1)
         }
+        # Once a minute a request notes that the log-in was used: no minute passes here.
+        await connection.execute("UPDATE login_session SET last_used_at = now() + interval '1 day'")
     opened = {
         who: httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False),

@@ -121,7 +121,7 @@ def life_of(station: StationStatic, evse: EvseStatic) -> Life:
 def stored_warranty(station: Mapping[str, Any], evse: Mapping[str, Any]) -> Warranty:
     """The warranties of a point from what is stored of it and its station; quick, for lists."""
     days: dict[str, Any] = {name: _day(_first(evse.get(name), station.get(name))) for name in _LIFE}
-    return warranty(Life.model_construct(**days))
+    return warranty(Life.model_construct(other={}, **days))
 
 
 def _day(stored: Any) -> date | None:

@@ -209,7 +209,7 @@ class EvseOut(Output):
     connectors: list[ConnectorOut]
     static: Static
     warranty: Warranty = Field(
-        default=Warranty(manufacturer_until=None, installation_until=None),
+        default_factory=lambda: Warranty(manufacturer_until=None, installation_until=None),
         description="Last days: as stated, else 24 months from commissioning and one year from "
         "installation.",
     )

@@ -132,7 +132,7 @@ async def _operations(
         Operation("a site", both, _each("/sites/{}", own.sites), same=True),
         Operation("stations", everybody, ("/stations",)),
         Operation("stations of a site", both, _each("/stations?site_id={}", own.sites), same=True),
-        Operation("stations, searched", both, ("/stations?search=vendor%203",)),
+        Operation("stations, searched", both, ("/stations?q=vendor%203",)),
         Operation("a station", both, _each("/stations/{}", own.stations), same=True),
         Operation("power limits", both, ("/power-limits",)),
         Operation("sessions", everybody, ("/sessions",)),

@@ -84,6 +84,7 @@ def run(settings: Settings, *, once: bool, sessions: Path | None) -> int:
     """Run the demonstration; 0 when every session and every watt-hour arrived."""
     logging.basicConfig(level="WARNING", format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("websockets").setLevel(logging.CRITICAL)
+    logging.getLogger("csms.notifications").setLevel(logging.ERROR)  # no mail server is meant
     try:
         job = _prepare(sessions, datetime.now(UTC))
     except (OSError, ValueError) as error:

@@ -429,8 +429,11 @@ async def test_people_and_operators_are_told(pool: AsyncConnectionPool, database
         async with transaction(pool) as connection:
             await privacy.watch_requests(connection, datetime(2026, 12, day, tzinfo=UTC))
     await do(pool, request_id, Act.COMPLETE)
-    told = "SELECT event, person_id, data, secret IS NOT NULL FROM notification ORDER BY id"
-    found = await rows(database, told)
+    found = await rows(
+        database,
+        """SELECT event, person_id, data, secret IS NOT NULL FROM notification
+            WHERE event LIKE 'data.%' ORDER BY id""",
+    )
     assert [(event, person_id) for event, person_id, _, _ in found] == [
         ("data.request_received", 1),
         ("data.request_received", 2),

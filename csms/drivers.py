@@ -96,7 +96,8 @@ async def create(
 
     `values` takes email, given_name, family_name, phone, language, and the fields of `Billing`. A
     person of this address who is no driver yet, or not any more, becomes one, and stays named as
-    she is; with `staff_too` False nobody who works for the operator or manages a client.
+    she is; with `staff_too` False (a manager acts) nobody who works for the operator or manages a
+    client, and nobody whom the operator has closed: to whom she was invoiced is hers.
 
     Raises: AlreadyThere for a driver; Refusal.
     """
@@ -108,6 +109,8 @@ async def create(
         raise AlreadyThere("There is a driver of this e-mail address.", "email")
     if known is not None and known.is_staff and not staff_too:
         raise Refusal("This address belongs to somebody of the staff: ask the operator.", "email")
+    if known is not None and known.is_closed and not staff_too:
+        raise Refusal("This driver was closed: ask the operator.", "email")
     person_id = known.id if known else await store.insert_person(connection, config)
     if person_id is None:  # another has entered her in this moment
         raise AlreadyThere("There is a driver of this e-mail address.", "email")

@@ -315,6 +315,40 @@ async def test_a_driver_of_two_clients_is_half_seen_by_each_manager(api: Api) ->
     assert len(done(await desk.get(f"/drivers/{one}"))["groups"]) == 2
 
 
+async def test_a_manager_spoils_no_badge_of_a_driver_who_is_with_another_client_too(
+    api: Api,
+) -> None:
+    """To know her address is enough to have her in a group: not to keep her from charging at the
+    other client's."""
+    desk, other = api("desk"), api("b@example.org")
+    one = await driver(desk, "one@example.org", group_id=await group(desk, A, "Of A"))
+    done(await desk.post(f"/drivers/{one}/badges", json={"uid": "CARD"}), 201)
+    second = await group(other, B, "Of B")
+    two = await driver(other, "two@example.org", group_id=second)
+    done(await other.post(f"/groups/{second}/members", json={"email": "one@example.org"}), 201)
+    before = done(await desk.get(f"/drivers/{one}"))["badges"]
+    path = f"/drivers/{one}/badges/CARD"
+    told(await other.patch(path, json={"status": "blocked", "why": "lost"}), 403)
+    told(await other.patch(path, json={"label": "Mine"}), 403)
+    told(await other.delete(path), 403)
+    taken = await other.post(f"/drivers/{two}/badges", json={"uid": "CARD"})
+    assert "other hands" in told(taken, 422)["detail"]
+    assert done(await desk.get(f"/drivers/{one}"))["badges"] == before
+
+
+async def test_a_manager_brings_no_driver_back_whom_the_operator_closed(api: Api) -> None:
+    desk, manager = api("desk"), api("a@example.org")
+    group_id = await group(manager, A)
+    one = await driver(manager, "one@example.org", group_id=group_id)
+    done(await desk.delete(f"/drivers/{one}"), 204)
+    body = {"email": "one@example.org", "group_id": group_id, "billing": {"company": "Mine"}}
+    told(await manager.post("/drivers", json=body), 422)
+    text = "email;group\none@example.org;Résidents\n"
+    told(await manager.post("/drivers/import", content=text.encode()), 422)
+    assert done(await desk.get(f"/drivers/{one}"))["closed_at"] is not None
+    assert await driver(desk, "one@example.org", group_id=group_id) == one
+
+
 async def test_a_manager_takes_no_badge_out_of_other_hands(api: Api) -> None:
     desk, manager = api("desk"), api("a@example.org")
     one = await driver(manager, "one@example.org", group_id=await group(manager, A))

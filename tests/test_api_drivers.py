@@ -13,6 +13,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.principals import digest
 from csms.web import create_app
+from tests.people_at_the_door import Mails
 from tests.test_api_stations import told
 
 CLIENTS = """
@@ -222,6 +223,22 @@ async def test_a_new_driver_is_invited_when_that_is_wanted(
             "SELECT p.email FROM one_time_link JOIN person p ON p.id = person_id ORDER BY p.id"
         )
         assert await cursor.fetchall() == [("one@example.org",), ("three@example.org",)]
+
+
+async def test_links_mailed_to_a_former_address_work_no_more(
+    api: Api, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    """An operator changes an address when somebody else may read the former one."""
+    desk = api("desk")
+    one = await driver(desk, "one@example.org", invite=True)
+    done(await desk.patch(f"/drivers/{one}", json={"email": "ONE@example.org"}))
+    mails = Mails(pool, settings)
+    token = await mails.token("account.invited")
+    assert "account.email_changed" not in await mails.events(), "it is the same one"
+    done(await desk.patch(f"/drivers/{one}", json={"email": "new@example.org"}))
+    body = {"token": token, "password": "un cheval bleu dans la cave"}
+    told(await desk.post("/auth/invitations/accept", json=body), 422)
+    assert await mails.addresses("account.email_changed") == ["ONE@example.org"]
 
 
 # --- Managers -----------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ async def get_driver(reader: Reader, principal: Anybody, person_id: PersonId) ->
     "/drivers/{person_id}", summary="Change a driver", responses=documented(403, 404, 409)
 )
 async def change_driver(
-    pool: Pool, keeper: Keeper, person_id: PersonId, body: DriverChange
+    request: Request, pool: Pool, keeper: Keeper, person_id: PersonId, body: DriverChange
 ) -> DriverOut:
     """Change the members that are named, no others. A manager changes names, telephone and
     language, of drivers that are with no other client; the address and billing are not hers."""
@@ -204,7 +204,14 @@ async def change_driver(
             raise Problem(403, "The operator changes this.", min(others))
     async with transaction(pool) as connection:
         await keeper.check_driver(connection, person_id, alone=True)
-        await drivers.change(connection, person_id, values, keeper.actor, keeper.now)
+        await drivers.change(
+            connection,
+            person_id,
+            values,
+            keeper.actor,
+            keeper.now,
+            settings=request.app.state.settings,
+        )
     return await _shown(keeper, person_id)
 
 

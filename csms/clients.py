@@ -18,7 +18,7 @@ from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
-from csms.store import audit, sites
+from csms.store import audit, keys, sites
 from csms.store import clients as store
 from csms.store.clients import ClientRecord, Contact, Iban, Vat
 
@@ -28,6 +28,7 @@ PURPOSES: Final = ("contract", "statements", "invoices", "technical", "personal_
 VAT_STATUSES: Final = ("redevable", "franchise", "non_assujetti")
 SINGLE_TAXABLE_PERSON: Final = "membre_assujetti_unique"
 ADDRESS_FIELDS: Final = ("street", "postal_code", "city", "country")
+_COMMAND_LINE: Final = "command line"
 
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s.]+(\.[^@\s.]+)+")
 _PHONE: Final = re.compile(r"\+?[0-9][0-9 .()-]{3,30}")
@@ -202,7 +203,8 @@ async def decide_iban(
 ) -> None:
     """Approve an account, which replaces the one that counted, or refuse it.
 
-    Raises: NotThere; Conflict when it was decided before, or when who entered it approves it.
+    Raises: NotThere; Conflict when it was decided before, or when who entered it approves it: by a
+    key of his own, too.
     """
     await locked(connection, client_id)
     known = {iban.id: iban for iban in await store.list_ibans(connection, client_id)}
@@ -211,7 +213,7 @@ async def decide_iban(
         raise NotThere(f"Client {client_id} has no account {iban_id}.")
     if found.approved is not None:
         raise Conflict(f"Account {iban_id} was decided before, by {found.decided_by}.")
-    if approved and found.entered_by == actor.name:
+    if approved and await _are_one(connection, found.entered_by, actor.name):
         raise Conflict("Another than who entered an account approves it.")
     if approved:
         await store.replace_iban(connection, client_id, now)
@@ -220,6 +222,15 @@ async def decide_iban(
     await note(
         connection, client_id, actor, now, what, {"iban_id": iban_id, "iban": masked(found.iban)}
     )
+
+
+async def _are_one(connection: AsyncConnection, one: str, other: str) -> bool:
+    """Whether the same person may stand behind two actors: a key counts as whoever made it. Who
+    makes keys on the server's command line is not known: such keys count each for itself."""
+    if one == other:
+        return True
+    behind = await keys.fetch_behind(connection, one) & await keys.fetch_behind(connection, other)
+    return bool(behind - {_COMMAND_LINE})
 
 
 async def locked(connection: AsyncConnection, client_id: int) -> ClientRecord:

@@ -99,7 +99,7 @@ async def assign(
     had it before has it no more. With `order_id` it is the one that was ordered for her.
 
     `clients` are those of a manager who acts, None: an operator. A manager gives badges that nobody
-    has entered, that belong to her clients, or to a driver of theirs.
+    has entered, that belong to her clients, or to a driver who is with no other client.
 
     Raises: NotThere; Refusal.
     """
@@ -152,7 +152,7 @@ async def _check_reach(
         return
     if badge.person_id is not None:
         theirs = await drivers.clients_of_driver(connection, badge.person_id, now)
-        if theirs & frozenset(clients):
+        if theirs and theirs <= frozenset(clients):
             return
     raise Refusal("This badge is in other hands: ask the operator.", "uid")
 

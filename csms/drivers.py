@@ -19,12 +19,13 @@ from psycopg import AsyncConnection
 from psycopg.errors import ExclusionViolation
 
 from csms import accounts
+from csms.announcing import announce
 from csms.clients import Actor
 from csms.config import Settings
 from csms.domain import access, identities
 from csms.domain.access import Rule
 from csms.registry import AlreadyThere, NotThere, Refusal
-from csms.store import audit, driver_badges, groups
+from csms.store import audit, driver_badges, groups, links
 from csms.store import drivers as store
 from csms.store.drivers import Billing, Known, PaymentMeans, PersonConfig
 
@@ -96,7 +97,8 @@ async def create(
 
     `values` takes email, given_name, family_name, phone, language, and the fields of `Billing`. A
     person of this address who is no driver yet, or not any more, becomes one, and stays named as
-    she is; with `staff_too` False nobody who works for the operator or manages a client.
+    she is; with `staff_too` False (a manager acts) nobody who works for the operator or manages a
+    client, and nobody whom the operator has closed: to whom she was invoiced is hers.
 
     Raises: AlreadyThere for a driver; Refusal.
     """
@@ -108,6 +110,8 @@ async def create(
         raise AlreadyThere("There is a driver of this e-mail address.", "email")
     if known is not None and known.is_staff and not staff_too:
         raise Refusal("This address belongs to somebody of the staff: ask the operator.", "email")
+    if known is not None and known.is_closed and not staff_too:
+        raise Refusal("This driver was closed: ask the operator.", "email")
     person_id = known.id if known else await store.insert_person(connection, config)
     if person_id is None:  # another has entered her in this moment
         raise AlreadyThere("There is a driver of this e-mail address.", "email")
@@ -134,8 +138,11 @@ async def change(
     values: Mapping[str, Any],
     actor: Actor,
     now: datetime,
+    *,
+    settings: Settings | None = None,
 ) -> None:
-    """Change the named fields of a driver, no other; as `create`.
+    """Change the named fields of a driver, no other; as `create`. With another address, links that
+    were mailed to the former one work no more, and with the settings that one is told.
 
     Raises: NotThere; AlreadyThere where another has the address; Refusal, also for the address of
     one who works for the operator or manages a client: whoever has it can set a new password.
@@ -146,6 +153,8 @@ async def change(
         if config.email != known.email:
             await _check_new_email(connection, known, config)
         await store.update_person(connection, person_id, config, now)
+        if (config.email or "").lower() != (known.email or "").lower():
+            await _leave_address(connection, known, settings, now)
     await _write_billing(connection, person_id, values, now)
     await note(
         connection, actor, now, "driver changed", f"driver {person_id}", fields=sorted(values)
@@ -203,6 +212,22 @@ async def _check_new_email(connection: AsyncConnection, known: Known, config: Pe
     other = await store.find_person(connection, email=config.email)
     if other is not None and other.id != known.id:
         raise AlreadyThere("Another person has this e-mail address.", "email")
+
+
+async def _leave_address(
+    connection: AsyncConnection, known: Known, settings: Settings | None, now: datetime
+) -> None:
+    """Whoever reads the former address does not come in by what was mailed there."""
+    await links.void_links(connection, known.id, None, now)
+    if known.email is not None and settings is not None:
+        await announce(
+            connection,
+            settings,
+            "account.email_changed",
+            now=now,
+            person_id=known.id,
+            data={"email": known.email},
+        )
 
 
 async def _write_billing(

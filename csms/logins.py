@@ -114,7 +114,7 @@ async def log_in(
     if not good or person is None or not person.is_open:
         async with transaction(means.pool) as connection:
             await _note_failure(connection, means.settings, account, caller, now)
-        raise NotLoggedIn("wrong_login", "The address or the password is not right.")
+        raise _wrong_login()
     async with transaction(means.pool) as connection:
         await throttle.succeed(connection, attempt)
     if person.totp_confirmed_at is None:
@@ -145,7 +145,13 @@ async def begin(
     second_factor_at: datetime | None,
     now: datetime,
 ) -> LoggedIn:
-    """A new log-in of a person who has proved who she is. Her browser is known from now on."""
+    """A new log-in of a person who has proved who she is. Her browser is known from now on.
+
+    Raises: NotLoggedIn when her password has been changed, or her account blocked or closed, since
+    `person` was read: that has ended all log-ins, and this one too.
+    """
+    if not await people.hold_credentials(connection, person.id, person.password_changed_at):
+        raise _wrong_login()
     since = now - timedelta(seconds=settings.trusted_device_s)
     former = await store.list_addresses(connection, person.id, since)
     device, is_new = await trust(connection, settings, person.id, caller, now)
@@ -303,6 +309,10 @@ async def forget_old(connection: AsyncConnection, settings: Settings, now: datet
     number += await links.forget_old_devices(connection, now)
     kept = timedelta(seconds=settings.failures_kept_s)
     return number + await throttle.forget(connection, now - kept)
+
+
+def _wrong_login() -> NotLoggedIn:
+    return NotLoggedIn("wrong_login", "The address or the password is not right.")
 
 
 def _new_secret(settings: Settings, kind: Kind) -> tuple[str, float]:

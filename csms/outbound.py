@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+_UNICAST: Final = ipaddress.ip_network("2000::/3")  # all of the internet's IPv6 (RFC 4291)
 
 
 class Unusable(Exception):
@@ -40,6 +41,8 @@ def is_public(address: str) -> bool:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
+        if ip not in _UNICAST:  # old and local forms, some of which wrap an IPv4 address too
+            return False
     return ip.is_global and not ip.is_multicast
 
 

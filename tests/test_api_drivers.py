@@ -13,6 +13,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.principals import digest
 from csms.web import create_app
+from tests.people_at_the_door import Mails
 from tests.test_api_stations import told
 
 CLIENTS = """
@@ -224,6 +225,22 @@ async def test_a_new_driver_is_invited_when_that_is_wanted(
         assert await cursor.fetchall() == [("one@example.org",), ("three@example.org",)]
 
 
+async def test_links_mailed_to_a_former_address_work_no_more(
+    api: Api, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    """An operator changes an address when somebody else may read the former one."""
+    desk = api("desk")
+    one = await driver(desk, "one@example.org", invite=True)
+    done(await desk.patch(f"/drivers/{one}", json={"email": "ONE@example.org"}))
+    mails = Mails(pool, settings)
+    token = await mails.token("account.invited")
+    assert "account.email_changed" not in await mails.events(), "it is the same one"
+    done(await desk.patch(f"/drivers/{one}", json={"email": "new@example.org"}))
+    body = {"token": token, "password": "un cheval bleu dans la cave"}
+    told(await desk.post("/auth/invitations/accept", json=body), 422)
+    assert await mails.addresses("account.email_changed") == ["ONE@example.org"]
+
+
 # --- Managers -----------------------------------------------------------------------------------
 
 
@@ -313,6 +330,40 @@ async def test_a_driver_of_two_clients_is_half_seen_by_each_manager(api: Api) ->
         assert [badge["uid"] for badge in seen["badges"]] == ["CARD"]
         told(await manager.patch(f"/drivers/{one}", json={"given_name": "Mine"}), 403)
     assert len(done(await desk.get(f"/drivers/{one}"))["groups"]) == 2
+
+
+async def test_a_manager_spoils_no_badge_of_a_driver_who_is_with_another_client_too(
+    api: Api,
+) -> None:
+    """To know her address is enough to have her in a group: not to keep her from charging at the
+    other client's."""
+    desk, other = api("desk"), api("b@example.org")
+    one = await driver(desk, "one@example.org", group_id=await group(desk, A, "Of A"))
+    done(await desk.post(f"/drivers/{one}/badges", json={"uid": "CARD"}), 201)
+    second = await group(other, B, "Of B")
+    two = await driver(other, "two@example.org", group_id=second)
+    done(await other.post(f"/groups/{second}/members", json={"email": "one@example.org"}), 201)
+    before = done(await desk.get(f"/drivers/{one}"))["badges"]
+    path = f"/drivers/{one}/badges/CARD"
+    told(await other.patch(path, json={"status": "blocked", "why": "lost"}), 403)
+    told(await other.patch(path, json={"label": "Mine"}), 403)
+    told(await other.delete(path), 403)
+    taken = await other.post(f"/drivers/{two}/badges", json={"uid": "CARD"})
+    assert "other hands" in told(taken, 422)["detail"]
+    assert done(await desk.get(f"/drivers/{one}"))["badges"] == before
+
+
+async def test_a_manager_brings_no_driver_back_whom_the_operator_closed(api: Api) -> None:
+    desk, manager = api("desk"), api("a@example.org")
+    group_id = await group(manager, A)
+    one = await driver(manager, "one@example.org", group_id=group_id)
+    done(await desk.delete(f"/drivers/{one}"), 204)
+    body = {"email": "one@example.org", "group_id": group_id, "billing": {"company": "Mine"}}
+    told(await manager.post("/drivers", json=body), 422)
+    text = "email;group\none@example.org;Résidents\n"
+    told(await manager.post("/drivers/import", content=text.encode()), 422)
+    assert done(await desk.get(f"/drivers/{one}"))["closed_at"] is not None
+    assert await driver(desk, "one@example.org", group_id=group_id) == one
 
 
 async def test_a_manager_takes_no_badge_out_of_other_hands(api: Api) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import agreed, clients, contracts, services
+from csms import agreed, clients, contracts, keys, services
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, acting, connect
@@ -572,6 +572,25 @@ async def test_an_account_counts_once_another_has_approved_it(
         await clients.decide_iban(
             connection, client_id, first.id, approved=True, actor=CHIEF, now=NOW
         )
+
+
+async def test_nobody_approves_an_account_of_his_own_by_a_key(
+    connection: AsyncConnection, client_id: int
+) -> None:
+    admin = Actor("person 7", 7)
+    for name, maker in (("one", admin.name), ("two", admin.name), ("three", "key two")):
+        await keys.create(connection, name=name, role="operator", expires_at=None, created_by=maker)
+    one, two, three = Actor("key one"), Actor("key two"), Actor("key three")
+    for enters, approves in ((admin, one), (one, admin), (one, two), (three, one), (admin, three)):
+        made = await clients.enter_iban(
+            connection, client_id, iban=IBAN, holder="Exemple", actor=enters, now=NOW
+        )
+        with pytest.raises(Conflict, match="Another"):
+            await clients.decide_iban(
+                connection, client_id, made.id, approved=True, actor=approves, now=NOW
+            )
+    other = Actor("person 8", 8)
+    await clients.decide_iban(connection, client_id, made.id, approved=True, actor=other, now=NOW)
 
 
 async def test_the_database_refuses_an_account_approved_by_who_entered_it(

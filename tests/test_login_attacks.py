@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from statistics import median
 
@@ -11,12 +11,12 @@ import httpx
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import accounts, logins, throttle
+from csms import accounts, logins, own_account, throttle
 from csms.config import Settings
 from csms.db import transaction
 from csms.logins import Caller, Means
 from csms.password_work import PasswordWork
-from csms.refusals import ComeLater
+from csms.refusals import ComeLater, NotLoggedIn
 from csms.web.callers import Proxies, is_local
 from tests.people_at_the_door import (
     OTHER_PASSWORD,
@@ -60,6 +60,57 @@ async def attacker(
 @pytest.fixture
 def means(pool: AsyncConnectionPool, settings: Settings) -> Means:
     return Means(pool, settings, PasswordWork(2, 50))
+
+
+class Slow(PasswordWork):
+    """Checks as ever; then something happens before the answer is used."""
+
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+
+    async def verify(self, stored: str | None, password: str) -> bool:
+        good = await super().verify(stored, password)
+        if self.meanwhile is not None:
+            happens, self.meanwhile = self.meanwhile, None
+            await happens()
+        return good
+
+
+@pytest.mark.parametrize("what", ["reset", "changed", "blocked"])
+async def test_no_log_in_by_a_former_password_outlives_its_change(
+    pool: AsyncConnectionPool, settings: Settings, mails: Mails, what: str
+) -> None:
+    """Whoever has stolen a password logs in again and again while its owner has it reset."""
+    person_id = await person(pool)
+    work = Slow(2, 50)
+    means = Means(pool, settings, work)
+    thief, owner = Caller(ELSEWHERE), Caller("192.0.2.9")
+
+    async def meanwhile() -> None:
+        if what == "blocked":
+            async with transaction(pool) as connection:
+                await accounts.block(connection, person_id, actor="test", now=now())
+        elif what == "changed":
+            await own_account.change_password(
+                means, person_id, own.login_id, PASSWORD, OTHER_PASSWORD, now()
+            )
+        else:
+            await own_account.request_reset(means, EMAIL, owner, now())
+            token = await mails.token("account.reset")
+            await own_account.reset_password(means, token, OTHER_PASSWORD, caller=owner, now=now())
+
+    own = await logins.log_in(
+        means, EMAIL, PASSWORD, code=None, kind="api", caller=owner, now=now()
+    )
+    assert isinstance(own, logins.LoggedIn)
+    work.meanwhile = meanwhile
+    with pytest.raises(NotLoggedIn):
+        await logins.log_in(means, EMAIL, PASSWORD, code=None, kind="api", caller=thief, now=now())
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT id FROM login_session WHERE ended_at IS NULL AND remote_address = %s",
+            (ELSEWHERE,),
+        )
+        assert await cursor.fetchall() == []
 
 
 # --- Guessing -------------------------------------------------------------------------------------

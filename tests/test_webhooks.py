@@ -287,6 +287,7 @@ async def test_nothing_is_sent_into_our_own_network(
         *("10.0.0.1", "127.0.0.1", "169.254.169.254", "192.168.1.1", "100.64.0.1", "0.0.0.0"),
         *("::1", "fe80::1%eth0", "fc00::1", "::ffff:10.0.0.1", "::ffff:127.0.0.1", "224.0.0.1"),
         *("2002:a00:1::", "64:ff9b::a00:1", "2001:0:a00:1:0:0:f5ff:fffe", "ff02::1"),
+        *("::127.0.0.1", "::ffff:0:a00:1", "64:ff9b:1::a00:1", "fec0::1", "5f00::1"),
     ],
 )
 def test_no_form_of_a_private_address_is_public(address: str) -> None:

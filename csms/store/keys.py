@@ -88,6 +88,22 @@ async def find_key(connection: AsyncConnection, key_sha256: bytes) -> StoredKey 
         return await cursor.fetchone()
 
 
+async def fetch_behind(connection: AsyncConnection, actor: str) -> set[str]:
+    """The actor, as the audit names him; and for a key who made it, and who made that one's key."""
+    cursor = await connection.execute(
+        """
+        WITH RECURSIVE behind (actor) AS (
+            SELECT %s::text
+             UNION
+            SELECT k.created_by FROM behind b JOIN api_key k ON b.actor = 'key ' || k.name
+             WHERE k.created_by IS NOT NULL)
+        SELECT actor FROM behind
+        """,
+        (actor,),
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
 async def touch_key(
     connection: AsyncConnection, key_id: int, now: datetime, grain: timedelta
 ) -> None:

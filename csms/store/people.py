@@ -226,6 +226,23 @@ async def get_credentials(connection: AsyncConnection, person_id: int) -> Creden
         return await rows.fetchone()
 
 
+async def hold_credentials(
+    connection: AsyncConnection, person_id: int, password_changed_at: datetime | None
+) -> bool:
+    """Whether the account is open and its password still the one that was chosen then; it stays so
+    until the transaction ends."""
+    cursor = await connection.execute(
+        """
+        SELECT true FROM person
+         WHERE id = %(id)s AND blocked_at IS NULL AND closed_at IS NULL
+           AND password_changed_at IS NOT DISTINCT FROM %(password_changed_at)s::timestamptz
+           FOR NO KEY UPDATE
+        """,
+        {"id": person_id, "password_changed_at": password_changed_at},
+    )
+    return await cursor.fetchone() is not None
+
+
 async def update_profile(
     connection: AsyncConnection,
     person_id: int,

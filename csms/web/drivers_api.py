@@ -193,7 +193,7 @@ async def get_driver(reader: Reader, principal: Anybody, person_id: PersonId) ->
     "/drivers/{person_id}", summary="Change a driver", responses=documented(403, 404, 409)
 )
 async def change_driver(
-    pool: Pool, keeper: Keeper, person_id: PersonId, body: DriverChange
+    request: Request, pool: Pool, keeper: Keeper, person_id: PersonId, body: DriverChange
 ) -> DriverOut:
     """Change the members that are named, no others. A manager changes names, telephone and
     language, of drivers that are with no other client; the address and billing are not hers."""
@@ -204,7 +204,14 @@ async def change_driver(
             raise Problem(403, "The operator changes this.", min(others))
     async with transaction(pool) as connection:
         await keeper.check_driver(connection, person_id, alone=True)
-        await drivers.change(connection, person_id, values, keeper.actor, keeper.now)
+        await drivers.change(
+            connection,
+            person_id,
+            values,
+            keeper.actor,
+            keeper.now,
+            settings=request.app.state.settings,
+        )
     return await _shown(keeper, person_id)
 
 
@@ -308,11 +315,12 @@ async def change_badge(
     pool: Pool, keeper: Keeper, person_id: PersonId, uid: Uid, body: BadgeChange
 ) -> DriverOut:
     """Block a badge, which is refused from this moment on, unblock it, or name it. A manager blocks
-    as lost, stolen or asked for, and unblocks no other."""
+    as lost, stolen or asked for, and unblocks no other; and not where the driver is with another
+    client too, who charges there by the same badge."""
     if body.status == "blocked" and keeper.reasons is not None and body.why not in keeper.reasons:
         raise Problem(403, "For this reason the operator blocks.", "why")
     async with transaction(pool) as connection:
-        await keeper.check_driver(connection, person_id)
+        await keeper.check_driver(connection, person_id, alone=True)
         if body.label is not None:
             await driver_badges.rename(connection, person_id, uid, body.label, keeper.now)
         if body.status == "blocked":
@@ -333,9 +341,10 @@ async def change_badge(
     responses=documented(403, 404),
 )
 async def give_badge_back(pool: Pool, keeper: Keeper, person_id: PersonId, uid: Uid) -> None:
-    """The driver has the badge no more; it is refused until somebody else gets it."""
+    """The driver has the badge no more; it is refused until somebody else gets it. A manager takes
+    none from a driver who is with another client too."""
     async with transaction(pool) as connection:
-        await keeper.check_driver(connection, person_id)
+        await keeper.check_driver(connection, person_id, alone=True)
         await driver_badges.give_back(connection, person_id, uid, keeper.actor, keeper.now)
 
 

@@ -383,6 +383,27 @@ async def test_sites_belong_to_clients_and_take_their_stations_along(
     ]
 
 
+async def test_a_site_takes_its_limits_along_and_leaves_the_groups_of_its_former_client(
+    api: httpx.AsyncClient,
+) -> None:
+    clients = [
+        (await api.post("/api/v1/clients", json={"name": name})).json()["id"]
+        for name in ("Les Tilleuls", "Les Érables")
+    ]
+    await api.post("/api/v1/sites", json={"id": "tilleuls", "client_id": clients[0]})
+    limit = {"site_id": "tilleuls", "limit_w": 7_000}
+    assert (await api.post("/api/v1/power-limits", json=limit)).status_code == 201
+    group = {"client_id": clients[0], "name": "Résidents", "kind": "residents"}
+    group_id = (await api.post("/api/v1/groups", json=group)).json()["id"]
+    access = f"/api/v1/groups/{group_id}/access"
+    assert (await api.post(access, json={"site_id": "tilleuls"})).status_code == 201
+    moved = await api.patch("/api/v1/sites/tilleuls", json={"client_id": clients[1]})
+    assert moved.json()["client"] == "Les Érables"
+    assert (await api.get(access)).json()["items"] == []
+    limits = (await api.get("/api/v1/power-limits", params={"site_id": "tilleuls"})).json()
+    assert [one["limit_w"] for one in limits["items"]] == [7_000]
+
+
 async def test_badges_are_compared_without_case(api: httpx.AsyncClient) -> None:
     created = await api.post("/api/v1/tokens", json={"uid": "AbC1"})
     assert created.status_code == 201

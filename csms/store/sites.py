@@ -197,13 +197,22 @@ async def update_site(
     time_zone: str,
     static: dict[str, Any],
 ) -> None:
-    """Change a site; its stations go with it to another client, in the same statement, since
-    neither may belong to a client without the other. Sessions keep the client of their start."""
+    """Change a site; its stations and limits go with it to another client, in the same statement,
+    since none may belong to a client without the others, and the access of the former client's
+    groups ends. Sessions keep the client of their start."""
     await connection.execute(
         """
         WITH moved AS (
             UPDATE station SET client_id = %(client_id)s, updated_at = now()
              WHERE site_id = %(id)s AND client_id <> %(client_id)s
+        ), limits AS (
+            UPDATE power_limit SET client_id = %(client_id)s
+             WHERE site_id = %(id)s AND client_id <> %(client_id)s
+        ), left_behind AS (
+            UPDATE group_access a SET retired_at = now()
+              FROM driver_group g
+             WHERE a.site_id = %(id)s AND a.retired_at IS NULL
+               AND g.id = a.group_id AND g.client_id <> %(client_id)s
         )
         UPDATE site
            SET client_id = %(client_id)s, name = %(name)s, time_zone = %(time_zone)s,

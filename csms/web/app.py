@@ -112,6 +112,7 @@ def create_app(
         openapi_tags=_TAGS,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # it would lead to whatever host the request says
         middleware=[Middleware(Guard, pool=pool, settings=settings)],
     )
     app.state.pool = pool

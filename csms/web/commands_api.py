@@ -220,7 +220,9 @@ async def list_reports(
     return shaped(page, StationEventOut)
 
 
-@router.delete("/commands/{command_id}", summary="Take an order back", responses=documented(404))
+@router.delete(
+    "/commands/{command_id}", summary="Take an order back", responses=documented(404, 409)
+)
 async def cancel_command(pool: Pool, _: Operator, command_id: CommandId) -> CommandOut:
     """Cancel an order that has not been sent. 409 when it has been, or is over."""
     async with transaction(pool) as connection:

@@ -87,8 +87,12 @@ class Guard:
         device = cookies.read(scope, "device", https)
         state["caller"], state["https"] = replace(caller, device=device), https
 
+        started = False
+
         async def guarded_send(message: Message) -> None:
+            nonlocal started
             if message["type"] == "http.response.start":
+                started = True
                 await auditing.note(self._pool, scope, message["status"])
                 message = {**message, "headers": _with_headers(scope, message)}
             await send(message)
@@ -99,8 +103,9 @@ class Guard:
             return
         try:
             await self._app(scope, self._limited(receive), guarded_send)
-        except Exception:  # our own bug, which is answered further out
-            await auditing.note(self._pool, scope, 500)
+        except Exception:  # our own bug: answered here, for the headers; logged further out
+            if not started:
+                await problems.bug(scope["path"])(scope, receive, guarded_send)
             raise
 
     def _too_large(self, scope: Scope) -> ASGIApp | None:

@@ -88,7 +88,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": HTTPStatus(status).phrase,
             "content": {MEDIA_TYPE: {"schema": {"$ref": REF.format(model="ProblemDetails")}}},
         }
-        for status in sorted({401, 422, 503, *statuses})
+        for status in sorted({401, 403, 422, 503, *statuses})
     }
 
 
@@ -228,6 +228,10 @@ async def _no_database(request: Request, error: Exception) -> JSONResponse:
     return response(503, detail, path=request.url.path, headers={"Retry-After": "5"})
 
 
-async def _bug(request: Request, error: Exception) -> JSONResponse:
+def bug(path: str) -> JSONResponse:
     """Our own bug: the server logs the traceback, the client learns nothing of it."""
-    return response(500, "An error on our side; it is logged.", path=request.url.path)
+    return response(500, "An error on our side; it is logged.", path=path)
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    return bug(request.url.path)

@@ -1,0 +1,138 @@
+"""Two clients that have the same things, their people, and everybody's log-ins.
+
+Each name of A's holds the word alpha, of B's the word beta, so that an answer tells whose it is.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from psycopg import AsyncConnection
+
+from csms import keys, principals
+
+NOW: Final = datetime.now(UTC)
+
+# Everything of client A and B. The same numbers everywhere: A's things have odd ids, B's even ones.
+WORLD: Final = """
+INSERT INTO client (name) VALUES ('alpha'), ('beta');
+INSERT INTO site (id, client_id, name)
+    SELECT name || '-site', id, name FROM client WHERE NOT is_operator;
+INSERT INTO station (id, client_id, site_id, public)
+    SELECT name || '-station', id, name || '-site', false FROM client WHERE NOT is_operator;
+INSERT INTO evse (station_key, evse_id, status) SELECT station_key, 1, 'available' FROM station;
+INSERT INTO connector (station_key, evse_id, connector_id) SELECT station_key, 1, 1 FROM station;
+UPDATE point SET code = CASE s.id WHEN 'alpha-station' THEN 'AAAA22' ELSE 'BETA22' END
+  FROM station s WHERE s.station_key = point.station_key;
+INSERT INTO person (email, given_name, family_name)
+    SELECT kind || '-' || name || '@example.org', kind || ' ' || name, name
+      FROM client, unnest(ARRAY['manager', 'driver']) kind WHERE NOT is_operator
+     ORDER BY kind DESC, name;
+INSERT INTO person (email, given_name, operator_roles)
+    SELECT role || '@example.org', role, ARRAY[role]
+      FROM unnest(ARRAY['read', 'operate', 'finance', 'admin']) role;
+INSERT INTO client_manager (person_id, client_id, granted_by)
+    SELECT p.id, c.id, 'test' FROM person p JOIN client c ON p.given_name = 'manager ' || c.name;
+INSERT INTO driver (person_id, billing_name)
+    SELECT id, given_name FROM person WHERE given_name LIKE 'driver %';
+INSERT INTO driver_group (client_id, name, kind)
+    SELECT id, name || '-group', 'residents' FROM client WHERE NOT is_operator;
+INSERT INTO group_access (group_id, client_id, site_id)
+    SELECT g.id, g.client_id, s.id FROM driver_group g JOIN site s USING (client_id);
+INSERT INTO group_member (group_id, person_id)
+    SELECT g.id, p.id FROM driver_group g JOIN client c ON c.id = g.client_id
+      JOIN person p ON p.given_name = 'driver ' || c.name;
+INSERT INTO token (uid_key, uid) VALUES ('alpha01', 'ALPHA01'), ('beta01', 'BETA01');
+INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
+    SELECT t.token_key, t.uid_key, p.id, '2026-01-01'
+      FROM token t JOIN person p ON p.given_name = 'driver ' || replace(t.uid_key, '01', '');
+INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id, token_uid,
+                     evse_id, connector_id, authorization_status, state, started_at, ended_at,
+                     energy_wh)
+    SELECT s.station_key * 10, s.client_id, s.site_id, s.station_key, '1', s.id || '-transaction',
+           replace(s.id, '-station', '') || '01', 1, 1, 'Accepted', 'ended', '2026-10-01',
+           '2026-10-02', 1000
+      FROM station s;
+INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
+    SELECT p.id, s.client_id, s.station_key, 1, t.uid_key, '2026-10-01', '2026-10-01'
+      FROM station s JOIN token t ON t.uid_key = replace(s.id, '-station', '01')
+      JOIN person p ON p.given_name = 'driver ' || replace(s.id, '-station', '')
+     ORDER BY s.station_key;
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
+                         lapses_at, created_at, created_by)
+    SELECT person_id, client_id, station_key, 1, uid_key, '2026-12-01', '2026-12-02', '2026-12-02',
+           now(), 'test' FROM session_start ORDER BY id;
+INSERT INTO power_limit (client_id, site_id, limit_w, from_at, created_at)
+    SELECT client_id, id, 7000, now(), now() FROM site;
+INSERT INTO command (station_key, protocol, action, payload, origin, created_at, expires_at)
+    SELECT station_key, 'ocpp1.6', 'Reset', '{"type":"Soft"}', 'operator', now(), now()
+      FROM station;
+INSERT INTO station_event (station_key, received_at, kind, content)
+    SELECT station_key, now(), 'boot', '{}' FROM station;
+INSERT INTO contract (client_id, client_class, devis_reference, starts_on, term_months)
+    SELECT id, 'professionnel', name || '-devis', '2026-01-01', 36
+      FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
+                            monthly_management_fee_cents, yearly_subscription_cents,
+                            monthly_telemetering_cents)
+    SELECT client_id, id, starts_on, 0, 0, 0, 0 FROM contract;
+INSERT INTO client_contact (client_id, name, email, purposes)
+    SELECT id, name, name || '@example.org', '{statements}' FROM client WHERE NOT is_operator;
+INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
+    SELECT id, 'FR1420041010050500013M02606', name, 'test', now()
+      FROM client WHERE NOT is_operator;
+INSERT INTO audit_entry (at, actor, action, subject, client_id)
+    SELECT now(), 'test', 'filled', name, id FROM client WHERE NOT is_operator;
+INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
+    SELECT id, 'https://' || name || '.example.org', 'sealed', now(), 'test', now()
+      FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO notification (event, at, client_id, person_id, subject)
+    SELECT 'badge.activated', now(), 1, id, family_name || '-badge' FROM person
+     WHERE family_name <> '';
+INSERT INTO notification_delivery (notification_id, client_id, channel, person_id, created_at,
+                                   next_at, give_up_at)
+    SELECT id, client_id, 'email', person_id, at, at, at FROM notification;
+"""
+
+# What stands for a part of an address: the value of A, and of B.
+VALUES: Final = {
+    "client_id": ("2", "3"),
+    "site_id": ("alpha-site", "beta-site"),
+    "station_id": ("alpha-station", "beta-station"),
+    "uid": ("ALPHA01", "BETA01"),
+    "session_id": ("10", "20"),
+    "person_id": ("3", "4"),
+    "point_id": ("AAAA22", "BETA22"),
+    "option": ("gireve", "gireve"),
+}
+
+
+# Who asks: what they did themselves is theirs to be told.
+OURS: Final = ("person 1", "person 3", "key alpha")
+
+
+async def log_everybody_in(connection: AsyncConnection[Any]) -> dict[str, str | None]:
+    """What each kind of caller sends as its bearer: nobody, A's driver, manager and key, and an
+    operator of each role."""
+    bearers: dict[str, str | None] = {"nobody": None}
+    for number, who in ((1, "manager"), (3, "driver")):
+        bearers[who] = await log_in(connection, number)
+    for number, role in enumerate(principals.ROLES, start=5):
+        bearers[role] = await log_in(connection, number)
+    bearers["key of a client"], _ = await keys.create(
+        connection, name="alpha", role="client", expires_at=None, client_id=2
+    )
+    return bearers
+
+
+async def log_in(connection: Any, person_id: int) -> str:
+    """An access token of the person, second factor and all."""
+    token = f"{principals.ACCESS_PREFIX}{person_id}"
+    await connection.execute(
+        """
+        INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at,
+                                   second_factor_at, created_at, last_used_at, remote_address)
+        VALUES (%s, 'api', %s, %s, %s, %s, %s, '')
+        """,
+        (person_id, principals.digest(token), NOW + timedelta(hours=1), NOW, NOW, NOW),
+    )
+    return token

@@ -73,6 +73,8 @@ async def make(connection: AsyncConnection, client_id: int, **fields: Any) -> in
 async def is_open(connection: AsyncConnection, client_id: int, option: str, now: datetime) -> str:
     """`open`, or the reason."""
     service = await services.service_open(connection, client_id, option, now)
+    together = await services.all_services(connection, client_id, now)
+    assert together[Option(option)] == service and set(together) == set(Option)
     assert service.open == (service.reason is None)
     assert bool(service.text()) == bool(service.text("en")) == (not service.open)
     return service.reason or "open"

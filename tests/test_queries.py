@@ -129,6 +129,35 @@ INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at, cr
 INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
                          lapses_at, created_at, created_by)
     VALUES (2, 2, 1, :n, 'badge' || :n, '2026-10-01', '2026-10-02', '2026-10-02', now(), 'test');
+UPDATE point SET code = 'AAAAA2' WHERE station_key = 1 AND evse_id = 1;
+INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
+    VALUES (2, 2, 1, :n, 'badge' || :n, now(), now());
+INSERT INTO point_watch (person_id, station_key, evse_id, created_at, expires_at)
+    VALUES (2, 1, :n, now(), now() + interval '1 day');
+INSERT INTO station_connection (station_key, node, generation, protocol, remote_address,
+                                connected_at, last_seen_at)
+    SELECT station_key, 'node-1', 1, 'ocpp1.6', '192.0.2.7', now(), now()
+      FROM station WHERE id = 'station-' || :n;
+INSERT INTO session_event (session_id, received_at, kind) VALUES (1, now(), 'corrected');
+INSERT INTO contract_suspension (client_id, contract_id, received_on, reason, from_on, until_on)
+    VALUES (2, 1, '2020-01-01', 'unpaid', date '2020-02-01' + :n, date '2020-02-01' + :n + 1);
+INSERT INTO contract_letter (contract_id, client_id, sent_on)
+    VALUES (1, 2, date '2020-01-01' + :n);
+INSERT INTO consent (person_id, purpose, text_version, how, given_at, withdrawn_at)
+    SELECT id, 'prospecting', '2026-11', 'page', now(), now() FROM person WHERE id <= 3;
+INSERT INTO data_request (person_id, kind, state, received_at, received_by, due_on, finished_at)
+    SELECT id, 'access', CASE :n WHEN 1 THEN 'received' ELSE 'done' END, now(), 'test',
+           '2026-12-25', CASE :n WHEN 1 THEN NULL ELSE now() END
+      FROM person WHERE id <= 3 ORDER BY id = 2 DESC;  -- the first one is the driver's
+INSERT INTO retention_run (at, rule, rows) VALUES (now(), 'journal', :n);
+-- In the archive: the driver, and those who had the first badge before.
+INSERT INTO driver_badge (token_key, uid_key, person_id, from_at, to_at)
+    SELECT token_key, uid_key, (SELECT max(id) FROM person), date '2025-01-01' + :n,
+           date '2025-01-01' + :n + 1
+      FROM token WHERE uid = 'BADGE1';
+INSERT INTO archived_person (person_id, identity, archived_at, kept_until)
+    SELECT id, '{}', now(), '2036-11-30' FROM person
+     WHERE id IN (2, (SELECT max(id) FROM person)) ON CONFLICT DO NOTHING;
 """
 
 # What stands for a part of an address, where 1 is not it.
@@ -138,9 +167,12 @@ VALUES: Final = {
     "station_id": "station-1",
     "uid": "BADGE1",
     "option": "gireve",
+    "point_id": "AAAAA2",
 }
 DRIVER: Final = 2  # the manager's number is 1
-REQUIRED: Final = {"leaves_on": "2027-01-01"}  # what operations insist on being asked with
+# What operations insist on being asked with, and what the archive needs to open on somebody.
+REQUIRED: Final = {"leaves_on": "2027-01-01", "reason": "asked by the tax office", **VALUES}
+BESIDE: Final = {"GET /api/v1/archive/sessions": {"token_uid": "BADGE1"}}
 
 # Lists that stay as they are, however much there is.
 FIXED: Final = {
@@ -218,19 +250,23 @@ def address(app: FastAPI, operation: Operation) -> str:
     path = re.sub(r"\{([^}:]+)[^}]*\}", lambda match: VALUES.get(match[1], "1"), path)
     described = app.openapi()["paths"].get(operation.path.replace(":path", ""), {})
     asked = described.get("get", {}).get("parameters", [])
-    query = {
+    query = BESIDE.get(str(operation), {}) | {
         one["name"]: REQUIRED[one["name"]]
         for one in asked
         if one["in"] == "query" and one.get("required")
     }
-    return path + ("?" + "&".join(f"{k}={v}" for k, v in query.items()) if query else "")
+    return str(httpx.URL(path, params=query)) if query else path
 
 
-def answers_json(app: FastAPI, operation: Operation) -> bool:
-    """Whether it answers at once, in JSON: not a stream, not a file, nothing undescribed."""
-    described = app.openapi()["paths"].get(operation.path.replace(":path", ""), {})
-    content = described.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
-    return set(content) == {"application/json"}
+def asked_for(app: FastAPI) -> list[Operation]:
+    """Every GET but those that go on for as long as something happens, asking at their own pace."""
+    found = []
+    for operation in operations(app):
+        described = app.openapi()["paths"].get(operation.path.replace(":path", ""), {})
+        content = described.get("get", {}).get("responses", {}).get("200", {}).get("content", {})
+        if operation.method == "GET" and "text/event-stream" not in content:
+            found.append(operation)
+    return found
 
 
 Asked = dict[tuple[str, str], tuple[int | None, list[str]]]
@@ -239,22 +275,26 @@ Asked = dict[tuple[str, str], tuple[int | None, list[str]]]
 async def ask_all(
     app: FastAPI, clients: dict[str, httpx.AsyncClient], statements: Statements
 ) -> Asked:
-    """Of each operation and caller that is answered: length of the list, None where it is none, and
-    the statements sent."""
+    """Of each operation and caller that is answered: length of the list, None where it is none (one
+    thing, a file), and the statements sent."""
     asked: Asked = {}
-    for operation in operations(app):
-        if operation.method != "GET" or not answers_json(app, operation):
-            continue
+    for operation in asked_for(app):
         for who, client in clients.items():
             statements.sent.clear()
             answer = await client.get(address(app, operation))
             assert answer.status_code < 500, f"{operation} as {who}: {answer.text[:300]}"
             if answer.status_code == 200:
-                found = answer.json()
-                items = found.get("items") if isinstance(found, dict) else found
-                length = len(items) if isinstance(items, list) else None
-                asked[str(operation), who] = (length, list(statements.sent))
+                asked[str(operation), who] = (length_of(answer), list(statements.sent))
     return asked
+
+
+def length_of(answer: httpx.Response) -> int | None:
+    """Rows of a list; None: it is none."""
+    if answer.headers["Content-Type"] != "application/json":
+        return None
+    found = answer.json()
+    items = found.get("items") if isinstance(found, dict) else found
+    return len(items) if isinstance(items, list) else None
 
 
 def sent_more(few: Asked, many: Asked) -> list[str]:
@@ -277,6 +317,9 @@ async def test_thirty_rows_are_read_with_as_many_statements_as_one(
     await add_rows(database, 2, ROWS)
     many = await ask_all(app, clients, statements)
     assert few.keys() == many.keys()
+    answered = {operation for operation, _ in many}
+    unanswered = [o for o in map(str, asked_for(app)) if o not in answered]
+    assert unanswered == [], "nobody was answered: add what they ask for"
     assert sent_more(few, many) == []
     lists = {operation for (operation, _), (length, _) in many.items() if length is not None}
     grown = {

@@ -18,7 +18,7 @@ class ClientServices:
     is_operator: bool
     contracted: bool  # some signed contract has begun
     closure: str | None  # suspended, ended; None: neither
-    subscribed: bool  # to the option asked for
+    subscribed: list[str]  # options in force
     mandated: bool
     closed_at: datetime | None
 
@@ -26,11 +26,10 @@ class ClientServices:
 async def fetch_services(
     connection: AsyncConnection,
     client_ids: Collection[int],
-    option: str,
     now: datetime,
     today: date,
 ) -> dict[int, ClientServices]:
-    """What decides the option of each client now; of one that does not exist there is nothing."""
+    """What decides the services of each client now; of one that does not exist there is nothing."""
     async with connection.cursor(row_factory=class_row(ClientServices)) as rows:
         await rows.execute(
             """
@@ -41,12 +40,13 @@ async def fetch_services(
                    (SELECT max(x.reason) FROM client_closure x
                      WHERE x.client_id = k.id AND x.from_at <= %(now)s
                        AND (x.to_at IS NULL OR %(now)s < x.to_at)) AS closure,
-                   EXISTS (SELECT FROM contract_option o JOIN contract c ON c.id = o.contract_id
-                            WHERE o.client_id = k.id AND o.option = %(option)s
-                              AND c.signed_on IS NOT NULL AND c.starts_on <= %(today)s
-                              AND (c.ends_on IS NULL OR c.ends_on >= %(today)s)
-                              AND o.from_on <= %(today)s
-                              AND (o.to_on IS NULL OR %(today)s < o.to_on)) AS subscribed,
+                   ARRAY(SELECT o.option
+                           FROM contract_option o JOIN contract c ON c.id = o.contract_id
+                          WHERE o.client_id = k.id
+                            AND c.signed_on IS NOT NULL AND c.starts_on <= %(today)s
+                            AND (c.ends_on IS NULL OR c.ends_on >= %(today)s)
+                            AND o.from_on <= %(today)s
+                            AND (o.to_on IS NULL OR %(today)s < o.to_on)) AS subscribed,
                    EXISTS (SELECT FROM contract c
                             WHERE c.client_id = k.id AND c.signed_on IS NOT NULL
                               AND c.starts_on <= %(today)s
@@ -57,7 +57,7 @@ async def fetch_services(
                    k.closed_at
               FROM client k WHERE k.id = ANY (%(client_ids)s)
             """,
-            {"client_ids": list(client_ids), "option": option, "now": now, "today": today},
+            {"client_ids": list(client_ids), "now": now, "today": today},
         )
         return {found.client_id: found for found in await rows.fetchall()}
 

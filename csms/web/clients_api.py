@@ -12,7 +12,7 @@ from csms.db import transaction
 from csms.domain.services import LABELS
 from csms.principals import Principal
 from csms.registry import NotThere
-from csms.services import service_open
+from csms.services import all_services
 from csms.store import audit, sites
 from csms.store import clients as store
 from csms.store.clients import ClientRecord, Iban
@@ -224,22 +224,21 @@ async def refuse_iban(
 @router.get("/clients/{client_id}/services", summary="What is open", responses=documented(404))
 async def list_services(pool: Pool, _: Operator, client_id: ClientId) -> PageOf[ServiceOut]:
     """Every option of article 5.4: whether it is open to the client now, and if not, why."""
-    now = _now()
-    items = []
     async with pool.connection() as connection:
         await _shown(connection, client_id)
-        for option, label in LABELS.items():
-            service = await service_open(connection, client_id, option, now)
-            items.append(
-                ServiceOut(
-                    option=option.value,
-                    label_fr=label.fr,
-                    label_en=label.en,
-                    clause=label.clause,
-                    **service._asdict(),
-                )
+        services = await all_services(connection, client_id, _now())
+    return whole(
+        [
+            ServiceOut(
+                option=option.value,
+                label_fr=LABELS[option].fr,
+                label_en=LABELS[option].en,
+                clause=LABELS[option].clause,
+                **service._asdict(),
             )
-    return whole(items)
+            for option, service in services.items()
+        ]
+    )
 
 
 @router.get("/clients/{client_id}/history", summary="A client's history", responses=documented(404))

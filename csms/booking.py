@@ -3,7 +3,8 @@
 A reservation is a promise of ours first: badges of others are refused at the point from its begin
 on (`csms.authorization`), and no two overlap (the database sees to it). When it begins the station
 is told as well (ReserveNow); one that is away, does not know the order or refuses it leaves a
-"soft" reservation. Its driver is warned before it is given up. States and what leads from one to the next: `csms.domain.reservation`.
+"soft" reservation. Its driver is warned before it is given up. States and what leads from one to
+the next: `csms.domain.reservation`.
 
 `advance` does what is due, as a job of the worker and for one reservation right after it was made;
 it can run twice, and several at once.

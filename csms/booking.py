@@ -3,7 +3,8 @@
 A reservation is a promise of ours first: badges of others are refused at the point from its begin
 on (`csms.authorization`), and no two overlap (the database sees to it). When it begins the station
 is told as well (ReserveNow); one that is away, does not know the order or refuses it leaves a
-"soft" reservation. States and what leads from one to the next: `csms.domain.reservation`.
+"soft" reservation. Its driver is warned before it is given up. States and what leads from one to
+the next: `csms.domain.reservation`.
 
 `advance` does what is due, as a job of the worker and for one reservation right after it was made;
 it can run twice, and several at once.
@@ -170,7 +171,15 @@ async def advance(
         async with connection.transaction():
             moved += await store.note_dropped(connection, now - _EVENTS_LOOKED_AT)
             moved += await store.release_used(connection)
+            await _warn(connection, settings, now)
     return moved
+
+
+async def _warn(connection: AsyncConnection, settings: Settings, now: datetime) -> None:
+    """Tell drivers whose reservations are about to be given up."""
+    warning_s = settings.reservation_warning_s
+    for expiring in await store.list_expiring(connection, now, warning_s, PER_PASS_MAX):
+        await _announce(connection, "reservation.expiring", expiring, now)
 
 
 async def _step(connection: AsyncConnection, settings: Settings, due: Due, now: datetime) -> bool:
@@ -278,7 +287,7 @@ async def _announce(
             "site": found.site_name,
             "time_zone": found.time_zone,
             "from_at": found.from_at,
-            "until_at": found.to_at,
+            "until_at": found.lapses_at if event == "reservation.expiring" else found.to_at,
             "reason": reason,
         },
         key=f"{event} {reservation_id}",

@@ -186,6 +186,7 @@ class Settings:
     public_reservations_max: int = 1  # open ones of a driver, where no group says more
     public_reservation_minutes_max: int = 60
     reservation_ahead_max_days: int = 14
+    reservation_warning_s: float = 600.0  # so long before it is given up, its driver is told
     reservation_grace_s: float = 1_800.0  # not there so long after its begin: given up; 0: never
     support_phone: str | None = None  # on stickers and on the pages of points
     points_radius_m_max: int = 200_000

@@ -185,7 +185,7 @@ async def _driver(
         "family_name": f"{number:03}",
     }
     person_id = await driving.create(connection, values, _ACTOR, since)
-    await driver_badges.assign(connection, person_id, badge, _ACTOR, since)
+    await driver_badges.assign(connection, person_id, badge, _ACTOR, since, told=False)
     for group_id in group_ids:
         await driver_groups.add_member(
             connection, group_id, person_id, _ACTOR, since, from_at=since

@@ -3,7 +3,8 @@
 A badge is one driver's at a time; to give it to another ends that in the same moment, and what each
 charged stays hers. One that is lost is refused at once by the server, and by the stations' own
 lists as soon as they are told. As in `csms.drivers`: the caller's transaction, refusals as
-sentences, an entry in the audit for each change.
+sentences, an entry in the audit for each change. The driver is told of an order, of a badge that
+is hers from now on, and of one that is blocked.
 """
 
 from collections.abc import Collection
@@ -17,6 +18,7 @@ from csms import registry
 from csms.clients import Actor
 from csms.domain.values import uid_key
 from csms.drivers import get, note, refuse_numbers
+from csms.notifications import announce
 from csms.registry import NotThere, Refusal
 from csms.store import driver_badges as store
 from csms.store import drivers, tokens
@@ -39,6 +41,14 @@ async def order(connection: AsyncConnection, person_id: int, actor: Actor, now: 
         raise Refusal(f"{waiting} badges are ordered for this driver already.")
     order_id = await store.insert_order(connection, person_id, now, actor.name)
     await note(connection, actor, now, "badge ordered", f"driver {person_id}", order_id=order_id)
+    await announce(
+        connection,
+        "badge.ordered",
+        now=now,
+        person_id=person_id,
+        subject=f"badge order {order_id}",
+        key=f"badge.ordered {order_id}",
+    )
     return await _order(connection, order_id)
 
 
@@ -94,12 +104,15 @@ async def assign(
     label: str = "",
     order_id: int | None = None,
     clients: Collection[int] | None = None,
+    told: bool = True,
 ) -> None:
     """The badge is the driver's from now on, a new one as well as one that stations have shown; who
     had it before has it no more. With `order_id` it is the one that was ordered for her.
 
     `clients` are those of a manager who acts, None: an operator. A manager gives badges that nobody
-    has entered, that belong to her clients, or to a driver who is with no other client.
+    has entered, that belong to her clients, or to a driver who is with no other client. With `told`
+    False the driver hears nothing of it: she charges with it already, only we did not know whose
+    it is.
 
     Raises: NotThere; Refusal.
     """
@@ -114,6 +127,7 @@ async def assign(
         await registry.create_token(connection, uid, {}, replacing=True)
         known = await store.lock_badge(connection, uid, now)
         assert known is not None
+    is_new = known.person_id != person_id or known.status == "blocked"
     if known.status == "blocked":  # freed
         await store.set_status(connection, known.token_key, "accepted", None)
     if known.person_id != person_id:
@@ -132,6 +146,31 @@ async def assign(
         f"badge {known.token_key}",
         driver=person_id,
         former_driver=known.person_id,
+    )
+    if is_new and told:
+        named = replace(
+            known, label=label if known.person_id != person_id else label or known.label
+        )
+        await _tell(connection, "badge.activated", person_id, named, now)
+
+
+async def _tell(
+    connection: AsyncConnection,
+    event: str,
+    person_id: int,
+    badge: Badge,
+    now: datetime,
+    **data: str,
+) -> None:
+    """Tell the driver, once of each moment at which this happens to the badge."""
+    await announce(
+        connection,
+        event,
+        now=now,
+        person_id=person_id,
+        subject=f"badge {badge.token_key}",
+        data={"badge": badge.label or badge.uid, **data},
+        key=f"{event} {badge.token_key} {person_id} {now.isoformat()}",
     )
 
 
@@ -228,6 +267,8 @@ async def block(
         driver=person_id,
         why=why,
     )
+    if badge.status == "accepted":
+        await _tell(connection, "badge.blocked", person_id, badge, now, reason=why)
 
 
 async def unblock(

@@ -18,6 +18,7 @@ from csms.config import Settings
 from csms.domain.quiet_hours import MINUTES_A_DAY
 from csms.notifications import webhooks as signing
 from csms.notifications.catalogue import CATALOGUE, CATEGORIES, PING, WEBHOOK_EVENTS
+from csms.refusals import AccountRefusal
 from csms.registry import NotThere, Refusal
 from csms.store import choices, deliveries, webhooks
 from csms.store.choices import QuietHours
@@ -80,9 +81,11 @@ async def choose(
         await choices.delete_quiet_hours(connection, person_id)
         return
     if hours.from_minute == hours.to_minute:
-        raise Refusal("Quiet hours end at another minute than they begin.", "quiet_hours")
+        text = "Quiet hours end at another minute than they begin."
+        raise AccountRefusal("quiet_hours", text, "quiet_hours")
     if hours.time_zone not in time_zones():
-        raise Refusal(f"There is no time zone {hours.time_zone}.", "quiet_hours")
+        text = f"There is no time zone {hours.time_zone}."
+        raise AccountRefusal("time_zone", text, "quiet_hours")
     assert 0 <= hours.from_minute < MINUTES_A_DAY and 0 <= hours.to_minute < MINUTES_A_DAY
     await choices.write_quiet_hours(connection, person_id, hours, now)
 

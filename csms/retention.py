@@ -82,8 +82,8 @@ async def in_batches(connection: AsyncConnection, before: datetime, batch: Batch
     return total
 
 
-def _logs(name: str, batch: Batch) -> Rule:
-    """A rule on technical logs."""
+def _logs(name: str, batch: Batch, activity: str = "technical_logs") -> Rule:
+    """A rule on technical logs, or on what is kept as long as these."""
 
     async def run(
         connection: AsyncConnection, settings: Settings, now: datetime
@@ -91,7 +91,7 @@ def _logs(name: str, batch: Batch) -> Rule:
         before = months_before(now, processing.register().periods.technical_logs_months)
         return await in_batches(connection, before, batch), f"before {before:%Y-%m-%d}"
 
-    return Rule(name, "technical_logs", run)
+    return Rule(name, activity, run)
 
 
 def _proofs(name: str, batch: Batch) -> Rule:
@@ -203,6 +203,8 @@ RULES: Final = (
     _logs("samples of deviations", store.blank_deviations),
     _logs("texts of requests", store.blank_requests),
     _logs("watches of points", store.delete_watches),
+    _logs("starts asked for", store.delete_starts, "charging"),
+    _logs("reservations that are over", store.delete_reservations, "charging"),
     Rule("journal", "technical_logs", _journal),
     _proofs("requests", store.delete_requests),
     _proofs("consents", store.delete_consents),

@@ -319,6 +319,30 @@ async def test_an_ordered_badge_is_sent_and_activated(sites: AsyncConnectionPool
             await driver_badges.order(connection, one, DESK, NOW)
 
 
+async def test_a_driver_is_told_of_her_badges(sites: AsyncConnectionPool) -> None:
+    async with transaction(sites) as connection:
+        one = await driver(connection)
+        order = await driver_badges.order(connection, one, DESK, NOW)
+        for at in (NOW, NOW + HOUR):  # what is so already is not told again
+            await driver_badges.assign(connection, one, "Card", DESK, at, label="Blue")
+        for why in ("lost", "stolen"):
+            await driver_badges.block(connection, one, "CARD", why, DESK, NOW + HOUR)
+        await driver_badges.unblock(connection, one, "CARD", DESK, NOW + DAY)
+        await driver_badges.block(connection, one, "CARD", "lost", DESK, NOW + DAY)
+        await driver_badges.assign(connection, one, "OLD", DESK, NOW, told=False)
+        cursor = await connection.execute(
+            "SELECT event, person_id, subject, data FROM notification ORDER BY id"
+        )
+        told = await cursor.fetchall()
+        subject = told[1][2]
+        assert told == [
+            ("badge.ordered", one, f"badge order {order.id}", {}),
+            ("badge.activated", one, subject, {"badge": "Blue"}),
+            ("badge.blocked", one, subject, {"badge": "Blue", "reason": "lost"}),
+            ("badge.blocked", one, subject, {"badge": "Blue", "reason": "lost"}),
+        ]
+
+
 # --- Who she is ---------------------------------------------------------------------------------
 
 

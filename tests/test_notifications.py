@@ -88,7 +88,7 @@ async def test_every_event_of_a_person_arrives_once_with_both_parts_and_the_righ
         assert "Bonjour Camille," in text_of(mail)
         assert "Exemple" not in mail["Subject"] and "Camille" not in mail["Subject"]
         optional = CATEGORIES[CATALOGUE[code].category].optional
-        page = "https://supervision.example.org/account"
+        page = "https://supervision.example.org/account#notifications"
         assert mail["List-Unsubscribe"] == (f"<{page}>" if optional else None), code
         assert (page in text_of(mail)) is (page in html_of(mail)) is optional
     ids = await query(database, "SELECT message_id::text FROM notification_delivery ORDER BY id")

@@ -11,6 +11,9 @@ from psycopg_pool import AsyncConnectionPool
 from csms import accounts, logins
 from csms.config import Settings
 from csms.db import transaction
+from csms.notifications.catalogue import CATEGORIES
+from csms.notifications.delivery import CHOICES_PATH
+from csms.store import choices
 from tests.people_at_the_door import (
     OTHER_PASSWORD,
     PASSWORD,
@@ -239,6 +242,58 @@ async def test_an_account_is_kept_on_its_page(
     assert confirmed.headers["location"] == "/account?done=address"
     assert "nouvelle@example.org" in (await page.get("/account")).text
     assert (await page.get("/account/password")).headers["location"] == "/account"
+
+
+def boxes(form: httpx.Response) -> dict[str, tuple[bool, bool]]:
+    """Of each box of the page: whether it is ticked, and whether it can be changed."""
+    return {
+        name: ("checked" in rest, "disabled" not in rest)
+        for name, rest in re.findall(r'type="checkbox" name="([a-z_.]+)"([^>]*)>', form.text)
+    }
+
+
+async def test_what_mails_say_is_chosen_on_the_page_that_they_point_to(
+    page: httpx.AsyncClient, pool: AsyncConnectionPool
+) -> None:
+    me = await person(pool)
+    await log_in_page(page)
+    path, _, anchor = CHOICES_PATH.partition("#")
+    shown = await page.get(path)
+    assert f'id="{anchor}"' in shown.text
+    assert "Début d’une recharge" in shown.text
+    assert "A charge begins" in (await page.get(f"{path}?lang=en")).text
+    assert list(boxes(shown)) == [f"{category}.email" for category in CATEGORIES]
+    assert boxes(shown)["account.email"] == (True, False)
+    assert boxes(shown)["badges.email"] == (True, True)
+
+    at = f"{path}/notifications"
+    wish = {"badges.email": "on", "quiet_from": "22:00", "quiet_to": "07:30"}
+    saved = await send(page, at, path, **wish, time_zone="Indian/Reunion")
+    assert saved.headers["location"] == f"{path}?done=notifications"
+    shown = await page.get(saved.headers["location"])
+    assert "Vos choix de notifications sont enregistrés" in shown.text
+    assert {name for name, (ticked, free) in boxes(shown).items() if ticked and free} == {
+        "badges.email"
+    }
+    assert boxes(shown)["account.email"] == (True, False), "an account is told of all the same"
+    async with pool.connection() as connection:
+        assert await choices.fetch_quiet_hours(connection, me) == choices.QuietHours(
+            22 * 60, 7 * 60 + 30, "Indian/Reunion"
+        )
+    for wrong, why in (
+        ({"quiet_from": "22:00"}, "un début et une fin"),
+        ({"quiet_from": "22:00", "quiet_to": "22:00", "time_zone": "Europe/Paris"}, "diffèrent"),
+        ({"quiet_from": "22:00", "quiet_to": "24:00", "time_zone": "Europe/Paris"}, "une fin"),
+        ({"quiet_from": "22:00", "quiet_to": "07:00", "time_zone": "Mars"}, "fuseau horaire"),
+    ):
+        refused = await send(page, at, path, **wrong)
+        assert (refused.status_code, why in refused.text) == (422, True), wrong
+    assert boxes(await page.get(path))["badges.email"] == (True, True), "refused as a whole"
+    forged = await page.post(at, data={"points.email": "on"})
+    assert (forged.status_code, "points.email" in forged.text) == (403, False)
+    await send(page, at, path, quiet_from="", quiet_to="", time_zone="Europe/Paris")
+    async with pool.connection() as connection:
+        assert await choices.fetch_quiet_hours(connection, me) is None
 
 
 async def test_other_log_ins_are_seen_and_ended(

@@ -657,6 +657,14 @@ INSERT INTO reconciliation (station_key, received_at, reason, frame, digest, set
 UPDATE person SET closed_at = '2026-08-01' WHERE id = 1;
 INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
     VALUES (2, 'garage', '2026-05-01', '2026-05-02');
+INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
+    SELECT 2, 2, 1, 1, 'bb', at, at FROM unnest('{2026-05-01, 2026-11-01}'::timestamptz[]) at;
+INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
+                         lapses_at, created_at, created_by, state, session_id, ended_at, released_at)
+    SELECT 2, 2, 1, n, 'bb', '2026-05-01 12:00Z', '2026-05-01 13:00Z', '2026-05-01 12:30Z',
+           '2026-05-01', 'test', state, CASE state WHEN 'used' THEN 1 END, '2026-05-01', released_at
+      FROM (VALUES (2, 'no_show', '2026-05-01'::timestamptz), (3, 'used', '2026-05-01'),
+                   (4, 'used', '2026-11-01'), (5, 'used', NULL)) r (n, state, released_at);
 INSERT INTO client (name, class, siren, street, postal_code, city, country, closed_at)
     VALUES ('Ancienne Résidence', 'professionnel', '732829320', '1 rue Exemple', '75001', 'Paris',
             'FR', '2016-10-01'),
@@ -688,6 +696,8 @@ EXPECTED = {
     "samples of deviations": 1,
     "texts of requests": 1,
     "watches of points": 1,
+    "starts asked for": 1,
+    "reservations that are over": 2,
     "journal": 0,
     "requests": 1,
     "consents": 1,
@@ -715,6 +725,10 @@ async def test_a_night_applies_every_period_and_says_so(
     assert await rows(
         database, "SELECT action, payload, response FROM command ORDER BY action DESC"
     ) == [("Reset", '{"type":"Soft"}', "{}"), ("RemoteStartTransaction", "{}", None)]
+    assert await rows(database, "SELECT count(*) FROM session_start") == [(1,)]
+    assert await rows(
+        database, "SELECT evse_id FROM reservation WHERE state = 'used' ORDER BY 1"
+    ) == [(4,), (5,)], "whose session went on until lately, or goes on"
     assert await rows(database, "SELECT frame, note FROM reconciliation") == [("[]", None)]
     assert await rows(
         database, "SELECT remote_address FROM login_session WHERE secret_sha256 = 'o2'"

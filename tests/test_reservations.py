@@ -204,11 +204,41 @@ async def test_one_that_begins_later_is_told_to_the_station_then(
         assert (await get(api, made["id"]))["state"] == "placed"
 
 
+async def expiring(gate: Gate) -> list[tuple[Any, ...]]:
+    """Whom was told that his reservation is about to expire: person, reservation, when."""
+    return [
+        (row[0], row[1], row[2].replace("+00:00", "Z"))
+        for row in await gate.rows(
+            "SELECT person_id, data ->> 'reservation_id', data ->> 'until_at' FROM notification"
+            " WHERE event = 'reservation.expiring'"
+        )
+    ]
+
+
+async def test_the_end_of_a_short_reservation_is_told_at_its_half(
+    gate: Gate, database: Database
+) -> None:
+    alice = await add_driver(database, "alice")
+    (point_id,) = await add_station(database, "CP1")
+    async with http(gate, alice) as api:
+        await api.post("/me/reservations", json=hours(0, 0.1, point_id))
+        await work(gate, hours_later=0.04)
+        assert await expiring(gate) == []
+        await work(gate, hours_later=0.06)
+        assert len(await expiring(gate)) == 1
+
+
 async def test_nobody_there_in_time_loses_it(gate: Gate, database: Database) -> None:
     alice = await add_driver(database, "alice")
     async with station_at(gate, OCPP16) as (driver, (point_id,)), http(gate, alice) as api:
         made = (await api.post("/me/reservations", json=hours(0, 1, point_id))).json()
-        assert await work(gate, hours_later=0.4) == 0
+        assert await work(gate, hours_later=0.3) == 0
+        assert await expiring(gate) == []
+        for _ in range(2):
+            assert await work(gate, hours_later=0.4) == 0
+        (told,) = await expiring(gate)
+        assert told[0] == alice.id
+        assert (told[1], told[2]) == (str(made["id"]), made["lapses_at"]), "when it is given up"
         assert await work(gate, hours_later=0.6) == 1
         assert (await get(api, made["id"]))["state"] == "no_show"
         await driver.until(lambda: driver.station.evses[1].reservation is None, PATIENCE_S)

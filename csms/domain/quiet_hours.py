@@ -1,10 +1,23 @@
 """Hours of the local clock in which somebody is not to be disturbed."""
 
+import re
 from datetime import date, datetime, time, timedelta, tzinfo
 
 from csms.domain.values import UTC
 
 MINUTES_A_DAY = 1_440
+
+
+def minute_of(text: str) -> int | None:
+    """The minute of the day that a clock shows as 22:00; None when no clock shows that."""
+    if not re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", text):
+        return None
+    return int(text[:2]) * 60 + int(text[3:])
+
+
+def clock_of(minute: int) -> str:
+    """A minute of the day as a clock shows it: 22:00."""
+    return f"{minute // 60:02}:{minute % 60:02}"
 
 
 def end_of_quiet(now: datetime, from_minute: int, to_minute: int, zone: tzinfo) -> datetime | None:

@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 EMAIL: Final = "email"
 WEBHOOK: Final = "webhook"
-CHOICES_PATH: Final = "/account"  # the page where a person chooses
+CHOICES_PATH: Final = "/account#notifications"  # the page where a person chooses
 WEBHOOK_LANES: Final = 4
 AWAY_S: Final = 60.0  # a server that takes nothing is asked again at least so often, by one mail
 GIVE_UP_BATCH: Final = 1_000

@@ -349,7 +349,13 @@ class _Writer:
         if badge is not None and badge.person_id is not None and badge.retired_at is None:
             raise Refusal("this badge is another driver's: give it to this one by hand", "badge")
         await driver_badges.assign(
-            self._connection, person_id, uid, self._actor, self._now, clients=self._clients
+            self._connection,
+            person_id,
+            uid,
+            self._actor,
+            self._now,
+            clients=self._clients,
+            told=False,
         )
         await self._bound(row, uid)
         self._report.created["badge"] += 1

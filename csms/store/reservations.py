@@ -282,6 +282,26 @@ async def lock_one(connection: AsyncConnection, reservation_id: int) -> Due | No
         return await rows.fetchone()
 
 
+async def list_expiring(
+    connection: AsyncConnection, now: datetime, warning_s: float, limit: int
+) -> list[int]:
+    """Reservations that will be given up within the time of the warning, or of the half of theirs
+    where that is shorter, and whose drivers were not told so yet."""
+    cursor = await connection.execute(
+        """
+        SELECT r.id FROM reservation r
+         WHERE r.state IN ('requested', 'placed', 'confirmed') AND r.lapses_at > %(now)s
+           AND r.lapses_at - least(make_interval(secs => %(warning_s)s),
+                                   (r.lapses_at - r.from_at) / 2) <= %(now)s
+           AND NOT EXISTS (SELECT FROM notification n
+                            WHERE n.key = 'reservation.expiring ' || r.id)
+         ORDER BY r.id LIMIT %(limit)s
+        """,
+        {"now": now, "warning_s": warning_s, "limit": limit},
+    )
+    return [int(row[0]) for row in await cursor.fetchall()]
+
+
 async def note_dropped(connection: AsyncConnection, since: datetime) -> int:
     """Reservations that the station says it no longer keeps are kept by us alone; how many."""
     cursor = await connection.execute(

@@ -209,6 +209,33 @@ async def delete_watches(connection: AsyncConnection, before: datetime, rows_max
     return cursor.rowcount
 
 
+async def delete_starts(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
+    """Starts asked for from afar of which nothing could come any more before then. The session is
+    its driver's without: it has her badge."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM session_start WHERE id IN (
+            SELECT id FROM session_start WHERE due_at < %s LIMIT %s)
+        """,
+        (before, rows_max),
+    )
+    return cursor.rowcount
+
+
+async def delete_reservations(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
+    """Reservations that were over before then, and whose driver had gone by then."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM reservation WHERE id IN (
+            SELECT id FROM reservation
+             WHERE ended_at < %(before)s AND to_at < %(before)s
+               AND (state <> 'used' OR released_at < %(before)s) LIMIT %(max)s)
+        """,
+        {"before": before, "max": rows_max},
+    )
+    return cursor.rowcount
+
+
 async def delete_requests(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
     """Requests that were answered before then."""
     cursor = await connection.execute(

@@ -1,4 +1,4 @@
-"""Pages of one's own account: profile, address, password, second factor, log-ins."""
+"""Pages of one's own account: profile, notifications, address, password, second factor, log-ins."""
 
 import secrets as chance
 from collections.abc import Awaitable
@@ -7,13 +7,16 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from csms import accounts, logins, own_account
+from csms import accounts, logins, notices, own_account
 from csms.db import transaction
+from csms.domain.quiet_hours import clock_of, minute_of
 from csms.logins import Means
 from csms.principals import Principal
-from csms.refusals import ComeLater
+from csms.refusals import AccountRefusal, ComeLater
 from csms.registry import Refusal
+from csms.store import choices
 from csms.store import logins as store
+from csms.store.choices import QuietHours
 from csms.web import cookies
 from csms.web.guard import LogInMeans, principal_of
 from csms.web.page_texts import TEXTS
@@ -21,7 +24,7 @@ from csms.web.rendering import language_of, page, read_form, sent_to, told
 
 router = APIRouter(include_in_schema=False, default_response_class=Response)
 
-_DONE = ("password", "profile", "email", "address", "logins", "removed")
+_DONE = ("password", "profile", "notifications", "email", "address", "logins", "removed")
 
 
 @router.get("/account/email/{token}")
@@ -67,6 +70,26 @@ async def change_profile(request: Request, means: LogInMeans) -> Response:
             )
 
     return await _done(request, means, me, change(), "profile")
+
+
+@router.post("/account/notifications")
+async def choose_notifications(request: Request, means: LogInMeans) -> Response:
+    """What she is told on which channel, and when not to be disturbed: a box that is not ticked
+    sends nothing, so what may be chosen and is not named is not wanted."""
+    form, me = await _sent(request)
+    now = datetime.now(UTC)
+
+    async def change() -> None:
+        async with transaction(means.pool) as connection:
+            known = await notices.preferences(connection, _ids(me)[0])
+            wanted = {
+                (one.category, one.channel): f"{one.category}.{one.channel}" in form
+                for one in known
+                if one.optional
+            }
+            await notices.choose(connection, _ids(me)[0], wanted, _quiet_hours(form), now)
+
+    return await _done(request, means, me, change(), "notifications")
 
 
 @router.post("/account/email")
@@ -205,6 +228,17 @@ async def _sent(request: Request) -> tuple[dict[str, str], Principal]:
     return form, me
 
 
+def _quiet_hours(form: dict[str, str]) -> QuietHours | None:
+    """As they were filled in; None: both times are empty. Raises: AccountRefusal."""
+    begin, end = form.get("quiet_from", ""), form.get("quiet_to", "")
+    if not begin and not end:
+        return None
+    first, last = minute_of(begin), minute_of(end)
+    if first is None or last is None:
+        raise AccountRefusal("quiet_hours", "Quiet hours have a begin and an end.", "quiet_hours")
+    return QuietHours(first, last, form.get("time_zone", ""))
+
+
 def _ids(me: Principal) -> tuple[int, int]:
     assert me.person_id is not None and me.login_id is not None
     return me.person_id, me.login_id
@@ -235,6 +269,8 @@ async def _account_page(
     async with means.pool.connection() as connection:
         person = await accounts.get_person(connection, person_id)
         found = await store.list_logins(connection, person_id, now, now - idle)
+        wanted = await notices.preferences(connection, person_id)
+        quiet = await choices.fetch_quiet_hours(connection, person_id)
     return page(
         request,
         "account.html",
@@ -243,6 +279,10 @@ async def _account_page(
         ties="session",
         person=person,
         logins=found,
+        preferences=wanted,
+        channels=notices.CHANNELS,
+        quiet=quiet,
+        clock=clock_of,
         done=done,
         error=told(refused, language_of(request)) if refused else "",
     )

@@ -11,6 +11,7 @@ from pydantic import Field
 from csms import notices
 from csms.config import Settings
 from csms.db import transaction
+from csms.domain.quiet_hours import clock_of, minute_of
 from csms.notifications.catalogue import CATALOGUE
 from csms.principals import Principal
 from csms.registry import NotThere
@@ -276,8 +277,8 @@ async def _choices(connection: AsyncConnection, person_id: int) -> ChoicesOut:
     shown = None
     if hours is not None:
         shown = QuietHoursOut(
-            from_time=_time(hours.from_minute),
-            to_time=_time(hours.to_minute),
+            from_time=clock_of(hours.from_minute),
+            to_time=clock_of(hours.to_minute),
             time_zone=hours.time_zone,
         )
     return ChoicesOut(
@@ -291,8 +292,6 @@ def _id(me: Principal) -> int:
 
 
 def _minute(text: str) -> int:
-    return int(text[:2]) * 60 + int(text[3:])
-
-
-def _time(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
+    minute = minute_of(text)
+    assert minute is not None, "the shape lets times only pass"
+    return minute

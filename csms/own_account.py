@@ -160,6 +160,7 @@ async def confirm_email(
     """The address that a link was mailed to is the account's from now on; links that went to the
     former one work no more, and that one is told. Raises: AccountRefusal."""
     link = await find_link(connection, token, "email", now)
+    await people.lock_person(connection, link.person_id)
     if link.email is None or not await links.use_link(connection, link.id, now):
         raise _over()
     taken = AccountRefusal("email_taken", "This address cannot be used.", "email")
@@ -292,6 +293,7 @@ async def _take_link(
 ) -> Credentials:
     """Use the link up and set the password; whose it is. Raises: AccountRefusal."""
     link = await find_link(connection, token, purpose, now)
+    await people.lock_person(connection, link.person_id)
     if not await links.use_link(connection, link.id, now):
         raise _over()
     await people.set_password(connection, link.person_id, password_hash, now)

@@ -16,7 +16,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.logins import Caller, Means
 from csms.password_work import PasswordWork
-from csms.refusals import ComeLater, NotLoggedIn
+from csms.refusals import AccountRefusal, ComeLater, NotLoggedIn
 from csms.web.callers import Proxies, is_local
 from tests.people_at_the_door import (
     OTHER_PASSWORD,
@@ -111,6 +111,30 @@ async def test_no_log_in_by_a_former_password_outlives_its_change(
             (ELSEWHERE,),
         )
         assert await cursor.fetchall() == []
+
+
+async def test_of_two_links_of_a_person_used_at_once_one_works(
+    pool: AsyncConnectionPool, settings: Settings, mails: Mails
+) -> None:
+    await person(pool)
+    means = Means(pool, settings, PasswordWork(2, 50))
+    caller = Caller("192.0.2.9")
+
+    async def use(link: str) -> bool:
+        token = link.rsplit("/", 1)[1]
+        try:
+            await own_account.reset_password(means, token, OTHER_PASSWORD, caller=caller, now=now())
+        except AccountRefusal:
+            return False
+        return True
+
+    for _ in range(5):
+        for _ in range(2):
+            await own_account.request_reset(means, EMAIL, caller, now())
+        pair = (await mails.links())[-2:]
+        assert sorted(await asyncio.gather(*map(use, pair * 2))) == [False, False, False, True]
+        async with pool.connection() as connection:
+            await connection.execute("DELETE FROM one_time_link")
 
 
 # --- Guessing -------------------------------------------------------------------------------------

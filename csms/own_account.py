@@ -132,10 +132,13 @@ async def ask_for_email(
     means: Means, person_id: int, login_id: int, password: str, email: str, now: datetime
 ) -> None:
     """Mail a link to another address, by which it becomes the account's. None goes to one that is
-    somebody's already, and nobody can tell. Raises: AccountRefusal; ComeLater."""
+    somebody's already, and nobody can tell. Whoever asks too often waits: anybody's address may be
+    named. Raises: AccountRefusal; ComeLater."""
     address = accounts.checked_email(email)
     await _check_again(means, person_id, login_id, password, now)
     async with transaction(means.pool) as connection:
+        asker = f"person {person_id}"
+        await throttle.admit_request(connection, means.settings, "email change", asker, now)
         await _note(connection, person_id, "change of address asked for", now)
         if await people.find_credentials(connection, address) is not None:
             return

@@ -398,6 +398,30 @@ async def test_the_time_does_not_tell_who_has_an_account(
     assert 0.5 < known / unknown < 2.0  # without the check for nobody it is several times
 
 
+async def test_nobody_floods_others_with_mails_about_a_change_of_address(
+    pool: AsyncConnectionPool, settings: Settings, mails: Mails
+) -> None:
+    """One with an account can name anybody's address."""
+    person_id = await person(pool)
+    await person(pool, "taken@example.org")
+    means = Means(pool, settings, PasswordWork(2, 50))
+    caller = Caller("192.0.2.9")
+    own = await logins.log_in(
+        means, EMAIL, PASSWORD, code=None, kind="api", caller=caller, now=now()
+    )
+    assert isinstance(own, logins.LoggedIn)
+
+    async def ask(email: str) -> None:
+        await own_account.ask_for_email(means, person_id, own.login_id, PASSWORD, email, now())
+
+    for number in range(settings.source_failures_max):
+        await ask("taken@example.org" if number % 2 else f"victim{number}@example.org")
+    for email in ("victim@example.org", "taken@example.org"):  # and nobody learns whose it is
+        with pytest.raises(ComeLater):
+            await ask(email)
+    assert len(await mails.addresses("account.email_change")) == settings.source_failures_max // 2
+
+
 async def test_too_many_requests_for_mails_wait(
     api: httpx.AsyncClient, pool: AsyncConnectionPool
 ) -> None:

@@ -22,6 +22,7 @@ from csms.store import sites
 from csms.store.groups import Access, GroupConfig
 
 KINDS = ("residents", "visitors", "staff")
+ACCESS_MAX = 100  # windows of a group in force: each badge of a member is held against all of them
 
 
 async def create(
@@ -232,6 +233,8 @@ async def add_access(
     from_minute, to_minute = minute_of(begin, "from"), minute_of(end, "to")
     if from_minute == DAY_MINUTES:
         from_minute = 0
+    if await store.count_access(connection, group_id) >= ACCESS_MAX:
+        raise Refusal(f"A group has {ACCESS_MAX} windows at most: end one, or make another group.")
     if await sites.client_of_site(connection, site_id) != group.client_id:
         raise Refusal(f"This client has no site {site_id}.", "site_id")
     made = await store.insert_access(

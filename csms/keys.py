@@ -6,6 +6,7 @@ role client works for one client's machine, and reads what is that client's.
 
 import hashlib
 import hmac
+import re
 import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -21,6 +22,8 @@ ROLES = ("operator", "client")
 SCOPES = ("read", "operate", "finance", "admin")
 KEY_LENGTH_MAX = 200
 _TOUCH_GRAIN = timedelta(minutes=1)
+#: what else acts, as it stands beside orders, webhooks and what was settled
+_OTHERS = re.compile(r"(person \d+|system|nobody|command line)", re.IGNORECASE)
 
 
 async def create(
@@ -64,6 +67,8 @@ async def grant(
     """As `create`, checked, and noted in the audit. Raises: Refusal, NotThere."""
     if role not in ROLES:
         raise Refusal(f"There is no role {role!r}; roles are: {', '.join(ROLES)}.", "role")
+    if _OTHERS.fullmatch(name.strip()):
+        raise Refusal("A key is called like nobody else who acts.", "name")
     if (role == "client") != (client_id is not None):
         raise Refusal("A client's key, and no other, names its client.", "client_id")
     if client_id is not None and await sites.get_client(connection, client_id) is None:

@@ -132,10 +132,13 @@ async def ask_for_email(
     means: Means, person_id: int, login_id: int, password: str, email: str, now: datetime
 ) -> None:
     """Mail a link to another address, by which it becomes the account's. None goes to one that is
-    somebody's already, and nobody can tell. Raises: AccountRefusal; ComeLater."""
+    somebody's already, and nobody can tell. Whoever asks too often waits: anybody's address may be
+    named. Raises: AccountRefusal; ComeLater."""
     address = accounts.checked_email(email)
     await _check_again(means, person_id, login_id, password, now)
     async with transaction(means.pool) as connection:
+        asker = f"person {person_id}"
+        await throttle.admit_request(connection, means.settings, "email change", asker, now)
         await _note(connection, person_id, "change of address asked for", now)
         if await people.find_credentials(connection, address) is not None:
             return
@@ -160,6 +163,7 @@ async def confirm_email(
     """The address that a link was mailed to is the account's from now on; links that went to the
     former one work no more, and that one is told. Raises: AccountRefusal."""
     link = await find_link(connection, token, "email", now)
+    await people.lock_person(connection, link.person_id)
     if link.email is None or not await links.use_link(connection, link.id, now):
         raise _over()
     taken = AccountRefusal("email_taken", "This address cannot be used.", "email")
@@ -292,6 +296,7 @@ async def _take_link(
 ) -> Credentials:
     """Use the link up and set the password; whose it is. Raises: AccountRefusal."""
     link = await find_link(connection, token, purpose, now)
+    await people.lock_person(connection, link.person_id)
     if not await links.use_link(connection, link.id, now):
         raise _over()
     await people.set_password(connection, link.person_id, password_hash, now)

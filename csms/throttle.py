@@ -145,8 +145,8 @@ async def admit_check(
 async def admit_request(
     connection: AsyncConnection, settings: Settings, what: str, address: str, now: datetime
 ) -> None:
-    """Let a request for a mail through, from a place that asks too often: later. Raises:
-    ComeLater."""
+    """Let a request for a mail through; from a place, or of a person ("person 7"), that asks too
+    often: later. Raises: ComeLater."""
     counted = key(settings, what, place_of(address))
     await _count(connection, settings, counted, settings.source_failures_max, now)
 

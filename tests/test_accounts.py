@@ -250,6 +250,8 @@ async def test_acts_are_noted_with_who_did_them_and_for_whom(pool: AsyncConnecti
     "values",
     [
         {"role": "king"},
+        {"name": "person 7"},
+        {"name": "System"},
         {"scopes": ["write"]},
         {"scopes": []},
         {"role": "client", "scopes": ["read"]},

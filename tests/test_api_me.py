@@ -8,12 +8,15 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from psycopg_pool import AsyncConnectionPool
 
 from csms import db
 from csms.config import Settings
 from csms.db import Database
 from csms.serve import open_service
+from csms.store import starts
 from simulators.driver import Driver, DriverConfig, running, utc_now
 from simulators.model import OCPP16, OCPP201, StationConfig
 from simulators.obedience import Obedience
@@ -280,6 +283,24 @@ async def test_of_two_who_start_at_once_one_charges(gate: Gate, database: Databa
         assert [h.action for h in driver.station.heard] == ["RemoteStartTransaction"]
         for api in clients:
             await api.aclose()
+
+
+async def test_no_point_waits_for_those_who_change_badges(
+    database: Database, pool: AsyncConnectionPool
+) -> None:
+    """Whatever the number of its station; but for others who start there it does wait."""
+    await add_site(database)
+    for number in range(1, 10):
+        await add_station(database, f"CP{number}")
+    async with db.transaction(pool) as desk, db.transaction(pool) as one:
+        await desk.execute("INSERT INTO token (uid_key, uid) VALUES ('card', 'CARD')")
+        await one.execute("SET LOCAL lock_timeout = '1s'")
+        for station_key in range(1, 10):
+            await starts.lock_point(one, station_key, 1)
+        with pytest.raises(psycopg.errors.LockNotAvailable):
+            async with db.transaction(pool) as other:
+                await other.execute("SET LOCAL lock_timeout = '10ms'")
+                await starts.lock_point(other, 8, 1)
 
 
 async def test_a_session_is_followed_on_another_node_by_one_look_for_all(

@@ -8,7 +8,7 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import driver_badges, driver_groups, drivers, registry
+from csms import driver_badges, driver_groups, drivers, registry, site_registry
 from csms.authorization import decide
 from csms.clients import Actor
 from csms.db import transaction
@@ -188,6 +188,60 @@ async def test_membership_access_and_group_end(sites: AsyncConnectionPool) -> No
         await member(connection, third, one)
         await driver_groups.retire(connection, third, DESK, NOW)
         assert await judged(connection, "CARD", "garage") == "NotAtThisLocation"
+
+
+async def test_a_site_that_changes_hands_lets_the_former_clients_groups_in_no_more(
+    sites: AsyncConnectionPool,
+) -> None:
+    async with transaction(sites) as connection:
+        group_id = await group(connection, "A", "garage")
+        person_id = await driver(connection)
+        await member(connection, group_id, person_id)
+        await give(connection, person_id, "CARD", NOW - HOUR)
+        await connection.execute("UPDATE group_access SET created_at = %s", (NOW - DAY,))
+        assert await judged(connection, "CARD", "garage") == "Accepted"
+    async with transaction(sites) as connection:
+        cursor = await connection.execute("SELECT id FROM client WHERE name = 'B'")
+        (client_id,) = await cursor.fetchone() or (None,)
+        values = {"client_id": client_id}
+        await site_registry.change_site(connection, "garage", values, actor="key desk")
+        later = datetime.now(UTC) + HOUR
+        assert await judged(connection, "CARD", "garage", later) == "NotAtThisLocation"
+        own = await group(connection, "B", "garage")
+        await site_registry.change_site(connection, "garage", {"name": "Garage"}, actor="key desk")
+        await member(connection, own, person_id)
+        assert await judged(connection, "CARD", "garage", later) == "Accepted", "its own group's"
+
+
+async def test_windows_that_are_over_never_hide_one_in_force(sites: AsyncConnectionPool) -> None:
+    """However often the hours of a group were changed."""
+    async with transaction(sites) as connection:
+        group_id = await group(connection, "A")
+        person_id = await driver(connection)
+        await member(connection, group_id, person_id)
+        await give(connection, person_id, "CARD", NOW - HOUR)
+        await connection.execute(
+            """INSERT INTO group_access (group_id, client_id, site_id, created_at, retired_at)
+               SELECT id, client_id, 'garage', %s, %s FROM driver_group, generate_series(1, 1200)
+                WHERE id = %s""",
+            (NOW - DAY, NOW - HOUR / 2, group_id),
+        )
+        assert await judged(connection, "CARD", "garage") == "NotAtThisLocation"
+        await driver_groups.add_access(connection, group_id, "garage", DESK, NOW)
+        assert await judged(connection, "CARD", "garage") == "Accepted"
+
+
+async def test_a_group_has_no_more_windows_than_a_station_waits_for(
+    sites: AsyncConnectionPool,
+) -> None:
+    async with transaction(sites) as connection:
+        group_id = await group(connection, "A")
+        for _ in range(driver_groups.ACCESS_MAX):
+            made = await driver_groups.add_access(connection, group_id, "garage", DESK, NOW)
+        with pytest.raises(Refusal, match="at most"):
+            await driver_groups.add_access(connection, group_id, "garage", DESK, NOW)
+        await driver_groups.end_access(connection, group_id, made.id, DESK, NOW)
+        await driver_groups.add_access(connection, group_id, "garage", DESK, NOW)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.logins import Caller, Means
 from csms.password_work import PasswordWork
-from csms.refusals import ComeLater, NotLoggedIn
+from csms.refusals import AccountRefusal, ComeLater, NotLoggedIn
 from csms.web.callers import Proxies, is_local
 from tests.people_at_the_door import (
     OTHER_PASSWORD,
@@ -111,6 +111,30 @@ async def test_no_log_in_by_a_former_password_outlives_its_change(
             (ELSEWHERE,),
         )
         assert await cursor.fetchall() == []
+
+
+async def test_of_two_links_of_a_person_used_at_once_one_works(
+    pool: AsyncConnectionPool, settings: Settings, mails: Mails
+) -> None:
+    await person(pool)
+    means = Means(pool, settings, PasswordWork(2, 50))
+    caller = Caller("192.0.2.9")
+
+    async def use(link: str) -> bool:
+        token = link.rsplit("/", 1)[1]
+        try:
+            await own_account.reset_password(means, token, OTHER_PASSWORD, caller=caller, now=now())
+        except AccountRefusal:
+            return False
+        return True
+
+    for _ in range(5):
+        for _ in range(2):
+            await own_account.request_reset(means, EMAIL, caller, now())
+        pair = (await mails.links())[-2:]
+        assert sorted(await asyncio.gather(*map(use, pair * 2))) == [False, False, False, True]
+        async with pool.connection() as connection:
+            await connection.execute("DELETE FROM one_time_link")
 
 
 # --- Guessing -------------------------------------------------------------------------------------
@@ -372,6 +396,30 @@ async def test_the_time_does_not_tell_who_has_an_account(
             times.append(time.perf_counter() - start)
     known, unknown = (median(times) for times in taken.values())
     assert 0.5 < known / unknown < 2.0  # without the check for nobody it is several times
+
+
+async def test_nobody_floods_others_with_mails_about_a_change_of_address(
+    pool: AsyncConnectionPool, settings: Settings, mails: Mails
+) -> None:
+    """One with an account can name anybody's address."""
+    person_id = await person(pool)
+    await person(pool, "taken@example.org")
+    means = Means(pool, settings, PasswordWork(2, 50))
+    caller = Caller("192.0.2.9")
+    own = await logins.log_in(
+        means, EMAIL, PASSWORD, code=None, kind="api", caller=caller, now=now()
+    )
+    assert isinstance(own, logins.LoggedIn)
+
+    async def ask(email: str) -> None:
+        await own_account.ask_for_email(means, person_id, own.login_id, PASSWORD, email, now())
+
+    for number in range(settings.source_failures_max):
+        await ask("taken@example.org" if number % 2 else f"victim{number}@example.org")
+    for email in ("victim@example.org", "taken@example.org"):  # and nobody learns whose it is
+        with pytest.raises(ComeLater):
+            await ask(email)
+    assert len(await mails.addresses("account.email_change")) == settings.source_failures_max // 2
 
 
 async def test_too_many_requests_for_mails_wait(

@@ -178,7 +178,7 @@ async def fetch_tokens(
     connection: AsyncConnection, uid_keys: Sequence[str], site_ids: Sequence[str]
 ) -> list[Token]:
     """Badges by uid_key with their open sessions, and for those of drivers with what their groups
-    say of the sites.
+    say of the sites: what is in force, then what has ended last.
 
     OFFSET 0 keeps the planner to the way from the badge to its few rules: a plan for any badges
     and sites would begin with the sites, and read all their members.
@@ -213,6 +213,7 @@ async def fetch_tokens(
                           WHERE b.token_key = t.token_key
                             AND coalesce(b.to_at > m.from_at, true)
                             AND coalesce(m.to_at > b.from_at, true)
+                          ORDER BY least(b.to_at, m.to_at, a.over_at) DESC NULLS FIRST
                           LIMIT 1000) AS rules
               FROM token t
              WHERE t.uid_key = ANY(%(uid_keys)s) AND t.retired_at IS NULL

@@ -243,6 +243,11 @@ async def hold_credentials(
     return await cursor.fetchone() is not None
 
 
+async def lock_person(connection: AsyncConnection, person_id: int) -> None:
+    """Let one at a time change how a person logs in: before her links, as everybody does."""
+    await connection.execute("SELECT FROM person WHERE id = %s FOR NO KEY UPDATE", (person_id,))
+
+
 async def update_profile(
     connection: AsyncConnection,
     person_id: int,

@@ -115,8 +115,12 @@ async def lock_driver(connection: AsyncConnection, person_id: int) -> bool:
 
 
 async def lock_point(connection: AsyncConnection, station_key: int, evse_id: int) -> None:
-    """Let one request for a point at a time decide, until the transaction ends."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s, %s)", (station_key, evse_id))
+    """Let one request for a point at a time decide, until the transaction ends. Its row is locked,
+    and no number that a lock of somebody else's may have too."""
+    await connection.execute(
+        "SELECT FROM point WHERE station_key = %s AND evse_id = %s FOR UPDATE",
+        (station_key, evse_id),
+    )
 
 
 async def get_driver(

@@ -660,7 +660,8 @@ INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
 INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
     SELECT 2, 2, 1, 1, 'bb', at, at FROM unnest('{2026-05-01, 2026-11-01}'::timestamptz[]) at;
 INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
-                         lapses_at, created_at, created_by, state, session_id, ended_at, released_at)
+                         lapses_at, created_at, created_by, state, session_id, ended_at,
+                         released_at)
     SELECT 2, 2, 1, n, 'bb', '2026-05-01 12:00Z', '2026-05-01 13:00Z', '2026-05-01 12:30Z',
            '2026-05-01', 'test', state, CASE state WHEN 'used' THEN 1 END, '2026-05-01', released_at
       FROM (VALUES (2, 'no_show', '2026-05-01'::timestamptz), (3, 'used', '2026-05-01'),

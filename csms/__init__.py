@@ -9,6 +9,8 @@ What flows where:
     order > command (PostgreSQL) > wire.outbox of the node that holds the station > frame;
                                                 answer > command, and what follows from it
     person > web.guard > principals (by key or log-in) > operations; own_account, accounts, logins
+    driver > points, remote, booking, live > orders and reservations; what she charged > my_session
+    driver_groups, driver_badges > token and its rights > authorization, lists of stations
     worker > maintenance, store: what must happen without anybody asking
     announce, or what the worker finds > notification > notifications.delivery > mail, webhook
 
@@ -18,7 +20,10 @@ Who may import whom (downwards only, checked in the tests):
     serve                        a whole process: gateway, web and worker
     worker, web
     (reporting, billing: packages of their own)
+    live, booking, remote        sessions followed, reservations, starts and stops by drivers
     wire                         the only place that knows frames
+    retention, privacy, own_data personal data: periods, rights, what one is given of one's own
+    driver_badges, driver_groups, drivers: who charges, with what, where and when
     agreed, contracts, clients   what is agreed with clients, over registry
     own_account, accounts, logins: people, how they get in; second_factor, throttle, password_work
     principals, keys             who asks, and what they may do

@@ -11,6 +11,7 @@ alike; a figure is the median over the rounds.
 
 import asyncio
 import json
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -185,21 +186,38 @@ async def _deep(port: int, caller: Caller, path: str) -> tuple[str, ...]:
 
 async def _of_a_driver(port: int, caller: Caller) -> list[Operation]:
     """What the application says that a driver may read of hers: each list, and the first thing on
-    it."""
+    it. Files and streams are left out: the one is much work by intent, the other does not end."""
     found: list[Operation] = []
+    firsts: dict[str, dict[str, Any]] = {}  # the first thing of each list, by the list's path
     async with WebClient(port, caller.bearer) as client:
         described = json.loads((await client.get("/openapi.json")).body)["paths"]
-        for path, methods in sorted(described.items()):
+        for path, methods in sorted(described.items()):  # a list before what is below it
             if not f"{path}/".startswith(f"{_ROOT}/me/") or "get" not in methods:
                 continue
-            if "{" in path or not _answers_json(methods["get"]):
+            listed, below, _ = path.partition("/{")
+            if not _answers_json(methods["get"]) or (below and listed not in firsts):
                 continue
             asked = {p["name"] for p in methods["get"].get("parameters", ()) if p["name"] in _GIVEN}
             query = "&".join(f"{name}={_GIVEN[name]}" for name in sorted(asked))
-            address = path.removeprefix(_ROOT) + ("?" + query if query else "")
-            if (await client.get(_ROOT + address)).status == 200:
-                found.append(Operation(path.removeprefix(_ROOT), ("driver",), (address,)))
+            address = _address_of(firsts.get(listed, {}), path.removeprefix(_ROOT))
+            address += "?" + query if query else ""
+            answer = await client.get(_ROOT + address)
+            if answer.status != 200:
+                continue
+            items = checked(address, answer).get("items")
+            if not below and items:
+                firsts[path] = items[0]
+            found.append(Operation(path.removeprefix(_ROOT), ("driver",), (address,)))
     return found
+
+
+def _address_of(thing: dict[str, Any], path: str) -> str:
+    """The path with the thing's identifier: what is called as in the path, or `id`."""
+
+    def identifier(found: re.Match[str]) -> str:
+        return quote(str(thing.get(found[1], thing.get("id", ""))), safe="")
+
+    return re.sub(r"\{([^}]+)\}", identifier, path)
 
 
 def _answers_json(described: dict[str, Any]) -> bool:

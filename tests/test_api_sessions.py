@@ -14,7 +14,7 @@ from csms.config import Settings
 from csms.db import transaction
 from csms.store import sites
 from csms.web import create_app
-from tests.test_isolation import log_in
+from tests.scenarios.two_clients import log_in
 
 START = datetime(2026, 10, 3, 8, tzinfo=UTC)
 STOP_FRAME = '[2,"19","StopTransaction",{"transactionId":-1,"meterStop":48211}]'

@@ -12,13 +12,16 @@ import httpx
 import psycopg
 import pytest
 from fastapi import FastAPI, Request
+from psycopg import sql
+from psycopg.errors import Diagnostic
 from psycopg_pool import AsyncConnectionPool
 
 from csms.config import Settings
-from csms.db import Database, connect
+from csms.db import Database, acting, connect
 from csms.web import create_app
 from csms.web.guard import Reader
-from tests.test_isolation import Operation, log_in, operations
+from tests.scenarios.routes import Operation, operations
+from tests.scenarios.two_clients import log_in
 
 ROWS: Final = 30  # less than a page: what only a second page needs is not asked for
 
@@ -355,6 +358,36 @@ async def test_a_query_per_row_is_found(
         "GET /api/v1/careless as manager",
         "GET /api/v1/careless as operator",
     ]
+
+
+# Tells whenever it is asked; row-level security asks it on behalf of whoever reads.
+TELLING: Final = """
+CREATE OR REPLACE FUNCTION managed_clients() RETURNS bigint[] LANGUAGE plpgsql STABLE
+    SECURITY DEFINER SET search_path FROM CURRENT
+    AS $$ BEGIN RAISE WARNING 'asked'; RETURN '{2}'::bigint[]; END $$
+"""
+
+
+@pytest.mark.parametrize("table", ["token", "driver_badge", "person", "session", "badge_order"])
+async def test_the_database_does_not_ask_for_each_row_either_who_manages_what(
+    clients: dict[str, httpx.AsyncClient],
+    database: Database,
+    people: AsyncConnectionPool,
+    table: str,
+) -> None:
+    async def asked() -> int:
+        told: list[Diagnostic] = []
+        async with acting(people, person_id=1) as connection:
+            connection.add_notice_handler(told.append)
+            await connection.execute(sql.SQL("SELECT FROM {}").format(sql.Identifier(table)))
+            connection.remove_notice_handler(told.append)
+        return len(told)
+
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(TELLING)
+    few = await asked()
+    await add_rows(database, 2, ROWS)
+    assert await asked() == few > 0
 
 
 def test_every_fixed_list_names_an_operation(app: FastAPI) -> None:

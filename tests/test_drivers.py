@@ -8,9 +8,10 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import driver_badges, driver_groups, drivers, registry
+from csms import closing, driver_badges, driver_groups, drivers, registry
 from csms.authorization import decide
 from csms.clients import Actor
+from csms.config import Settings
 from csms.db import transaction
 from csms.domain.station import Station
 from csms.registry import AlreadyThere, NotThere, Refusal
@@ -355,13 +356,15 @@ async def test_a_closed_driver_is_out_of_everything_and_can_come_back(
         await member(connection, await group(connection, "B", "office"), one, from_at=NOW + DAY)
         await give(connection, one, "CARD")
         await drivers.add_means(connection, one, DESK, NOW, kind="wallet", reference="W-1")
-        await drivers.close(connection, one, DESK, NOW + HOUR)
+        await closing.close_driver(
+            connection, Settings(), one, now=NOW + HOUR, by=closing.By("desk")
+        )
         assert await judged(connection, "CARD", "garage", NOW + HOUR) == "Blocked"
         assert await driver_store.clients_of_driver(connection, one, NOW + HOUR) == frozenset()
         (means,) = await driver_store.list_means(connection, one, limit=9, cursor=None)
         assert means.to_at == NOW + HOUR
         with pytest.raises(NotThere):
-            await drivers.close(connection, one, DESK, NOW)
+            await closing.close_driver(connection, Settings(), one, now=NOW, by=closing.By("desk"))
         assert await driver(connection) == one, "she is known"
         assert await judged(connection, "CARD", "garage", NOW + HOUR) == "Blocked"
         await give(connection, one, "CARD", NOW + 2 * HOUR)

@@ -9,12 +9,13 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import checks, metrics, privacy, retention
+from csms import checks, closing, metrics, privacy, retention
+from csms.closing import By
 from csms.config import Settings
 from csms.db import Database, connect, transaction
 from csms.domain import data_request
 from csms.domain.data_request import Act, Kind, State
-from csms.privacy import By, books_until
+from csms.privacy import books_until
 from csms.processing import register
 from csms.registry import AlreadyThere, NotThere, Refusal
 from csms.store import erasure
@@ -137,9 +138,9 @@ async def test_a_closed_account_has_no_way_in_and_no_right(
     pool: AsyncConnectionPool, database: Database
 ) -> None:
     async with transaction(pool) as connection:
-        assert await privacy.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN)
+        assert await closing.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN)
         assert not await privacy.may_prospect(connection, 1)
-        assert not await privacy.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN), "once"
+        assert not await closing.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN), "once"
     for statement in (
         "SELECT 1 FROM login_session WHERE person_id = 1 AND ended_at IS NULL",
         "SELECT 1 FROM one_time_link WHERE person_id = 1 AND used_at IS NULL",
@@ -660,7 +661,8 @@ INSERT INTO point_watch (person_id, site_id, created_at, expires_at)
 INSERT INTO session_start (person_id, client_id, station_key, evse_id, uid_key, created_at, due_at)
     SELECT 2, 2, 1, 1, 'bb', at, at FROM unnest('{2026-05-01, 2026-11-01}'::timestamptz[]) at;
 INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
-                         lapses_at, created_at, created_by, state, session_id, ended_at, released_at)
+                         lapses_at, created_at, created_by, state, session_id, ended_at,
+                         released_at)
     SELECT 2, 2, 1, n, 'bb', '2026-05-01 12:00Z', '2026-05-01 13:00Z', '2026-05-01 12:30Z',
            '2026-05-01', 'test', state, CASE state WHEN 'used' THEN 1 END, '2026-05-01', released_at
       FROM (VALUES (2, 'no_show', '2026-05-01'::timestamptz), (3, 'used', '2026-05-01'),

@@ -325,17 +325,6 @@ async def set_blocked(
     )
 
 
-async def set_closed(connection: AsyncConnection, person_id: int, now: datetime) -> None:
-    """The account is over, since now or earlier."""
-    await connection.execute(
-        """
-        UPDATE person SET closed_at = coalesce(closed_at, %(now)s), updated_at = %(now)s
-         WHERE id = %(id)s
-        """,
-        {"id": person_id, "now": now},
-    )
-
-
 async def set_totp(
     connection: AsyncConnection, person_id: int, totp_secret: bytes, now: datetime
 ) -> None:

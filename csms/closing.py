@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from csms import booking
 from csms.config import Settings
+from csms.drivers import sole_client
 from csms.notifications import announce
 from csms.registry import NotThere
 from csms.store import audit, driver_badges, drivers, erasure, groups, links, logins, tokens
@@ -35,11 +36,10 @@ async def close_driver(
 
     Raises: NotThere.
     """
-    clients = await drivers.clients_of_driver(connection, person_id, now)
+    client_id = await sole_client(connection, now, person_id)
     if not await drivers.close_driver(connection, person_id, now):
         raise NotThere(f"There is no driver {person_id}.")
     await _end_driving(connection, settings, person_id, now, by)
-    client_id = next(iter(clients)) if len(clients) == 1 else None
     await _note(connection, now, by, "driver closed", f"driver {person_id}", client_id)
 
 

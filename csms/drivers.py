@@ -58,6 +58,15 @@ async def note(
     )
 
 
+async def sole_client(connection: AsyncConnection, now: datetime, *person_ids: int) -> int | None:
+    """The one client to whose groups these drivers belong now or later, all that they belong to:
+    its managers may read what is done with them. None where there is none, or another as well."""
+    clients: set[int] = set()
+    for person_id in person_ids:
+        clients |= await store.clients_of_driver(connection, person_id, now)
+    return clients.pop() if len(clients) == 1 else None
+
+
 # --- Who they are -------------------------------------------------------------------------------
 
 

@@ -320,6 +320,36 @@ async def test_an_ordered_badge_is_sent_and_activated(sites: AsyncConnectionPool
             await driver_badges.order(connection, one, DESK, NOW)
 
 
+async def test_a_manager_reads_of_badges_whose_drivers_are_with_her_client_alone(
+    sites: AsyncConnectionPool,
+) -> None:
+    async with transaction(sites) as connection:
+        one, two, three = [
+            await driver(connection, f"{name}@example.org") for name in ("one", "two", "three")
+        ]
+        garage, office = await group(connection, "A", "garage"), await group(connection, "B")
+        for group_id, person_id in ((garage, one), (garage, two), (office, two)):
+            await member(connection, group_id, person_id)
+        for person_id in (one, two, three):
+            await give(connection, person_id, f"CARD-{person_id}")
+        await driver_badges.block(connection, one, f"CARD-{one}", "lost", DESK, NOW)
+        await driver_badges.order(connection, one, DESK, NOW)
+        await give(connection, one, f"CARD-{two}", NOW + HOUR)
+        cursor = await connection.execute(
+            """SELECT a.action, a.detail -> 'driver', c.name
+                 FROM audit_entry a LEFT JOIN client c ON c.id = a.client_id
+                WHERE a.action LIKE 'badge %' ORDER BY a.id"""
+        )
+        assert await cursor.fetchall() == [
+            ("badge assigned", one, "A"),
+            ("badge assigned", two, None),
+            ("badge assigned", three, None),
+            ("badge blocked", one, "A"),
+            ("badge ordered", None, "A"),
+            ("badge assigned", one, None),  # it was the other's until then
+        ]
+
+
 async def test_a_driver_is_told_of_her_badges(sites: AsyncConnectionPool) -> None:
     async with transaction(sites) as connection:
         one = await driver(connection)

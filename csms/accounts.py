@@ -254,20 +254,6 @@ async def unblock(
     await _note(connection, actor, "person let in again", person_id, now)
 
 
-async def close(connection: AsyncConnection, person_id: int, *, actor: str, now: datetime) -> None:
-    """End an account for good: log-ins, links, browsers, clients. Raises: NotThere."""
-    person = await get_person(connection, person_id)
-    await people.set_closed(connection, person_id, now)
-    await logins.end_logins(connection, person_id, "closed", now)
-    await links.void_links(connection, person_id, None, now)
-    await links.forget_devices(connection, person_id)
-    for client_id in person.manages:
-        await people.end_manager(connection, person_id, client_id, now)
-    if person.email is not None:
-        await announce(connection, None, "account.closed", now=now, person_id=person_id)
-    await _note(connection, actor, "account closed", person_id, now)
-
-
 async def reset_second_factor(
     connection: AsyncConnection, person_id: int, *, actor: str, now: datetime
 ) -> None:

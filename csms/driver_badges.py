@@ -10,14 +10,14 @@ is hers from now on, and of one that is blocked.
 from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from psycopg import AsyncConnection
 
 from csms import registry
 from csms.clients import Actor
 from csms.domain.values import uid_key
-from csms.drivers import get, note, refuse_numbers
+from csms.drivers import get, note, refuse_numbers, sole_client
 from csms.notifications import announce
 from csms.registry import NotThere, Refusal
 from csms.store import driver_badges as store
@@ -40,7 +40,8 @@ async def order(connection: AsyncConnection, person_id: int, actor: Actor, now: 
     if waiting >= OPEN_ORDERS_MAX:
         raise Refusal(f"{waiting} badges are ordered for this driver already.")
     order_id = await store.insert_order(connection, person_id, now, actor.name)
-    await note(connection, actor, now, "badge ordered", f"driver {person_id}", order_id=order_id)
+    made = await _order(connection, order_id)
+    await _note_order(connection, actor, now, "badge ordered", made)
     await announce(
         connection,
         "badge.ordered",
@@ -49,7 +50,7 @@ async def order(connection: AsyncConnection, person_id: int, actor: Actor, now: 
         subject=f"badge order {order_id}",
         key=f"badge.ordered {order_id}",
     )
-    return await _order(connection, order_id)
+    return made
 
 
 async def mark_sent(
@@ -59,9 +60,7 @@ async def mark_sent(
     found = await _open_order(connection, order_id)
     if found.sent_at is None:
         await store.write_order(connection, replace(found, sent_at=now))
-        await note(
-            connection, actor, now, "badge sent", f"driver {found.person_id}", order_id=order_id
-        )
+        await _note_order(connection, actor, now, "badge sent", found)
     return await _order(connection, order_id)
 
 
@@ -69,10 +68,17 @@ async def cancel(connection: AsyncConnection, order_id: int, actor: Actor, now: 
     """Nothing is sent any more. Raises: NotThere; Refusal for an order that is over."""
     found = await _open_order(connection, order_id)
     await store.write_order(connection, replace(found, cancelled_at=now))
-    await note(
-        connection, actor, now, "order cancelled", f"driver {found.person_id}", order_id=order_id
-    )
+    await _note_order(connection, actor, now, "order cancelled", found)
     return await _order(connection, order_id)
+
+
+async def _note_order(
+    connection: AsyncConnection, actor: Actor, now: datetime, action: str, order: Order
+) -> None:
+    """An entry of the audit, which a manager reads as in `_note`."""
+    client_id = await sole_client(connection, now, order.person_id)
+    subject = f"driver {order.person_id}"
+    await note(connection, actor, now, action, subject, client_id=client_id, order_id=order.id)
 
 
 async def _order(connection: AsyncConnection, order_id: int) -> Order:
@@ -138,20 +144,33 @@ async def assign(
     if order_id is not None:
         await _activate_order(connection, order_id, person_id, known.uid, now)
     await tokens.notify_token(connection, uid)
-    await note(
-        connection,
-        actor,
-        now,
-        "badge assigned",
-        f"badge {known.token_key}",
-        driver=person_id,
-        former_driver=known.person_id,
+    await _note(
+        connection, actor, now, "badge assigned", known, person_id, former_driver=known.person_id
     )
     if is_new and told:
         named = replace(
             known, label=label if known.person_id != person_id else label or known.label
         )
         await _tell(connection, "badge.activated", person_id, named, now)
+
+
+async def _note(
+    connection: AsyncConnection,
+    actor: Actor,
+    now: datetime,
+    action: str,
+    badge: Badge,
+    person_id: int,
+    **detail: Any,
+) -> None:
+    """An entry of the audit. Managers read it where the driver, and whoever else had the badge, is
+    with their client alone."""
+    theirs = {person_id, detail.get("former_driver") or person_id}
+    client_id = await sole_client(connection, now, *theirs)
+    subject = f"badge {badge.token_key}"
+    await note(
+        connection, actor, now, action, subject, client_id=client_id, driver=person_id, **detail
+    )
 
 
 async def _tell(
@@ -218,9 +237,7 @@ async def give_back(
     if badge.status == "accepted":
         await store.set_status(connection, badge.token_key, "blocked", "returned")
     await tokens.notify_token(connection, uid)
-    await note(
-        connection, actor, now, "badge returned", f"badge {badge.token_key}", driver=person_id
-    )
+    await _note(connection, actor, now, "badge returned", badge, person_id)
 
 
 async def rename(
@@ -258,15 +275,7 @@ async def block(
         why = badge.blocked_why or why  # the weightier reason stays: a driver cannot undo it
     await store.set_status(connection, badge.token_key, "blocked", why)
     await tokens.notify_token(connection, uid)
-    await note(
-        connection,
-        actor,
-        now,
-        "badge blocked",
-        f"badge {badge.token_key}",
-        driver=person_id,
-        why=why,
-    )
+    await _note(connection, actor, now, "badge blocked", badge, person_id, why=why)
     if badge.status == "accepted":
         await _tell(connection, "badge.blocked", person_id, badge, now, reason=why)
 
@@ -289,6 +298,4 @@ async def unblock(
         raise Refusal("The operator has blocked this badge: ask him.", "uid")
     await store.set_status(connection, badge.token_key, "accepted", None)
     await tokens.notify_token(connection, uid)
-    await note(
-        connection, actor, now, "badge unblocked", f"badge {badge.token_key}", driver=person_id
-    )
+    await _note(connection, actor, now, "badge unblocked", badge, person_id)

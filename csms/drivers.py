@@ -25,7 +25,7 @@ from csms.config import Settings
 from csms.domain import access, identities
 from csms.domain.access import Rule
 from csms.registry import AlreadyThere, NotThere, Refusal
-from csms.store import audit, driver_badges, groups, links
+from csms.store import audit, links
 from csms.store import drivers as store
 from csms.store.drivers import Billing, Known, PaymentMeans, PersonConfig
 
@@ -57,6 +57,15 @@ async def note(
         client_id=client_id,
         detail=detail,
     )
+
+
+async def sole_client(connection: AsyncConnection, now: datetime, *person_ids: int) -> int | None:
+    """The one client to whose groups these drivers belong now or later, all that they belong to:
+    its managers may read what is done with them. None where there is none, or another as well."""
+    clients: set[int] = set()
+    for person_id in person_ids:
+        clients |= await store.clients_of_driver(connection, person_id, now)
+    return clients.pop() if len(clients) == 1 else None
 
 
 # --- Who they are -------------------------------------------------------------------------------
@@ -158,25 +167,6 @@ async def change(
     await _write_billing(connection, person_id, values, now)
     await note(
         connection, actor, now, "driver changed", f"driver {person_id}", fields=sorted(values)
-    )
-
-
-async def close(connection: AsyncConnection, person_id: int, actor: Actor, now: datetime) -> None:
-    """The driver charges no more: her badges are blocked, she leaves her groups, her means of
-    payment ends. Her person stays, with what she has charged. Raises: NotThere."""
-    clients = await store.clients_of_driver(connection, person_id, now)
-    if not await store.close_driver(connection, person_id, now):
-        raise NotThere(f"There is no driver {person_id}.")
-    await driver_badges.block_all(connection, person_id, "closed", now)
-    await groups.end_memberships(connection, person_id, now)
-    await store.end_means(connection, person_id, now)
-    await note(
-        connection,
-        actor,
-        now,
-        "driver closed",
-        f"driver {person_id}",
-        client_id=next(iter(clients)) if len(clients) == 1 else None,
     )
 
 

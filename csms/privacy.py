@@ -1,9 +1,9 @@
-"""Personal data: consents, requests, accounts that end, and what is left of a person afterwards.
+"""Personal data: consents, requests, and what is left of a person whose account has ended.
 
 Everything runs in the caller's transaction and is noted in the audit, without values. An expected
 refusal is a `Refusal`.
 
-**What erasure does.** The account is closed first (`close_account`): no log-in, badges blocked,
+**What erasure does.** The account is closed first (`csms.closing`): no log-in, badges blocked,
 memberships and roles over, consents withdrawn. Then (`erase`) the person's name, addresses,
 password, second factor, log-ins, known browsers, badge labels and the texts of her requests are
 gone, and so is her billing identity from where it was.
@@ -27,7 +27,8 @@ from typing import Final
 
 from psycopg import AsyncConnection
 
-from csms import booking, deadlines, metrics, processing
+from csms import deadlines, metrics, processing
+from csms.closing import By, close_account
 from csms.config import Settings
 from csms.deadlines import Reading
 from csms.domain import data_request
@@ -35,7 +36,7 @@ from csms.domain.data_request import Act, Kind, State
 from csms.domain.values import add_months
 from csms.notifications import announce
 from csms.registry import AlreadyThere, NotThere, Refusal
-from csms.store import audit, erasure, notifications, tokens
+from csms.store import audit, erasure, notifications
 from csms.store import privacy as store
 from csms.store.erasure import Account
 from csms.store.privacy import DataRequest
@@ -73,15 +74,6 @@ _OBJECTED: Final = {
     "fr": "Plus aucune prospection ne vous sera adressée.",
     "en": "No offers will be sent to you any more.",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class By:
-    """Who acts, as the audit names it."""
-
-    actor: str  # "person 7", "key demo", "system"
-    person_id: int | None = None
-    remote_address: str | None = None
 
 
 SYSTEM: Final = By("system")
@@ -347,7 +339,7 @@ async def _complete(
         erased = await erase(connection, settings, person_id, now=now, by=by)
         return _joined(erased.told(), reason), erased.kept_until
     if request.kind == Kind.CLOSING:
-        await close_account(connection, settings, person_id, now=now, by=by)
+        await close_account(connection, settings, person_id, now=now, by=by, told=False)
         return _joined(_CLOSED[language], reason), None
     if request.kind == Kind.OBJECTION:
         await withdraw_consent(connection, person_id, now=now, by=by)
@@ -363,35 +355,7 @@ def _due_on(day: date, months: int) -> date:
     return deadlines.request_deadline(day, months=months, reading=Reading.EARLIEST)
 
 
-# --- The end of an account ------------------------------------------------------------------------
-
-
-async def close_account(
-    connection: AsyncConnection, settings: Settings, person_id: int, *, now: datetime, by: By
-) -> bool:
-    """End a person's account with all that belongs to it; False when it had ended before. A session
-    under way goes on to its end, and is hers. Raises: NotThere."""
-    account = await _lock_account(connection, person_id)
-    if account.closed_at is None:
-        await erasure.close_person(connection, person_id, now)
-        await _note(connection, now, by, "account closed", person_id)
-    # What was left open when it was closed in another way ends here too.
-    await erasure.close_driver(connection, person_id, now)
-    await erasure.end_memberships(connection, person_id, now)
-    await erasure.end_managing(connection, person_id, now)
-    await erasure.end_payment_means(connection, person_id, now)
-    await erasure.cancel_badge_orders(connection, person_id, now)
-    for reservation_id in await erasure.list_open_reservations(connection, person_id):
-        await booking.cancel(connection, settings, reservation_id, now, by=by.actor)
-    await erasure.cancel_watches(connection, person_id, now)
-    await store.withdraw_consents(connection, person_id, None, now)
-    await erasure.end_log_ins(connection, person_id, now)
-    await erasure.void_links(connection, person_id, now)
-    await erasure.forget_devices(connection, person_id)
-    for uid in await erasure.block_badges(connection, person_id, now):
-        await tokens.notify_token(connection, uid)
-    await store.note_closing(connection, person_id, now)
-    return account.closed_at is None
+# --- Erasure --------------------------------------------------------------------------------------
 
 
 async def erase(
@@ -407,7 +371,7 @@ async def erase(
         return Erased(await _kept_until(connection, person_id, now), account.language)
     if await erasure.is_charging(connection, person_id):
         raise Refusal("A charging session is under way: erase the account once it has ended.")
-    await close_account(connection, settings, person_id, now=now, by=by)
+    await close_account(connection, settings, person_id, now=now, by=by, told=False)
     kept_until = await _kept_until(connection, person_id, now)
     identity = await erasure.billing_identity(connection, person_id)
     if kept_until is not None and identity is not None:

@@ -199,26 +199,6 @@ async def test_a_client_is_managed_for_a_time_and_never_twice_at_once(
     assert ends[0][0] - ends[0][1] == timedelta(microseconds=1), "what had not begun never was"
 
 
-async def test_closing_ends_all_that_an_account_can_do(
-    pool: AsyncConnectionPool, settings: Settings
-) -> None:
-    async with transaction(pool) as connection:
-        client = await sites.insert_client(connection, "Résidence Exemple")
-    assert client is not None
-    person_id = await person(pool, manages=(client.id,), password=False)
-    async with transaction(pool) as connection:
-        await accounts.invite(connection, settings, person_id, actor="test", now=now())
-    async with transaction(pool) as connection:
-        await accounts.close(connection, person_id, actor="test", now=now())
-    async with pool.connection() as connection:
-        found = await accounts.get_person(connection, person_id)
-        assert found.manages == []
-        cursor = await connection.execute(
-            "SELECT count(*) FROM one_time_link WHERE used_at IS NULL"
-        )
-        assert await cursor.fetchone() == (0,)
-
-
 async def test_acts_are_noted_with_who_did_them_and_for_whom(pool: AsyncConnectionPool) -> None:
     async with transaction(pool) as connection:
         client = await sites.insert_client(connection, "Résidence Exemple")

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import accounts, keys
+from csms import accounts, closing, keys
 from csms.config import Settings
 from csms.db import transaction
 from csms.store import sites
@@ -433,14 +433,15 @@ async def test_an_administrator_keeps_people(
 
 
 async def test_who_is_blocked_or_closed_is_out_at_once(
-    api: httpx.AsyncClient, pool: AsyncConnectionPool
+    api: httpx.AsyncClient, pool: AsyncConnectionPool, settings: Settings
 ) -> None:
     blocked = await person(pool)
     closed = await person(pool, "autre@example.org")
     first, second = [(await log_in(api, email)).json() for email in (EMAIL, "autre@example.org")]
     async with transaction(pool) as connection:
         await accounts.block(connection, blocked, actor="test", now=now())
-        await accounts.close(connection, closed, actor="test", now=now())
+        desk = closing.By("test")
+        await closing.close_account(connection, settings, closed, now=now(), by=desk)
     for login, email in ((first, EMAIL), (second, "autre@example.org")):
         told(await api.get("/api/v1/me", headers=bearer(login["access_token"])), 401)
         again = {"refresh_token": login["refresh_token"]}

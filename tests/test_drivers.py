@@ -8,9 +8,10 @@ import pytest
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import driver_badges, driver_groups, drivers, registry, site_registry
+from csms import closing, driver_badges, driver_groups, drivers, registry, site_registry
 from csms.authorization import decide
 from csms.clients import Actor
+from csms.config import Settings
 from csms.db import transaction
 from csms.domain.station import Station
 from csms.registry import AlreadyThere, NotThere, Refusal
@@ -373,6 +374,36 @@ async def test_an_ordered_badge_is_sent_and_activated(sites: AsyncConnectionPool
             await driver_badges.order(connection, one, DESK, NOW)
 
 
+async def test_a_manager_reads_of_badges_whose_drivers_are_with_her_client_alone(
+    sites: AsyncConnectionPool,
+) -> None:
+    async with transaction(sites) as connection:
+        one, two, three = [
+            await driver(connection, f"{name}@example.org") for name in ("one", "two", "three")
+        ]
+        garage, office = await group(connection, "A", "garage"), await group(connection, "B")
+        for group_id, person_id in ((garage, one), (garage, two), (office, two)):
+            await member(connection, group_id, person_id)
+        for person_id in (one, two, three):
+            await give(connection, person_id, f"CARD-{person_id}")
+        await driver_badges.block(connection, one, f"CARD-{one}", "lost", DESK, NOW)
+        await driver_badges.order(connection, one, DESK, NOW)
+        await give(connection, one, f"CARD-{two}", NOW + HOUR)
+        cursor = await connection.execute(
+            """SELECT a.action, a.detail -> 'driver', c.name
+                 FROM audit_entry a LEFT JOIN client c ON c.id = a.client_id
+                WHERE a.action LIKE 'badge %' ORDER BY a.id"""
+        )
+        assert await cursor.fetchall() == [
+            ("badge assigned", one, "A"),
+            ("badge assigned", two, None),
+            ("badge assigned", three, None),
+            ("badge blocked", one, "A"),
+            ("badge ordered", None, "A"),
+            ("badge assigned", one, None),  # it was the other's until then
+        ]
+
+
 async def test_a_driver_is_told_of_her_badges(sites: AsyncConnectionPool) -> None:
     async with transaction(sites) as connection:
         one = await driver(connection)
@@ -409,13 +440,15 @@ async def test_a_closed_driver_is_out_of_everything_and_can_come_back(
         await member(connection, await group(connection, "B", "office"), one, from_at=NOW + DAY)
         await give(connection, one, "CARD")
         await drivers.add_means(connection, one, DESK, NOW, kind="wallet", reference="W-1")
-        await drivers.close(connection, one, DESK, NOW + HOUR)
+        await closing.close_driver(
+            connection, Settings(), one, now=NOW + HOUR, by=closing.By("desk")
+        )
         assert await judged(connection, "CARD", "garage", NOW + HOUR) == "Blocked"
         assert await driver_store.clients_of_driver(connection, one, NOW + HOUR) == frozenset()
         (means,) = await driver_store.list_means(connection, one, limit=9, cursor=None)
         assert means.to_at == NOW + HOUR
         with pytest.raises(NotThere):
-            await drivers.close(connection, one, DESK, NOW)
+            await closing.close_driver(connection, Settings(), one, now=NOW, by=closing.By("desk"))
         assert await driver(connection) == one, "she is known"
         assert await judged(connection, "CARD", "garage", NOW + HOUR) == "Blocked"
         await give(connection, one, "CARD", NOW + 2 * HOUR)

@@ -9,15 +9,16 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import checks, metrics, privacy, retention
+from csms import checks, closing, metrics, privacy, retention
+from csms.closing import By
 from csms.config import Settings
 from csms.db import Database, connect, transaction
 from csms.domain import data_request
 from csms.domain.data_request import Act, Kind, State
-from csms.privacy import By, books_until
+from csms.privacy import books_until
 from csms.processing import register
 from csms.registry import AlreadyThere, NotThere, Refusal
-from csms.store import erasure
+from csms.store import drivers, erasure, people
 from csms.store import privacy as store
 from csms.store import retention as periods
 from reporting import collection
@@ -137,9 +138,9 @@ async def test_a_closed_account_has_no_way_in_and_no_right(
     pool: AsyncConnectionPool, database: Database
 ) -> None:
     async with transaction(pool) as connection:
-        assert await privacy.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN)
+        assert await closing.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN)
         assert not await privacy.may_prospect(connection, 1)
-        assert not await privacy.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN), "once"
+        assert not await closing.close_account(connection, SETTINGS, 1, now=NOW, by=ADMIN), "once"
     for statement in (
         "SELECT 1 FROM login_session WHERE person_id = 1 AND ended_at IS NULL",
         "SELECT 1 FROM one_time_link WHERE person_id = 1 AND used_at IS NULL",
@@ -176,6 +177,30 @@ async def test_an_erased_person_is_nowhere_but_in_the_restricted_archive(
     ((identity,),) = await rows(database, "SELECT identity FROM archived_person")
     assert identity["billing_name"] == "De Marque SARL"
     assert identity["payment_means"][0]["reference"] == "RUM-marque"
+
+
+async def test_lists_leave_out_who_was_erased(pool: AsyncConnectionPool) -> None:
+    async def listed() -> tuple[list[int], list[int]]:
+        async with pool.connection() as connection:
+            drives = await drivers.list_drivers(connection, NOW, limit=9)
+            known = await people.list_people(
+                connection, search=None, role=None, client_id=None, limit=9, cursor=None
+            )
+            assert len(drives) == await drivers.count_drivers(
+                connection, NOW, group_id=None, client_id=None, search=None
+            )
+            assert len(known) == await people.count_people(
+                connection, search=None, role=None, client_id=None
+            )
+        return [one.id for one in drives], [one.id for one in known]
+
+    assert await listed() == ([1, 2, 3], [1, 2, 3])
+    await erase(pool)
+    assert await listed() == ([2, 3], [2, 3])
+    async with pool.connection() as connection:
+        (gone,) = await drivers.list_drivers(connection, NOW, person_id=1)
+        assert (gone.email, gone.given_name, gone.closed_at) == (None, "", NOW)
+        assert await people.get_person(connection, 1) is not None
 
 
 async def test_who_never_charged_leaves_nothing(

@@ -220,11 +220,13 @@ async def _block(who: str, undo: bool) -> None:
 
 
 async def _close(who: str) -> None:
-    from csms import accounts
+    from csms import closing
 
+    settings = common.settings()
     async with common.transaction() as connection:
         person_id = await _id_of(connection, who)
-        await accounts.close(connection, person_id, actor=common.ACTOR, now=common.now())
+        by = closing.By(common.ACTOR)
+        await closing.close_account(connection, settings, person_id, now=common.now(), by=by)
 
 
 async def _reset_second_factor(who: str) -> None:

@@ -161,9 +161,12 @@ async def count_held(connection: AsyncConnection, person_id: int) -> int:
     )
 
 
-async def block_all(connection: AsyncConnection, person_id: int, why: str, now: datetime) -> None:
-    """Every badge that is the driver's now is blocked, but one that is for another reason."""
-    await connection.execute(
+async def block_all(
+    connection: AsyncConnection, person_id: int, why: str, now: datetime
+) -> list[str]:
+    """Every badge that is the driver's now or later is blocked, but one that is refused for another
+    reason; the uids. Whose they were stays: her sessions are found by it."""
+    cursor = await connection.execute(
         """
         WITH hers AS MATERIALIZED (
             SELECT uid_key FROM token
@@ -172,10 +175,11 @@ async def block_all(connection: AsyncConnection, person_id: int, why: str, now: 
                     WHERE person_id = %(person_id)s AND (to_at IS NULL OR to_at > %(now)s))
              ORDER BY token_key FOR UPDATE)
         UPDATE token SET status = 'blocked', blocked_why = %(why)s, updated_at = now()
-          FROM hers WHERE token.uid_key = hers.uid_key
+          FROM hers WHERE token.uid_key = hers.uid_key RETURNING uid
         """,
         {"person_id": person_id, "why": why, "now": now},
     )
+    return [row[0] for row in await cursor.fetchall()]
 
 
 # --- Orders -------------------------------------------------------------------------------------

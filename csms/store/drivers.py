@@ -328,8 +328,9 @@ async def list_drivers(
     limit: int = 1,
     cursor: Cursor | None = None,
 ) -> list[Driver]:
-    """Up to `limit` drivers by id, closed ones too, with their groups and badges of now. Managers
-    see those who are, or were, in a group of their clients: row-level security leaves no other."""
+    """Up to `limit` drivers by id, closed ones too, with their groups and badges of now; who was
+    erased only by her number. Managers see those who are, or were, in a group of their clients:
+    row-level security leaves no other."""
     async with connection.cursor(row_factory=class_row(Driver)) as rows:
         await rows.execute(
             """
@@ -358,7 +359,7 @@ async def list_drivers(
                                 AND t.retired_at IS NULL AND t.type <> 'Central'), '[]') AS badges,
                    p.created_at, p.blocked_at, coalesce(p.closed_at, d.closed_at) AS closed_at
               FROM person p LEFT JOIN driver d ON d.person_id = p.id
-             WHERE p.erased_at IS NULL
+             WHERE (p.erased_at IS NULL OR p.id = %(person_id)s)
                AND (d.person_id IS NOT NULL
                     OR EXISTS (SELECT FROM group_member m WHERE m.person_id = p.id))
                AND (%(person_id)s::bigint IS NULL OR p.id = %(person_id)s)

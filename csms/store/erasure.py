@@ -60,53 +60,6 @@ async def close_person(connection: AsyncConnection, person_id: int, now: datetim
     )
 
 
-async def close_driver(connection: AsyncConnection, person_id: int, now: datetime) -> None:
-    """She is no driver any more."""
-    await connection.execute(
-        """
-        UPDATE driver SET closed_at = %(now)s, updated_at = %(now)s
-         WHERE person_id = %(id)s AND closed_at IS NULL
-        """,
-        {"id": person_id, "now": now},
-    )
-
-
-async def end_log_ins(connection: AsyncConnection, person_id: int, now: datetime) -> None:
-    """Every log-in ends."""
-    await connection.execute(
-        """
-        UPDATE login_session SET ended_at = %s, ended_why = 'closed'
-         WHERE person_id = %s AND ended_at IS NULL
-        """,
-        (now, person_id),
-    )
-
-
-async def void_links(connection: AsyncConnection, person_id: int, now: datetime) -> None:
-    """No link that is good once is good any more."""
-    await connection.execute(
-        "UPDATE one_time_link SET used_at = %s WHERE person_id = %s AND used_at IS NULL",
-        (now, person_id),
-    )
-
-
-async def forget_devices(connection: AsyncConnection, person_id: int) -> None:
-    """None of her browsers is known."""
-    await connection.execute("DELETE FROM trusted_device WHERE person_id = %s", (person_id,))
-
-
-async def end_memberships(connection: AsyncConnection, person_id: int, now: datetime) -> None:
-    """She leaves every group; a time that has not begun lasts no more than a moment."""
-    await connection.execute(
-        """
-        UPDATE group_member SET to_at = greatest(%(now)s, from_at + interval '1 microsecond')
-         WHERE person_id = %(id)s
-           AND (to_at IS NULL OR to_at > greatest(%(now)s, from_at + interval '1 microsecond'))
-        """,
-        {"id": person_id, "now": now},
-    )
-
-
 async def end_managing(connection: AsyncConnection, person_id: int, now: datetime) -> None:
     """She manages no client any more."""
     await connection.execute(
@@ -164,23 +117,6 @@ async def cancel_watches(connection: AsyncConnection, person_id: int, now: datet
         """,
         (now, person_id),
     )
-
-
-async def block_badges(connection: AsyncConnection, person_id: int, now: datetime) -> list[str]:
-    """Her badges are blocked, those of now and of later; the uids of those that were not. Whose
-    they were stays: her sessions are found by it."""
-    async with connection.cursor(row_factory=scalar_row) as rows:
-        await rows.execute(
-            """
-            UPDATE token SET status = 'blocked', blocked_why = 'closed', updated_at = %(now)s
-             WHERE status <> 'blocked'
-               AND token_key IN (SELECT token_key FROM driver_badge
-                                  WHERE person_id = %(id)s AND (to_at IS NULL OR to_at > %(now)s))
-            RETURNING uid
-            """,
-            {"id": person_id, "now": now},
-        )
-        return await rows.fetchall()
 
 
 async def is_charging(connection: AsyncConnection, person_id: int) -> bool:

@@ -135,7 +135,7 @@ async def list_people(
     cursor: Cursor | None,
 ) -> list[Person]:
     """Up to `limit` people by id: part of a name or address, an operator's role, managers of a
-    client."""
+    client. Nobody who was erased: nothing is left of her but her number."""
     async with connection.cursor(row_factory=class_row(Person)) as rows:
         await rows.execute(
             """
@@ -150,7 +150,8 @@ async def list_people(
                    p.email_verified_at, p.totp_confirmed_at, p.created_at, p.updated_at,
                    p.blocked_at, p.closed_at
               FROM person p
-             WHERE (%(search)s::text IS NULL
+             WHERE p.erased_at IS NULL
+               AND (%(search)s::text IS NULL
                     OR position(lower(%(search)s)
                                 IN lower(concat_ws(' ', p.given_name, p.family_name, p.email))) > 0)
                AND (%(role)s::text IS NULL OR %(role)s = ANY (p.operator_roles))
@@ -182,7 +183,8 @@ async def count_people(
         connection,
         """
         SELECT count(*) FROM person p
-         WHERE (%(search)s::text IS NULL
+         WHERE p.erased_at IS NULL
+           AND (%(search)s::text IS NULL
                 OR position(lower(%(search)s)
                             IN lower(concat_ws(' ', p.given_name, p.family_name, p.email))) > 0)
            AND (%(role)s::text IS NULL OR %(role)s = ANY (p.operator_roles))
@@ -344,17 +346,6 @@ async def set_blocked(
          WHERE id = %(id)s
         """,
         {"id": person_id, "blocked": blocked, "now": now},
-    )
-
-
-async def set_closed(connection: AsyncConnection, person_id: int, now: datetime) -> None:
-    """The account is over, since now or earlier."""
-    await connection.execute(
-        """
-        UPDATE person SET closed_at = coalesce(closed_at, %(now)s), updated_at = %(now)s
-         WHERE id = %(id)s
-        """,
-        {"id": person_id, "now": now},
     )
 
 

@@ -14,6 +14,8 @@ from fastapi import Request
 from psycopg_pool import AsyncConnectionPool
 from starlette.types import Scope
 
+from csms.closing import By
+from csms.principals import Principal
 from csms.store import audit
 from csms.web.callers import SAFE_METHODS
 
@@ -28,6 +30,12 @@ def concerns(request: Request, client_id: int | None, subject: str | None = None
     request.state.audit_client_id = client_id
     if subject is not None:
         request.state.audit_subject = subject
+
+
+def by(request: Request, principal: Principal) -> By:
+    """Whoever asks, as what is done to an account is noted."""
+    host = request.client.host if request.client else None
+    return By(principal.actor, principal.person_id, host)
 
 
 async def note(pool: AsyncConnectionPool, scope: Scope, status: int) -> None:

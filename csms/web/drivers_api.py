@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import AsyncConnection
 
-from csms import driver_badges, driver_groups, drivers
+from csms import closing, driver_badges, driver_groups, drivers
 from csms.db import transaction
 from csms.provisioning import drivers_csv
 from csms.provisioning.plan import ImportReport
@@ -16,6 +16,7 @@ from csms.store import driver_badges as badge_store
 from csms.store import drivers as store
 from csms.store.drivers import Driver
 from csms.web import problems
+from csms.web.auditing import by
 from csms.web.driver_models import (
     AssignmentIn,
     BadgeChange,
@@ -221,10 +222,19 @@ async def change_driver(
     status_code=204,
     responses=documented(403, 404),
 )
-async def close_driver(pool: Pool, keeper: Keeper, _: Operator, person_id: PersonId) -> None:
-    """Close a driver: her badges are blocked, she leaves her groups. What she charged stays."""
+async def close_driver(
+    request: Request, pool: Pool, operator: Operator, person_id: PersonId
+) -> None:
+    """Close a driver: her badges are blocked, she leaves her groups, her reservations are
+    cancelled. What she charged stays, and so does her log-in."""
     async with transaction(pool) as connection:
-        await drivers.close(connection, person_id, keeper.actor, keeper.now)
+        await closing.close_driver(
+            connection,
+            request.app.state.settings,
+            person_id,
+            now=datetime.now(UTC),
+            by=by(request, operator),
+        )
 
 
 @router.get(

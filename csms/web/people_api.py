@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import AsyncConnection
 
-from csms import accounts
+from csms import accounts, closing
 from csms.db import transaction
 from csms.principals import Principal
 from csms.registry import Refusal
@@ -20,7 +20,7 @@ from csms.web.account_models import (
     RoleName,
     RolesIn,
 )
-from csms.web.auditing import concerns
+from csms.web.auditing import by, concerns
 from csms.web.fields import CursorText, Identifier, Limit, Name, PageOf
 from csms.web.guard import Admin, LogInMeans, Pool
 from csms.web.listing import read_rows, shaped
@@ -208,11 +208,17 @@ async def unblock(pool: Pool, admin: Admin, person_id: PersonId) -> PersonOut:
 
 
 @router.post("/{person_id}/close", summary="Close an account", responses=documented(403, 404))
-async def close(pool: Pool, admin: Admin, person_id: PersonId) -> PersonOut:
-    """End an account for good."""
+async def close(request: Request, pool: Pool, admin: Admin, person_id: PersonId) -> PersonOut:
+    """End an account for good, with all that belongs to it; the person is told."""
     _not_herself(admin, person_id)
     async with transaction(pool) as connection:
-        await accounts.close(connection, person_id, actor=admin.actor, now=datetime.now(UTC))
+        await closing.close_account(
+            connection,
+            request.app.state.settings,
+            person_id,
+            now=datetime.now(UTC),
+            by=by(request, admin),
+        )
         return await _shown(connection, person_id)
 
 

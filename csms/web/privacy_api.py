@@ -16,6 +16,7 @@ from csms.store import audit, erasure, retention
 from csms.store import privacy as store
 from csms.store.privacy import DataRequest
 from csms.web import guard
+from csms.web.auditing import by
 from csms.web.fields import CursorText, From, Identifier, Limit, Name, PageOf, To
 from csms.web.guard import Admin, Own, Person, Pool
 from csms.web.listing import read_rows, shaped
@@ -43,12 +44,6 @@ _CHUNK_BYTES = 64 * 1024
 _ZIP: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/zip": {}}, "description": "A ZIP file."}
 }
-
-
-def by(request: Request, principal: Principal) -> privacy.By:
-    """Whoever asks, as the audit names her."""
-    host = request.client.host if request.client else None
-    return privacy.By(principal.actor, principal.person_id, host)
 
 
 @router.get("/privacy/register", summary="What is done with personal data, and why")

@@ -18,7 +18,8 @@ from csms.config import Settings
 from csms.db import Database, connect
 from csms.web import create_app
 from csms.web.guard import Reader
-from tests.test_isolation import Operation, log_in, operations
+from tests.scenarios.routes import Operation, operations
+from tests.scenarios.two_clients import log_in
 
 ROWS: Final = 30  # less than a page: what only a second page needs is not asked for
 

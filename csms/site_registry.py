@@ -15,7 +15,7 @@ from csms import static_history
 from csms.registry import AlreadyThere, NotThere, Refusal, checked_static
 from csms.static_data import SiteStatic
 from csms.static_history import Change
-from csms.store import groups, sites
+from csms.store import sites
 from csms.store.sites import Site
 
 DEFAULT_ZONE = "Europe/Paris"
@@ -80,8 +80,6 @@ async def _update(
         await sites.update_site(connection, site_id=former.id, **facts)
     except UniqueViolation:
         raise _taken(facts) from None
-    if facts["client_id"] != former.client_id:
-        await groups.retire_access_of_others(connection, former.id)
     change = Change("site", facts["client_id"], former.id, None, None, _facts(former), facts)
     await static_history.record(connection, actor, [change])
 

@@ -65,6 +65,16 @@ INSERT INTO token (uid_key, uid) VALUES ('aa', 'AA'), ('bb', 'BB');
 INSERT INTO driver_badge (token_key, uid_key, person_id, label, from_at)
     VALUES (1, 'aa', 1, 'ma marque', '2026-01-01'), (2, 'bb', 2, '', '2026-01-01');
 INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (1, '2026-11-20', 'person 1');
+INSERT INTO notification (event, at, person_id, subject, data, secret)
+    VALUES ('account.new_device', '2026-11-01', 1, 'log-in 1', '{"device": "marque"}', NULL),
+           ('account.email_change', '2026-11-24', 1, '', '{}', 'marque');
+INSERT INTO notification_delivery (notification_id, client_id, channel, person_id, status, reply,
+                                   created_at, next_at, give_up_at, finished_at, address_masked,
+                                   address_digest)
+    VALUES (1, 1, 'email', 1, 'sent', '250 marque', '2026-11-01', '2026-11-01', '2026-11-02',
+            '2026-11-01', 'marque', 'marque'),
+           (2, 1, 'email', 1, 'waiting', '450 marque', '2026-11-24', '2026-11-24', '2026-11-25',
+            NULL, 'marque', 'marque');
 INSERT INTO consent (person_id, purpose, text_version, how, given_at)
     VALUES (1, 'prospecting', '2026-11', 'page', '2026-11-01');
 INSERT INTO reservation (person_id, client_id, station_key, evse_id, uid_key, from_at, to_at,
@@ -80,6 +90,14 @@ INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction
       FROM generate_series(1, 6) n;
 INSERT INTO session_event (session_id, received_at, kind, frame, note)
     SELECT id, ended_at, 'ended', '[2,"1","StopTransaction",{"idTag":"AA"}]', 'seen' FROM session;
+"""
+
+
+ANSWERED = """
+INSERT INTO data_request (person_id, kind, state, received_at, received_by, requester, message,
+                          due_on, extended_at, extension_reason, finished_at, finished_by, outcome)
+    VALUES (1, 'access', 'done', '2026-10-02', 'key desk', 'De Marque', 'marque', '2026-12-02',
+            '2026-10-20', 'marque moves house', '2026-11-20', 'key desk', 'told to marque');
 """
 
 
@@ -167,7 +185,9 @@ async def test_a_closed_account_has_no_way_in_and_no_right(
 async def test_an_erased_person_is_nowhere_but_in_the_restricted_archive(
     pool: AsyncConnectionPool, database: Database
 ) -> None:
-    assert {"person", "driver", "login_session", "payment_means"} <= await where_is(database, MARK)
+    await execute(database, ANSWERED)
+    held = {"person", "driver", "login_session", "payment_means", "notification", "data_request"}
+    assert held <= await where_is(database, MARK)
     erased = await erase(pool)
     assert await where_is(database, MARK) == {"archived_person"}
     assert erased.kept_until == date(2036, 10, 31)

@@ -179,6 +179,24 @@ async def test_a_key_of_a_client_sees_its_client(raw: psycopg.AsyncConnection) -
         assert await column(raw, statement) == ["site-A"]
 
 
+@pytest.mark.parametrize(("days", "seen"), [(30, True), (100, False)])
+async def test_a_driver_who_left_long_ago_is_no_managers_business(
+    raw: psycopg.AsyncConnection, database: Database, days: int, seen: bool
+) -> None:
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """UPDATE group_member SET from_at = '2026-01-01',
+                                       to_at = now() - %s * interval '1 day'""",
+            [days],
+        )
+    await act_as(raw, 1)
+    names = await column(raw, "SELECT given_name FROM person WHERE given_name LIKE 'driver %'")
+    assert names == (["driver A"] if seen else [])
+    assert await column(raw, "SELECT uid_key FROM driver_badge") == (["aa"] if seen else [])
+    assert await column(raw, "SELECT uid FROM token") == (["AA"] if seen else [])
+    assert await column(raw, "SELECT site_id FROM session") != [], "what was charged stays hers"
+
+
 async def test_a_manager_of_yesterday_sees_nothing(
     raw: psycopg.AsyncConnection, database: Database
 ) -> None:

@@ -245,9 +245,16 @@ async def delete_person_links(connection: AsyncConnection, person_id: int) -> No
 
 
 async def erase_request_texts(connection: AsyncConnection, person_id: int) -> None:
-    """Nor what she wrote in her requests; that she made them stays, as proof of the answer."""
+    """Nor what she wrote in her requests, and was written to her; that she made them, and when they
+    were answered, stays as proof. What is not answered yet has its answer to come."""
     await connection.execute(
-        "UPDATE data_request SET requester = '', message = '' WHERE person_id = %s", (person_id,)
+        """
+        UPDATE data_request
+           SET requester = '', message = '', outcome = '',
+               extension_reason = CASE WHEN extended_at IS NOT NULL THEN '' END
+         WHERE person_id = %s
+        """,
+        (person_id,),
     )
 
 

@@ -328,20 +328,6 @@ async def list_access(
         return await rows.fetchall()
 
 
-async def retire_access_of_others(connection: AsyncConnection, site_id: str) -> int:
-    """Windows at the site of groups that are not its client's end now; how many."""
-    cursor = await connection.execute(
-        """
-        UPDATE group_access a SET retired_at = now()
-          FROM driver_group g JOIN site s ON s.id = %(site_id)s
-         WHERE g.id = a.group_id AND a.site_id = s.id AND a.retired_at IS NULL
-           AND g.client_id <> s.client_id
-        """,
-        {"site_id": site_id},
-    )
-    return cursor.rowcount
-
-
 async def count_access(connection: AsyncConnection, group_id: int) -> int:
     """How many windows are in force."""
     return await fetch_count(

@@ -42,6 +42,7 @@ from csms.store.erasure import Account
 from csms.store.privacy import DataRequest
 
 PROSPECTING: Final = "prospecting"
+FIRST_YEAR: Final = 2018  # the regulation applies since then; the calendar reaches not much further
 WARNING: Final = timedelta(days=7)  # before the last day of a request
 
 _KEPT: Final = {
@@ -144,10 +145,12 @@ async def receive_request(
     the earlier reading: one month, and fifteen jours ouvrables for the end of an account.
 
     Raises: AlreadyThere while one of the same kind is open; NotThere for a person who does not
-    exist; Refusal for a day to come, or where nobody is named.
+    exist; Refusal for a day to come, one before the regulation, or where nobody is named.
     """
     if received_at > now:
         raise Refusal("A request is received before it is entered.", "received_at")
+    if received_at.year < FIRST_YEAR:
+        raise Refusal(f"There was no such right before {FIRST_YEAR}.", "received_at")
     if person_id is None and (kind is Kind.CLOSING or not requester):
         raise Refusal("Name the account, or else who asks; an account is closed by its own.")
     if person_id is not None and await erasure.lock_account(connection, person_id) is None:

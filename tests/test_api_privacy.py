@@ -227,6 +227,8 @@ async def test_a_letter_is_entered_with_the_day_on_which_it_came(clients: Client
     assert [r["id"] for r in late["items"]] == [entered["id"]]
     future = body | {"person_id": 1, "received_at": "2099-01-01T00:00:00Z"}
     await call(admin, "POST", "/data-requests", 422, json=future)
+    ancient = {"kind": "erasure", "person_id": 1, "received_at": "0121-10-03T03:41:23-12:22"}
+    await call(admin, "POST", "/data-requests", 422, json=ancient)
     await call(admin, "POST", "/data-requests", 404, json=body | {"person_id": 99})
     assert (await call(admin, "GET", f"/data-requests/{entered['id']}"))["person_id"] == 2
     await call(admin, "GET", "/data-requests/99", 404)

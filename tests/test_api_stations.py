@@ -1,6 +1,7 @@
 """The operator API: stations, sites, badges, and what every operation has in common."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -282,17 +283,19 @@ async def test_refused_password_is_not_repeated(api: httpx.AsyncClient) -> None:
     assert "hunter2" not in answer.text
 
 
-@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b'"\\ud800"', b"\xff", b'{"id":NaN}'])
+@pytest.mark.parametrize(
+    "content", [b"{", b"[" * 100_000, b'"\\ud800"', b"\xff", b'{"id":NaN}', b"1" * 5_000]
+)
 async def test_broken_json_is_a_clear_error(api: httpx.AsyncClient, content: bytes) -> None:
     answer = await api.post(
         "/api/v1/stations", content=content, headers={"content-type": "application/json"}
     )
-    assert answer.status_code in (400, 422)
-    told(answer, answer.status_code)
+    assert told(answer, 422)["errors"]
 
 
 async def test_cursor_of_our_own_only(api: httpx.AsyncClient) -> None:
-    for cursor in ("x", "bm9uc2Vuc2U", "WzEsMl0", "W10", "%00", "é"):
+    half = base64.urlsafe_b64encode(b'[1,"\\ud800"]').decode()
+    for cursor in ("x", "bm9uc2Vuc2U", "WzEsMl0", "W10", "%00", "é", half):
         problem = told(await api.get("/api/v1/stations", params={"cursor": cursor}), 422)
         assert problem["errors"][0]["field"] == "cursor"
 

@@ -14,7 +14,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms.config import Settings
 from csms.web import create_app
-from tests.people_at_the_door import bearer, browser, log_in_page, person
+from tests.people_at_the_door import bearer, browser, csrf, log_in_page, person
 from tests.scenarios.routes import pages
 
 EMAIL: Final = "conductrice@example.org"
@@ -153,6 +153,29 @@ async def test_odd_fields_break_no_form(
                         assert answer.status_code != 403 or name == "csrf"
                         sent.add((action, name))
     assert {"/login", "/reset", "/account/profile", "/account/email"} <= {form for form, _ in sent}
+
+
+async def test_every_form_is_refused_without_its_token_and_from_other_sites(
+    app: FastAPI, page: httpx.AsyncClient, pool: AsyncConnectionPool
+) -> None:
+    await person(pool)
+    await log_in_page(page)
+    good = csrf(await page.get("/account"))
+    forms = [route for route in pages(app) if route.method != "GET"]
+    assert len(forms) > 10
+    for route in forms:
+        path = re.sub(r"\{[^}]+\}", "1", route.path)
+        for token, headers in (
+            ("", {}),
+            ("0" * 64, {}),
+            (good, {"Origin": "https://evil.example"}),
+            (good, {"Origin": "null"}),
+            (good, {"Sec-Fetch-Site": "cross-site"}),
+        ):
+            answer = await page.request(route.method, path, data={"csrf": token}, headers=headers)
+            assert answer.status_code == 403, (str(route), token, headers)
+            check(answer)
+    assert (await page.get("/account")).status_code == 200
 
 
 async def test_what_is_refused_and_what_is_not_there_have_the_headers_too(

@@ -98,6 +98,6 @@ def _value(value: object, kind: type) -> Any:
         return moment
     if type(value) is not kind or (type(value) is int and not -(2**63) <= value < 2**63):
         raise BadCursor("the cursor is none of ours: take it from `next`, unchanged")
-    if isinstance(value, str) and "\0" in value:
+    if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
         raise BadCursor("the cursor is none of ours: take it from `next`, unchanged")
     return value

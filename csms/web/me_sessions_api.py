@@ -38,10 +38,18 @@ router = APIRouter(tags=["Drivers: me"])
 Price = Callable[[LiveRow, datetime], Decimal | None]
 
 _LOOK_S = 0.25
+_EVENT = {
+    "type": "object",
+    "properties": {
+        "event": {"enum": ["session", "ended"]},
+        "id": {"type": "string"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+}
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Server-sent events: `session` on each change, `ended` as the last one.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "The session is over, and the last event was received."},
 }

@@ -206,6 +206,11 @@ def _told(item: Mapping[str, Any]) -> dict[str, str]:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
+    if error.status_code == 400:  # the framework could not even decode the body, or find its end
+        detail = "this is not JSON"
+        return response(
+            422, f"body: {detail}.", path=request.url.path, errors=_field(detail, "body")
+        )
     details = {
         404: "There is nothing at this address.",
         405: f"{request.method} is not possible here.",

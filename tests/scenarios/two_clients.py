@@ -3,6 +3,7 @@
 Each name of A's holds the word alpha, of B's the word beta, so that an answer tells whose it is.
 """
 
+import secrets as chance
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -106,6 +107,12 @@ VALUES: Final = {
 }
 
 
+# The people of A and the operators, by their numbers.
+NUMBERS: Final = {
+    "manager": 1,
+    "driver": 3,
+    **{role: number for number, role in enumerate(principals.ROLES, start=5)},
+}
 # Who asks: what they did themselves is theirs to be told.
 OURS: Final = ("person 1", "person 3", "key alpha")
 
@@ -114,10 +121,8 @@ async def log_everybody_in(connection: AsyncConnection[Any]) -> dict[str, str | 
     """What each kind of caller sends as its bearer: nobody, A's driver, manager and key, and an
     operator of each role."""
     bearers: dict[str, str | None] = {"nobody": None}
-    for number, who in ((1, "manager"), (3, "driver")):
+    for who, number in NUMBERS.items():
         bearers[who] = await log_in(connection, number)
-    for number, role in enumerate(principals.ROLES, start=5):
-        bearers[role] = await log_in(connection, number)
     bearers["key of a client"], _ = await keys.create(
         connection, name="alpha", role="client", expires_at=None, client_id=2
     )
@@ -125,8 +130,8 @@ async def log_everybody_in(connection: AsyncConnection[Any]) -> dict[str, str | 
 
 
 async def log_in(connection: Any, person_id: int) -> str:
-    """An access token of the person, second factor and all."""
-    token = f"{principals.ACCESS_PREFIX}{person_id}"
+    """An access token of the person, second factor and all; another one each time."""
+    token = f"{principals.ACCESS_PREFIX}{chance.token_hex(8)}"
     await connection.execute(
         """
         INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at,

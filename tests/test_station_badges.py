@@ -673,6 +673,45 @@ async def test_lost_badge_and_blocked_driver_are_refused_by_lists_too(
         await scene.quiet(station)
 
 
+SUSPENDED = """
+WITH made AS (
+    INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on,
+                          term_months)
+    VALUES (1, 'professionnel', 'D-1', '2026-01-01', '2026-01-15', 36) RETURNING id)
+INSERT INTO contract_suspension (client_id, contract_id, received_on, reason, from_on)
+    SELECT 1, id, '2026-01-20', 'works', '2026-02-01' FROM made
+"""
+
+
+@BOTH
+async def test_caches_forget_everybody_when_a_contract_is_suspended_and_when_it_goes_on(
+    scene: Scene, database: Database, protocol: str
+) -> None:
+    async def goes(statement: str) -> None:
+        async with await db.connect(database, owner=True) as owner:
+            await owner.execute(statement.encode())
+        scene.now += timedelta(hours=1)
+
+    await Residents(scene).settle(protocol)
+    await scene.badge("FREE")
+    async with scene.gate.connect("CP1", protocols=[protocol]) as station:
+        await booted(scene, station, protocol)
+        assert await orders(scene, station) == ASKED
+        assert await orders(scene, station) == {"SendLocalList": {"FREE": "Accepted"}}
+        await scene.quiet(station)
+        await goes(SUSPENDED)
+        refused = {"SendLocalList": {"FREE": "Blocked"}, "ClearCache": None}
+        assert await orders(scene, station) == refused
+        await scene.quiet(station)
+        await goes("UPDATE contract_suspension SET until_on = '2026-02-02'")
+        again = {"SendLocalList": {"FREE": "Accepted"}, "ClearCache": None}
+        assert await orders(scene, station) == again
+        await scene.quiet(station)
+        await goes("UPDATE contract_suspension SET until_on = NULL")
+        assert await orders(scene, station) == refused, "another time too"
+        await scene.quiet(station)
+
+
 async def test_membership_that_begins_or_ends_by_its_date_changes_lists(
     scene: Scene, database: Database
 ) -> None:

@@ -222,14 +222,16 @@ async def write_list(
 
 async def fetch_caches_due(
     connection: AsyncConnection, now: datetime, since: datetime, limit: int
-) -> list[tuple[int, str, str]]:
-    """(station_key, station_id, protocol) of connected stations that may still let in, from their
-    cache, a badge that may not charge there any more.
+) -> list[tuple[int, bool, str]]:
+    """(station_key, closed, protocol) of connected stations that may still let in, from their
+    cache, a badge that may not charge there any more. `closed`: nobody may start there now.
 
     That is: blocked, expired by a person, retired or taken from the site since the cache was last
-    cleared; or of a driver who may not charge there any more, or not at every hour. An order that
-    failed to clear it is tried again. Only badges that changed and stations that connected after
-    `since` are looked at: a pass over everything is for now and then.
+    cleared; or of a driver who may not charge there any more, or not at every hour; and any badge
+    where the client's contract was suspended or has ended since then, or goes on again: refusals
+    are remembered too. An order that failed to clear it is tried again. Only badges that changed
+    and stations that connected after `since` are looked at: a pass over everything is for now and
+    then.
     """
     cursor = await connection.execute(
         """
@@ -247,15 +249,20 @@ async def fetch_caches_due(
                AND (t.status <> 'accepted' OR t.retired_at IS NOT NULL OR t.site_ids IS NOT NULL
                     OR b.person_id IS NOT NULL)
         ), news AS (SELECT coalesce(max(updated_at) > %(since)s, false) AS there_are FROM changed)
-        SELECT s.station_key, s.id, c.protocol
+        SELECT s.station_key, k.closed, c.protocol
           FROM station_connection c JOIN station s USING (station_key)
           LEFT JOIN local_authorization a USING (station_key)
           LEFT JOIN command q ON q.id = a.cache_command_id
+         CROSS JOIN LATERAL (
+               SELECT EXISTS (SELECT FROM client_closure x
+                               WHERE x.client_id = s.client_id AND x.from_at <= %(now)s
+                                 AND (x.to_at IS NULL OR %(now)s < x.to_at)) AS closed) k
          WHERE c.disconnected_at IS NULL AND c.protocol <> '' AND s.retired_at IS NULL
            AND s.boot_status = 'accepted' AND s.auto_configure
            AND (q.id IS NULL OR q.status NOT IN ('queued', 'sent'))
            AND coalesce(a.cache_next_at <= %(now)s, true)
            AND (q.status IN ('expired', 'cancelled') OR q.error::json ->> 'code' = 'NoAnswer'
+                OR k.closed <> coalesce(a.cache_closed, false)
                 OR ((c.connected_at > %(since)s OR (SELECT there_are FROM news)) AND EXISTS (
                 SELECT FROM changed t
                  WHERE t.updated_at > greatest(a.cache_cleared_at, t.created_at, s.created_at)
@@ -290,18 +297,22 @@ async def note_cache_cleared(
     command_id: int,
     changed_at: datetime,
     next_at: datetime,
+    *,
+    closed: bool,
 ) -> None:
-    """The station is told to forget badges changed up to that moment; tried again from next_at."""
+    """The station is told to forget badges changed up to that moment, and all those of before its
+    client was `closed`, or is no more; tried again from next_at."""
     await connection.execute(
         """
         INSERT INTO local_authorization (station_key, cache_command_id, cache_cleared_at,
-                                         cache_next_at)
-        VALUES (%s, %s, %s, %s)
+                                         cache_next_at, cache_closed)
+        VALUES (%s, %s, %s, %s, %s)
         ON CONFLICT (station_key) DO UPDATE
            SET cache_command_id = excluded.cache_command_id,
-               cache_cleared_at = excluded.cache_cleared_at, cache_next_at = excluded.cache_next_at
+               cache_cleared_at = excluded.cache_cleared_at, cache_next_at = excluded.cache_next_at,
+               cache_closed = excluded.cache_closed
         """,
-        (station_key, command_id, changed_at, next_at),
+        (station_key, command_id, changed_at, next_at, closed),
     )
 
 

@@ -197,10 +197,11 @@ def _backoff(failures: int) -> timedelta:
 async def _clear_caches(
     connection: AsyncConnection, settings: Settings, now: datetime, since: datetime
 ) -> int:
-    """Stations whose cache may hold a badge that is refused by now are told to clear it."""
+    """Stations whose cache may hold a badge that is refused by now, or refuse one that is not since
+    its client goes on, are told to clear it."""
     changed_at = await store.fetch_changed_at(connection)
     due = await store.fetch_caches_due(connection, now, since, PER_PASS_MAX)
-    for key, _, protocol in due:
+    for key, closed, protocol in due:
         async with connection.transaction():
             command_id = await order_unasked(
                 connection,
@@ -213,7 +214,7 @@ async def _clear_caches(
                 now=now,
             )
             await store.note_cache_cleared(
-                connection, key, command_id, changed_at or now, now + _RETRY
+                connection, key, command_id, changed_at or now, now + _RETRY, closed=closed
             )
     return len(due)
 

@@ -172,6 +172,28 @@ async def test_what_the_station_cannot_keep_we_keep(
         assert await gate.rows("SELECT authorization_status FROM session") == [("NotAtThisTime",)]
 
 
+async def test_a_driver_who_is_blocked_keeps_nobody_out(gate: Gate, database: Database) -> None:
+    alice, bob = await add_driver(database, "alice"), await add_driver(database, "bob")
+    await add_badge(database, bob, "BADGE-BOB")
+    async with (
+        station_at(gate, OCPP16, ReserveNow="refuse") as (driver, (point_id,)),
+        http(gate, alice) as api,
+    ):
+        await api.post("/me/reservations", json=hours(0, 1, point_id))
+        answers: list[str] = []
+        for blocked in (False, True):
+            if blocked:
+                async with await db.connect(database) as connection:
+                    await connection.execute(
+                        "UPDATE person SET blocked_at = now() WHERE id = %s", (alice.id,)
+                    )
+            driver.station.authorize(
+                "BADGE-BOB", lambda r, _: answers.append(r["idTagInfo"]["status"])
+            )
+            await driver.settled(PATIENCE_S)
+    assert answers == ["Invalid", "Accepted"]
+
+
 async def test_a_station_that_is_away_is_no_reason_to_keep_nothing(
     gate: Gate, database: Database
 ) -> None:

@@ -92,15 +92,17 @@ class ReservationFilter:
 async def fetch_kept(
     connection: AsyncConnection, station_keys: Sequence[int]
 ) -> dict[int, list[Kept]]:
-    """Reservations of the stations that are not over, with all badges of their drivers."""
+    """Reservations of the stations that are not over, with all badges of their drivers. What a
+    driver reserved who may charge no more keeps nobody out."""
     cursor = await connection.execute(
         """
         SELECT r.station_key, r.evse_id, r.from_at, r.to_at,
                ARRAY(SELECT b.uid_key FROM driver_badge b
                       WHERE b.person_id = r.person_id
                         AND (b.to_at IS NULL OR b.to_at > now())) || r.uid_key
-          FROM reservation r
+          FROM reservation r JOIN person p ON p.id = r.person_id
          WHERE r.station_key = ANY(%s) AND r.state IN ('requested', 'placed', 'confirmed')
+           AND p.blocked_at IS NULL AND p.closed_at IS NULL
         """,
         (list(station_keys),),
     )

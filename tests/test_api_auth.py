@@ -513,6 +513,7 @@ async def test_acts_are_in_the_audit_and_secrets_are_not(
     person_id, _ = await enter_as_operator(api, pool, "read", "operate", "admin")
     await api.post("/api/v1/stations", json={"id": "CP-1"})
     await api.patch("/api/v1/stations/CP-1", json={"vendor": "Acme"})
+    told(await api.patch("/api/v1/stations/%00", json={"vendor": "Acme"}), 422)
     told(await api.post("/api/v1/stations", json={"id": "CP-1"}), 409)
     await api.post("/api/v1/keys", json={"name": "meter"})
     await api.post("/api/v1/people", json={"email": EMAIL, "operator_roles": ["read"]})
@@ -526,7 +527,8 @@ async def test_acts_are_in_the_audit_and_secrets_are_not(
     assert (me, "POST /api/v1/stations", 409) in acts
     assert (me, "PATCH /api/v1/stations/{station_id:path}", 200) in acts
     assert [row["subject"] for row in rows if row["action"].startswith("PATCH")] == [
-        "station_id=CP-1"
+        "station_id=\ufffd",
+        "station_id=CP-1",
     ]
     for action in ("logged in", "second factor set up", "key created", "person created"):
         assert (me, action, None) in acts

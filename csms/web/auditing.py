@@ -80,6 +80,7 @@ def _template(scope: Scope) -> str | None:
 
 def _subject(scope: Scope) -> str:
     parameters = scope.get("path_params") or {}
-    return " ".join(
+    subject = " ".join(
         f"{name}={value}" for name, value in parameters.items() if name not in SECRET_PARAMETERS
-    )[:500]
+    )
+    return subject[:500].replace("\0", "\ufffd")  # as PostgreSQL can hold it

@@ -88,7 +88,7 @@ async def get_site(reader: Reader, site_id: SiteId) -> SiteOut:
 @router.put(
     "/sites/{site_id:path}",
     summary="Create or replace a site",
-    responses={201: {"model": SiteOut, "description": "Created"}, **documented(409)},
+    responses={201: {"model": SiteOut, "description": "Created"}, **documented(404, 409)},
 )
 async def put_site(
     pool: Pool, operator: Operator, response: Response, site_id: SiteId, body: SiteChange

@@ -225,7 +225,7 @@ async def get_station(reader: Reader, station_id: StationId) -> StationOut:
 @router.put(
     "/stations/{station_id:path}",
     summary="Create or replace a station",
-    responses={201: {"model": StationOut, "description": "Created"}, **documented(409, 413)},
+    responses={201: {"model": StationOut, "description": "Created"}, **documented(404, 409, 413)},
 )
 async def put_station(
     pool: Pool,

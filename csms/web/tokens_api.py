@@ -79,7 +79,7 @@ async def get_token(pool: Pool, _: Operator, uid: Uid) -> TokenOut:
 @router.put(
     "/tokens/{uid:path}",
     summary="Create or replace a badge",
-    responses={201: {"model": TokenOut, "description": "Created"}, **documented()},
+    responses={201: {"model": TokenOut, "description": "Created"}, **documented(404)},
 )
 async def put_token(
     pool: Pool, _: Operator, response: Response, uid: Uid, body: TokenReplacement

@@ -491,7 +491,7 @@ async def test_a_badge_lost_a_moment_ago_and_one_of_a_blocked_driver_are_refused
     await as_owner(database, RESIDENT % 127)
     async with running_node(database, settings) as node:
         here = await node.station("CP1", protocol)
-        assert (await authorize(here, "A")) == {"status": "Accepted"}
+        assert (await authorize(here, "A"))["status"] == "Accepted"
         async with await db.connect(database) as connection:
             now, desk = datetime.now(UTC), Actor("key desk")
             await driver_badges.block(connection, 1, "A", "lost", desk, now)

@@ -161,8 +161,9 @@ async def test_what_is_accepted_for_some_hours_is_valid_no_longer(
         station = Station(1, "CP1")
         station.site_id, station.time_zone = "garage", "Europe/Paris"
         (token,) = await lookup.fetch_tokens(connection, ["card"], ["garage"])
-        assert decide(token, station, NOW) == ("Accepted", None, NOW + 4 * HOUR)
-        assert decide(token, station, NOW + 4 * HOUR) == ("NotAtThisTime", None, None)
+        group_uid = f"DRIVER-{one}"
+        assert decide(token, station, NOW) == ("Accepted", group_uid, NOW + 4 * HOUR)
+        assert decide(token, station, NOW + 4 * HOUR) == ("NotAtThisTime", group_uid, None)
         sooner = token._replace(valid_until=NOW + HOUR)
         assert decide(sooner, station, NOW).valid_until == NOW + HOUR
 
@@ -307,6 +308,31 @@ async def test_what_the_operator_blocked_is_his_to_unblock(sites: AsyncConnectio
         with pytest.raises(Refusal, match="operator"):
             await driver_badges.unblock(connection, one, "CARD", DESK, NOW, reasons=reasons)
         await driver_badges.unblock(connection, one, "CARD", DESK, NOW)
+
+
+async def test_accepted_badges_of_a_driver_are_a_group_unless_they_are_in_another(
+    sites: AsyncConnectionPool,
+) -> None:
+    async def groups() -> dict[str, str | None]:
+        found = await lookup.fetch_tokens(connection, ["card", "own", "lost", "past", app], [])
+        return {token.uid_key: token.group_uid for token in found}
+
+    async with transaction(sites) as connection:
+        one, two = await driver(connection), await driver(connection, "other@example.org")
+        app = (await drivers.app_badge(connection, one, NOW)).lower()
+        await registry.create_token(connection, "OWN", {"group_uid": "FLEET"})
+        for uid in ("CARD", "OWN", "LOST", "PAST"):
+            await give(connection, one, uid, NOW - HOUR)
+        await driver_badges.block(connection, one, "LOST", "lost", DESK, NOW)
+        await give(connection, two, "PAST")
+        hers, others = f"DRIVER-{one}", f"DRIVER-{two}"
+        assert await groups() == {
+            app: hers,
+            "card": hers,
+            "own": "FLEET",
+            "lost": None,
+            "past": others,
+        }
 
 
 async def test_a_returned_badge_charges_nowhere_until_somebody_gets_it(

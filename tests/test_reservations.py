@@ -123,6 +123,31 @@ async def test_a_station_keeps_its_point_for_the_driver_who_then_charges(
 
 
 @PROTOCOLS
+async def test_her_card_charges_where_her_app_has_reserved_and_nobody_elses_does(
+    gate: Gate, database: Database, protocol: str
+) -> None:
+    alice, bob = await add_driver(database, "alice"), await add_driver(database, "bob")
+    await add_badge(database, alice, "BADGE-ALICE")
+    await add_badge(database, bob, "BADGE-BOB")
+    async with station_at(gate, protocol) as (driver, (point_id,)), http(gate, alice) as api:
+        made = (await api.post("/me/reservations", json=hours(0, 1, point_id))).json()
+        assert (made["state"], made["soft"]) == ("confirmed", False)
+        kept = driver.station.evses[1].reservation
+        assert kept is not None and kept.group == f"DRIVER-{alice.id}"
+        for badge, fits in (("BADGE-BOB", False), ("BADGE-ALICE", True)):
+            driver.station.authorize(badge, lambda response, status: None)
+            await driver.settled(PATIENCE_S)
+            assert driver.station.is_kept_for(kept, badge) is fits
+        driver.station.start(1, "BADGE-ALICE", utc_now())
+        await driver.settled(PATIENCE_S)
+        assert await gate.rows("SELECT reservation_id, authorization_status FROM session") == [
+            (made["id"], "Accepted")
+        ]
+        assert await work(gate) == 1
+        assert (await get(api, made["id"]))["state"] == "used"
+
+
+@PROTOCOLS
 async def test_a_reservation_is_cancelled_at_the_station_too(
     gate: Gate, database: Database, protocol: str
 ) -> None:

@@ -117,7 +117,7 @@ async def fetch_wanted(
     cursor = await connection.execute(
         """
         WITH held AS (
-            SELECT b.token_key,
+            SELECT b.token_key, b.person_id,
                    coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL AS is_barred
               FROM driver_badge b JOIN driver d USING (person_id)
               JOIN person p ON p.id = b.person_id
@@ -133,7 +133,8 @@ async def fetch_wanted(
         SELECT t.uid_key, t.uid,
                CASE WHEN t.status <> 'accepted' THEN t.status WHEN h.is_barred THEN 'blocked'
                     WHEN v.until <= %(now)s THEN 'expired' ELSE t.status END AS status,
-               t.group_uid, v.until, t.type
+               coalesce(t.group_uid, CASE WHEN t.status = 'accepted' AND NOT h.is_barred
+                                          THEN own_badge_group(h.person_id) END), v.until, t.type
           FROM token t LEFT JOIN held h USING (token_key) LEFT JOIN rules r USING (token_key)
          CROSS JOIN LATERAL (SELECT coalesce(%(site)s = ANY (t.site_ids), false) AS is_named) n
          CROSS JOIN LATERAL (

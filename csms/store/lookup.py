@@ -178,7 +178,8 @@ async def fetch_tokens(
     connection: AsyncConnection, uid_keys: Sequence[str], site_ids: Sequence[str]
 ) -> list[Token]:
     """Badges by uid_key with their open sessions, and for those of drivers with what their groups
-    say of the sites: what is in force, then what has ended last.
+    say of the sites: what is in force, then what has ended last. Accepted badges of a driver are a
+    group where they are in no other: one that is lost must not stop what another began.
 
     OFFSET 0 keeps the planner to the way from the badge to its few rules: a plan for any badges
     and sites would begin with the sites, and read all their members.
@@ -186,7 +187,13 @@ async def fetch_tokens(
     async with connection.cursor(row_factory=class_row(Token)) as cursor:
         await cursor.execute(
             """
-            SELECT t.uid_key, t.status, t.group_uid, t.valid_until, t.site_ids,
+            SELECT t.uid_key, t.status,
+                   coalesce(t.group_uid, (
+                       SELECT own_badge_group(b.person_id) FROM driver_badge b
+                        WHERE b.token_key = t.token_key AND t.status = 'accepted'
+                          AND b.from_at <= now() AND (b.to_at IS NULL OR b.to_at > now())))
+                   AS group_uid,
+                   t.valid_until, t.site_ids,
                    ARRAY(SELECT json_build_array(s.id, s.station_key, s.evse_id) FROM session s
                           WHERE lower(s.token_uid) = t.uid_key AND s.state = 'active'
                             AND s.authorization_status = 'Accepted'

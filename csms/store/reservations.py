@@ -224,7 +224,8 @@ async def lock_due(
         await rows.execute(
             """
             SELECT r.id, r.person_id, r.station_key, s.id AS station_id, r.evse_id, r.uid_key,
-                   r.lapses_at, r.state, r.soft, t.uid, t.type AS token_type, t.group_uid,
+                   r.lapses_at, r.state, r.soft, t.uid, t.type AS token_type,
+                   coalesce(t.group_uid, own_badge_group(r.person_id)) AS group_uid,
                    c.station_key IS NOT NULL AND c.disconnected_at IS NULL AS connected,
                    q.status AS command_status, q.response, q.error, x.id AS session_id,
                    CASE WHEN c.disconnected_at IS NULL AND c.protocol <> '' THEN c.protocol
@@ -266,7 +267,8 @@ async def lock_one(connection: AsyncConnection, reservation_id: int) -> Due | No
         await rows.execute(
             """
             SELECT r.id, r.person_id, r.station_key, s.id AS station_id, r.evse_id, r.uid_key,
-                   r.lapses_at, r.state, r.soft, t.uid, t.type AS token_type, t.group_uid,
+                   r.lapses_at, r.state, r.soft, t.uid, t.type AS token_type,
+                   coalesce(t.group_uid, own_badge_group(r.person_id)) AS group_uid,
                    c.station_key IS NOT NULL AND c.disconnected_at IS NULL AS connected,
                    q.status AS command_status, q.response, q.error, NULL::bigint AS session_id,
                    CASE WHEN c.disconnected_at IS NULL AND c.protocol <> '' THEN c.protocol

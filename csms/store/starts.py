@@ -163,9 +163,14 @@ async def get_badge(connection: AsyncConnection, uid: str) -> BadgeRow | None:
     async with connection.cursor(row_factory=class_row(BadgeRow)) as rows:
         await rows.execute(
             """
-            SELECT uid_key, uid, type, status, group_uid, valid_until, site_ids, concurrent_max,
-                   retired_at
-              FROM token WHERE uid_key = lower(%s)
+            SELECT t.uid_key, t.uid, t.type, t.status,
+                   coalesce(t.group_uid, (
+                       SELECT own_badge_group(b.person_id) FROM driver_badge b
+                        WHERE b.token_key = t.token_key AND t.status = 'accepted'
+                          AND b.from_at <= now() AND (b.to_at IS NULL OR b.to_at > now())))
+                   AS group_uid,
+                   t.valid_until, t.site_ids, t.concurrent_max, t.retired_at
+              FROM token t WHERE t.uid_key = lower(%s)
             """,
             (uid,),
         )

@@ -15,7 +15,6 @@ from csms.registry import NotThere
 from csms.store import audit, erasure, retention
 from csms.store import privacy as store
 from csms.store.privacy import DataRequest
-from csms.web import guard
 from csms.web.auditing import by
 from csms.web.fields import CursorText, From, Identifier, Limit, Name, PageOf, To
 from csms.web.guard import Admin, Own, Person, Pool
@@ -38,7 +37,6 @@ from csms.web.privacy_models import (
 from csms.web.problems import documented
 
 router = APIRouter(tags=["Personal data"])
-guard.OPEN.add("/api/v1/privacy/register")
 
 _CHUNK_BYTES = 64 * 1024
 _ZIP: dict[int | str, dict[str, Any]] = {
@@ -46,7 +44,11 @@ _ZIP: dict[int | str, dict[str, Any]] = {
 }
 
 
-@router.get("/privacy/register", summary="What is done with personal data, and why")
+@router.get(
+    "/privacy/register",
+    summary="What is done with personal data, and why",
+    openapi_extra={"security": []},
+)
 async def get_register() -> RegisterOut:
     """The register of processing activities: purposes, legal bases, periods, cookies. Public."""
     return RegisterOut.model_validate(processing.register())

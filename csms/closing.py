@@ -15,7 +15,17 @@ from csms.config import Settings
 from csms.drivers import sole_client
 from csms.notifications import announce
 from csms.registry import NotThere
-from csms.store import audit, driver_badges, drivers, erasure, groups, links, logins, tokens
+from csms.store import (
+    audit,
+    driver_badges,
+    drivers,
+    erasure,
+    group_requests,
+    groups,
+    links,
+    logins,
+    tokens,
+)
 from csms.store import privacy as store
 
 
@@ -79,6 +89,7 @@ async def _end_driving(
     connection: AsyncConnection, settings: Settings, person_id: int, now: datetime, by: By
 ) -> None:
     await groups.end_memberships(connection, person_id, now)
+    await group_requests.delete_requests_of(connection, person_id)
     await erasure.end_payment_means(connection, person_id, now)
     await erasure.cancel_badge_orders(connection, person_id, now)
     for reservation_id in await erasure.list_open_reservations(connection, person_id):

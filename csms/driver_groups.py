@@ -108,10 +108,7 @@ async def add_member(
     group = await get_group(connection, group_id)
     await get(connection, person_id)
     begin = now if from_at is None else from_at
-    _check_year(begin, "from")
-    _check_year(to_at, "to")
-    if to_at is not None and to_at <= begin:
-        raise Refusal("It ends after it begins.", "to")
+    check_period(begin, to_at)
     try:
         async with connection.transaction():
             await store.insert_member(connection, group_id, person_id, begin, to_at)
@@ -128,6 +125,14 @@ async def add_member(
         client_id=group.client_id,
         group_id=group_id,
     )
+
+
+def check_period(begin: datetime, end: datetime | None) -> None:
+    """Whether somebody may be a member for that time. Raises: Refusal."""
+    _check_year(begin, "from")
+    _check_year(end, "to")
+    if end is not None and end <= begin:
+        raise Refusal("It ends after it begins.", "to")
 
 
 def _check_year(moment: datetime | None, field: str) -> None:

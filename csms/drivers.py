@@ -33,6 +33,7 @@ APP_BADGE_LABEL = "Application"
 MEANS_KINDS = ("sepa_mandate", "wallet", "provider", "employer")
 _BILLING = frozenset(field.name for field in fields(Billing))
 _NOBODY = PersonConfig(email=None, given_name="", family_name="", phone=None, language="fr")
+_UNKNOWN = Billing("", None, None, None, "", "", "", "FR")
 _EMAIL = re.compile(r"[^@\s<>,;:\"()\[\]\\]+@[^@\s<>,;:\"()\[\]\\]+\.[^@\s.<>,;:\"()\[\]\\]{2,}")
 
 
@@ -92,6 +93,12 @@ def checked_phone(text: str) -> str:
     if not re.fullmatch(r"\+[1-9][0-9]{5,14}", number):
         raise Refusal("A telephone number looks like +33 6 12 34 56 78.", "phone")
     return number
+
+
+def check(values: Mapping[str, Any]) -> None:
+    """What `create` says of the values themselves, whoever has the address. Raises: Refusal."""
+    _person(_NOBODY, values)
+    checked_billing(_UNKNOWN, {k: v for k, v in values.items() if k in _BILLING})
 
 
 async def create(

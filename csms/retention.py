@@ -20,6 +20,7 @@ from csms.config import Settings
 from csms.domain.values import add_months
 from csms.processing import months_before, years_before
 from csms.registry import Refusal
+from csms.store import group_requests
 from csms.store import retention as store
 
 log = logging.getLogger(__name__)
@@ -192,6 +193,7 @@ RULES: Final = (
     _logs("log-ins that are over", store.delete_log_ins),
     _logs("addresses of log-ins", store.blank_log_ins),
     _logs("links that are over", store.delete_links),
+    _logs("requests of groups", group_requests.delete_requests, "charging"),
     Rule("known browsers", "accounts", _devices),
     _logs("failures to log in", store.delete_failures),
     _logs("refused connections", store.delete_refused),

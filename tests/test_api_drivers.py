@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import keys
 from csms.config import Settings
-from csms.db import transaction
+from csms.db import acting, transaction
 from csms.principals import digest
 from csms.web import create_app
 from tests.people_at_the_door import Mails
@@ -83,6 +83,18 @@ async def group(client: httpx.AsyncClient, client_id: int, name: str = "Résiden
 async def driver(client: httpx.AsyncClient, email: str, **values: Any) -> int:
     answer = await client.post("/drivers", json={"email": email} | values)
     return int(done(answer, 201)["id"])
+
+
+async def joined(
+    api: Api, pool: AsyncConnectionPool, manager: str, email: str, group_id: int, **values: Any
+) -> int:
+    """A driver whom a manager wants in her group, and who agreed."""
+    body = {"email": email, "group_id": group_id} | values
+    done(await api(manager).post("/drivers", json=body), 202)
+    await log_in(pool)
+    done(await api(email).post(f"/me/memberships/{group_id}/accept"), 204)
+    found = done(await api(manager).get("/drivers", params={"q": email}))
+    return int(found["items"][0]["id"])
 
 
 async def test_an_operator_enters_a_driver_with_all_that_belongs_to_her(api: Api) -> None:
@@ -244,11 +256,13 @@ async def test_links_mailed_to_a_former_address_work_no_more(
 # --- Managers -----------------------------------------------------------------------------------
 
 
-async def test_a_manager_keeps_groups_drivers_and_badges_of_her_clients(api: Api) -> None:
+async def test_a_manager_keeps_groups_drivers_and_badges_of_her_clients(
+    api: Api, pool: AsyncConnectionPool
+) -> None:
     manager = api("a@example.org")
     group_id = await group(manager, A)
     told(await manager.post("/drivers", json={"email": "one@example.org"}), 422)
-    one = await driver(manager, "one@example.org", group_id=group_id, phone="0612345678")
+    one = await joined(api, pool, "a@example.org", "one@example.org", group_id, phone="0612345678")
     done(await manager.post(f"/groups/{group_id}/access", json={"site_id": "a"}), 201)
     path = f"/drivers/{one}"
     done(await manager.post(f"{path}/badges", json={"uid": "CARD"}), 201)
@@ -313,15 +327,16 @@ async def test_a_manager_of_another_client_sees_and_changes_nothing(api: Api) ->
     assert done(await desk.get(f"/drivers/{one}")) == before
 
 
-async def test_a_driver_of_two_clients_is_half_seen_by_each_manager(api: Api) -> None:
+async def test_a_driver_of_two_clients_is_half_seen_by_each_manager(
+    api: Api, pool: AsyncConnectionPool
+) -> None:
     desk, one_manager, other = api("desk"), api("a@example.org"), api("b@example.org")
     first, second = await group(desk, A, "Of A"), await group(desk, B, "Of B")
     one = await driver(
         desk, "one@example.org", group_id=first, billing={"company": "Société Exemple"}
     )
     done(await desk.post(f"/drivers/{one}/badges", json={"uid": "CARD"}), 201)
-    added = {"email": "one@example.org"}
-    done(await other.post(f"/groups/{second}/members", json=added), 201)
+    assert await joined(api, pool, "b@example.org", "one@example.org", second) == one
     for manager, name in ((one_manager, "Of A"), (other, "Of B")):
         seen = done(await manager.get(f"/drivers/{one}"))
         assert [of["name"] for of in seen["groups"]] == [name]
@@ -333,16 +348,15 @@ async def test_a_driver_of_two_clients_is_half_seen_by_each_manager(api: Api) ->
 
 
 async def test_a_manager_spoils_no_badge_of_a_driver_who_is_with_another_client_too(
-    api: Api,
+    api: Api, pool: AsyncConnectionPool
 ) -> None:
-    """To know her address is enough to have her in a group: not to keep her from charging at the
-    other client's."""
+    """She agreed to be in a group: not to be kept from charging at the other client's."""
     desk, other = api("desk"), api("b@example.org")
     one = await driver(desk, "one@example.org", group_id=await group(desk, A, "Of A"))
     done(await desk.post(f"/drivers/{one}/badges", json={"uid": "CARD"}), 201)
     second = await group(other, B, "Of B")
-    two = await driver(other, "two@example.org", group_id=second)
-    done(await other.post(f"/groups/{second}/members", json={"email": "one@example.org"}), 201)
+    two = await joined(api, pool, "b@example.org", "two@example.org", second)
+    assert await joined(api, pool, "b@example.org", "one@example.org", second) == one
     before = done(await desk.get(f"/drivers/{one}"))["badges"]
     path = f"/drivers/{one}/badges/CARD"
     told(await other.patch(path, json={"status": "blocked", "why": "lost"}), 403)
@@ -356,7 +370,7 @@ async def test_a_manager_spoils_no_badge_of_a_driver_who_is_with_another_client_
 async def test_a_manager_brings_no_driver_back_whom_the_operator_closed(api: Api) -> None:
     desk, manager = api("desk"), api("a@example.org")
     group_id = await group(manager, A)
-    one = await driver(manager, "one@example.org", group_id=group_id)
+    one = await driver(desk, "one@example.org", group_id=group_id)
     done(await desk.delete(f"/drivers/{one}"), 204)
     body = {"email": "one@example.org", "group_id": group_id, "billing": {"company": "Mine"}}
     told(await manager.post("/drivers", json=body), 422)
@@ -368,7 +382,7 @@ async def test_a_manager_brings_no_driver_back_whom_the_operator_closed(api: Api
 
 async def test_a_manager_takes_no_badge_out_of_other_hands(api: Api) -> None:
     desk, manager = api("desk"), api("a@example.org")
-    one = await driver(manager, "one@example.org", group_id=await group(manager, A))
+    one = await driver(desk, "one@example.org", group_id=await group(manager, A))
     await group(desk, B)
     two = await driver(desk, "two@example.org")
     done(await desk.post(f"/drivers/{two}/badges", json={"uid": "THEIRS"}), 201)
@@ -380,13 +394,132 @@ async def test_a_manager_takes_no_badge_out_of_other_hands(api: Api) -> None:
     assert done(await desk.get(f"/drivers/{two}"))["badges"] == []
 
 
-async def test_a_manager_makes_no_driver_of_staff(api: Api) -> None:
-    manager = api("a@example.org")
+async def test_a_manager_makes_no_driver_of_staff_who_did_not_agree(api: Api) -> None:
+    manager, desk = api("a@example.org"), api("desk")
     group_id = await group(manager, A)
-    body = {"email": "looks@example.org", "group_id": group_id}
-    told(await manager.post("/drivers", json=body), 422)
-    body = {"email": "b@example.org", "group_id": group_id}
-    told(await manager.post("/drivers", json=body), 422)
+    for email in ("looks@example.org", "b@example.org"):
+        body = {"email": email, "group_id": group_id, "billing": {"company": "Mine"}}
+        done(await manager.post("/drivers", json=body), 202)
+        assert done(await desk.get("/drivers"))["total"] == 0
+    done(await api("looks@example.org").post(f"/me/memberships/{group_id}/accept"), 204)
+    (one,) = done(await desk.get("/drivers"))["items"]
+    assert (one["email"], one["billing"]["company"]) == ("looks@example.org", None)
+
+
+async def seen_by(manager: httpx.AsyncClient, group_id: int) -> list[Any]:
+    """All that tells a manager of drivers, and of what was done in the group."""
+    lists = [done(await manager.get(path)) for path in ("/drivers", f"/groups/{group_id}/members")]
+    acts = done(await manager.get("/audit"))["items"]
+    assert not [act for act in acts if act["subject"].startswith(("driver", "person"))]
+    of_group = [act for act in acts if act["subject"] == f"group {group_id}"]
+    return [*lists, [(act["action"], act["detail"]) for act in of_group]]
+
+
+CLOSED, BLOCKED = "closed@example.org", "blocked@example.org"
+
+
+@pytest.mark.parametrize("email", ["one@example.org", "looks@example.org", CLOSED, BLOCKED])
+async def test_a_manager_cannot_tell_whether_there_is_anybody_of_an_address(
+    api: Api, pool: AsyncConnectionPool, email: str
+) -> None:
+    """Whoever it is, of another client, of the staff, closed or blocked: it is as if there had been
+    nobody, in the answers and in all that she reads afterwards."""
+    desk, manager = api("desk"), api("b@example.org")
+    theirs = await group(desk, A)
+    for there in ("one@example.org", CLOSED, BLOCKED):
+        one = await driver(desk, there, given_name="Secret", group_id=theirs)
+        done(await desk.post(f"/drivers/{one}/badges", json={"uid": f"SECRET{one}"}), 201)
+        if there == CLOSED:
+            done(await desk.delete(f"/drivers/{one}"), 204)
+    async with transaction(pool) as connection:
+        await connection.execute(
+            "UPDATE person SET blocked_at = now() WHERE email = %s", (BLOCKED,)
+        )
+    answers = []
+    for address, name in (("nobody@example.org", "N"), (email, "O")):
+        own = await group(manager, B, name)
+        body = {"email": address, "group_id": own, "phone": "0612345678", "invite": True}
+        text = f"email;group;badge\n{address};{name};CARD\n"
+        calls = [
+            await manager.post("/drivers", json=body),
+            await manager.post("/drivers", json=body),
+            await manager.post("/drivers", json=body | {"phone": "12"}),
+            await manager.post("/drivers", json=body | {"billing": {"siren": "123456789"}}),
+            await manager.post(f"/groups/{own}/members", json={"email": address}),
+            await manager.post(f"/groups/{own}/members", json={"email": address.upper()}),
+            await manager.post("/drivers/import", content=text),
+            await manager.post("/drivers/import", content=text, params={"dry_run": True}),
+        ]
+        told_of = [(call.status_code, call.text) for call in calls]
+        shown = str([told_of, await seen_by(manager, own)])
+        assert "SECRET" not in shown.upper()
+        done(await manager.delete(f"/groups/{own}"), 204)
+        for word in (address, address.upper()):
+            shown = shown.replace(word, "ADDRESS")
+        answers.append(shown.replace(f'"group_id":{own}', "GROUP"))
+        assert [status for status, _ in told_of] == [202, 202, 422, 422, 202, 202, 200, 200]
+    assert answers[0] == answers[1]
+
+
+async def test_a_driver_is_asked_once_and_refuses_or_agrees(
+    api: Api, pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
+) -> None:
+    desk, manager, her = api("desk"), api("b@example.org"), api("one@example.org")
+    one = await driver(desk, "one@example.org", group_id=await group(desk, A))
+    await log_in(pool)
+    first, second = await group(manager, B, "First"), await group(manager, B, "Second")
+    done(await manager.post(f"/groups/{first}/access", json={"site_id": "b"}), 201)
+    for group_id in (first, first, second):
+        body = {"email": "one@example.org"}
+        done(await manager.post(f"/groups/{group_id}/members", json=body), 202)
+    mails = Mails(pool, settings)
+    assert (await mails.events()).count("driver.group_asked") == 2
+    asked = done(await her.get("/me/memberships"))["items"]
+    assert [(of["name"], of["client"]) for of in asked] == [("First", "B"), ("Second", "B")]
+    manager_id = done(await manager.get("/me"))["id"]
+    for person_id, rows in ((one, 2), (manager_id, 0)):
+        async with acting(people, person_id=person_id) as connection:
+            cursor = await connection.execute("SELECT * FROM group_request")
+            assert len(await cursor.fetchall()) == rows
+    assert done(await api("a@example.org").get("/me/memberships"))["total"] == 0
+    told(await api("a@example.org").post(f"/me/memberships/{first}/accept"), 404)
+    assert done(await desk.get(f"/drivers/{one}/access"))["total"] == 0
+    done(await her.post(f"/me/memberships/{second}/refuse"), 204)
+    told(await her.post(f"/me/memberships/{second}/accept"), 404)
+    told(await manager.get(f"/drivers/{one}"), 404)
+    done(await her.post(f"/me/memberships/{first}/accept"), 204)
+    told(await her.post(f"/me/memberships/{first}/accept"), 404)
+    seen = done(await manager.get(f"/drivers/{one}"))
+    assert [of["name"] for of in seen["groups"]] == ["First"]
+    assert done(await desk.get(f"/drivers/{one}/access"))["total"] == 1
+    body = {"email": "one@example.org"}
+    done(await manager.post(f"/groups/{second}/members", json=body), 201)  # hers by now
+    told(await manager.post(f"/groups/{second}/members", json=body), 409)
+
+
+async def test_a_request_keeps_its_days_and_expires(api: Api, pool: AsyncConnectionPool) -> None:
+    manager, her = api("b@example.org"), api("one@example.org")
+    group_id = await group(manager, B)
+    path = f"/groups/{group_id}/members"
+    begin, end = (datetime.now(UTC) + timedelta(days=days) for days in (3, 5))
+    days = {"from": begin.isoformat(), "to": end.isoformat()}
+    told(
+        await manager.post(path, json={"email": "one@example.org", "to": "2020-01-01T00:00Z"}), 422
+    )
+    done(await manager.post(path, json={"email": "one@example.org"} | days), 202)
+    await log_in(pool)
+    async with transaction(pool) as connection:
+        await connection.execute(
+            "UPDATE group_request SET asked_at = now() - interval '2 days',"
+            " expires_at = now() - interval '1 day'"
+        )
+    assert done(await her.get("/me/memberships"))["total"] == 0
+    told(await her.post(f"/me/memberships/{group_id}/accept"), 404)
+    done(await manager.post(path, json={"email": "one@example.org"} | days), 202)
+    done(await her.post(f"/me/memberships/{group_id}/accept"), 204)
+    (member,) = done(await manager.get(path))["items"]
+    assert datetime.fromisoformat(member["from_at"]) == begin
+    assert datetime.fromisoformat(member["to_at"]) == end
 
 
 @pytest.mark.parametrize("who", ["looks@example.org", "driver@example.org"])

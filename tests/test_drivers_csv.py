@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import drivers
+from csms import drivers, group_requests
 from csms.clients import Actor
+from csms.config import Settings
 from csms.db import transaction
 from csms.provisioning import drivers_csv, import_file
 from csms.provisioning.plan import ImportReport
@@ -158,7 +159,15 @@ async def test_without_a_group_the_badge_is_valid_at_the_sites(world: AsyncConne
         assert await cursor.fetchall() == [(["b", "b2"], datetime(2026, 6, 30, 20, tzinfo=UTC))]
 
 
-async def test_a_managers_file_is_about_her_own_groups(world: AsyncConnectionPool) -> None:
+async def test_a_managers_file_is_about_her_own_groups(
+    world: AsyncConnectionPool, settings: Settings
+) -> None:
+    async def load(world: AsyncConnectionPool, text: str, clients: list[int]) -> ImportReport:
+        data = text.encode()
+        return await drivers_csv.import_drivers(
+            world, data, Actor("person 1"), NOW, clients=clients, settings=settings
+        )
+
     report = await load(world, TWO, clients=[A])
     assert [(p.line, p.column) for p in report.problems] == [(3, "sites")]
     theirs = "email;client;group\none@example.org;B;Staff\n"
@@ -166,14 +175,23 @@ async def test_a_managers_file_is_about_her_own_groups(world: AsyncConnectionPoo
     for text in ("email;group\none@example.org;Staff\n", "email\none@example.org\n"):
         assert [p.column for p in (await load(world, text, clients=[A])).problems] == ["group"]
     text = "email;given_name;group\none@example.org;Zoé;Résidents\n"
-    assert (await load(world, text, clients=[A])).created == {"driver": 1, "membership": 1}
-    # Of another client too: named as before, and in this group as well.
+    # New, or of another client: asked, each time the same is told, and no badge is given.
     renamed = text.replace("Zoé", "Chloé")
-    report = await load(world, renamed, clients=[B])
-    assert (report.created, report.unchanged) == ({"membership": 1}, {"driver": 1})
-    assert (await load(world, renamed, clients=[A])).unchanged["driver"] == 1
+    for client, rows in ((A, text), (A, text), (B, renamed), (B, renamed)):
+        report = await load(world, rows, clients=[client])
+        assert (report.created, report.unchanged) == ({"request": 1}, {})
     (one,) = await known(world)
-    assert one.given_name == "Zoé"
+    assert (one.given_name, one.groups) == ("Zoé", [])
+    async with transaction(world) as connection:
+        her = Actor(f"person {one.id}", one.id)
+        for of in await group_requests.list_open(connection, one.id, NOW):
+            await group_requests.accept(connection, of.group_id, one.id, her, NOW)
+    # Hers now, and another client's too: named as before.
+    badge = "email;given_name;group;badge\none@example.org;Chloé;Résidents;CARD\n"
+    report = await load(world, badge, clients=[A])
+    assert (report.created, report.unchanged) == ({"badge": 1}, {"driver": 1, "membership": 1})
+    (one,) = await known(world)
+    assert (one.given_name, len(one.groups)) == ("Zoé", 2)
 
 
 async def test_the_command_line_knows_a_file_of_drivers(
@@ -190,11 +208,13 @@ async def test_import_over_http(api: Api) -> None:
     text = "email;given_name;group\none@example.org;Zoé;Résidents\n"
     manager, other = api("a@example.org"), api("b@example.org")
     tried = done(await manager.post("/drivers/import", content=text, params={"dry_run": True}))
-    assert (tried["dry_run"], tried["created"]) == (True, {"driver": 1, "membership": 1})
+    assert (tried["dry_run"], tried["created"]) == (True, {"request": 1})
     assert done(await manager.get("/drivers"))["total"] == 0
     problem = told(await other.post("/drivers/import", content=text), 422)
     (error,) = problem["errors"]
     assert (error["line"], error["field"]) == ("2", "group")
     done(await manager.post("/drivers/import", content=text))
+    assert done(await manager.get(f"/groups/{group_id}/members"))["total"] == 0
+    done(await api("desk").post("/drivers/import", content=text))
     assert done(await manager.get(f"/groups/{group_id}/members"))["total"] == 1
     assert told(await manager.post("/drivers/import", content=b""), 422)["errors"]

@@ -20,6 +20,7 @@ VALUES: dict[str, Any] = {
     **dict.fromkeys(("at", "expires_at", "started_at", "from_at", "since"), AT),
     **dict.fromkeys(("ended_at", "until_at"), "2026-11-22T15:10:00+00:00"),
     **dict.fromkeys(("due_on", "from_on", "ends_on"), "2026-12-22"),
+    "group": "Résidents",
     "why": "Dossier complexe",
     "outcome": "Fait.",
     "number": 7,

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from csms import accounts, logins
+from csms import accounts, driver_groups, group_requests, logins
+from csms.clients import Actor
 from csms.config import Settings
 from csms.db import transaction
 from csms.notifications.catalogue import CATEGORIES
@@ -294,6 +295,32 @@ async def test_what_mails_say_is_chosen_on_the_page_that_they_point_to(
     await send(page, at, path, quiet_from="", quiet_to="", time_zone="Europe/Paris")
     async with pool.connection() as connection:
         assert await choices.fetch_quiet_hours(connection, me) is None
+
+
+async def test_groups_that_one_is_asked_to_join_are_joined_or_refused(
+    page: httpx.AsyncClient, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    me = await person(pool)
+    async with transaction(pool) as connection:
+        await connection.execute("INSERT INTO client (name) VALUES ('Résidence Exemple')")
+        for name in ("Résidents", "Visiteurs"):
+            actor, values = Actor("person 99"), {"email": EMAIL}
+            group = await driver_groups.create(connection, 2, {"name": name}, actor, now())
+            await group_requests.ask(connection, settings, group, values, actor, now())
+    await log_in_page(page)
+    shown = await page.get("/account")
+    assert "Résidence Exemple" in shown.text
+    paths = re.findall(r'action="(/account/memberships/\d+)"', shown.text)
+    assert len(paths) == 2
+    for path, answer in zip(paths, ("accept", "refuse"), strict=True):
+        done = await page.post(path, data={"csrf": csrf(shown), "answer": answer})
+        assert done.status_code == 303
+    again = await page.post(paths[1], data={"csrf": csrf(shown), "answer": "accept"})
+    assert again.status_code == 303, "answered already"
+    assert "/account/memberships" not in (await page.get("/account")).text
+    async with pool.connection() as connection:
+        cursor = await connection.execute("SELECT group_id, person_id FROM group_member")
+        assert await cursor.fetchall() == [(int(paths[0].rsplit("/", 1)[1]), me)]
 
 
 async def test_other_log_ins_are_seen_and_ended(

@@ -124,6 +124,8 @@ CATALOGUE: Final = {
         Event(code="badge.ordered", category="badges", waits=True, webhook=False),
         Event(code="badge.activated", category="badges", waits=True, webhook=False),
         Event(code="badge.blocked", category="badges", webhook=False),
+        # group, client, expires_at; secret: link
+        Event(code="driver.group_asked", category="account", webhook=False, link=True),
         # request (access, rectification, erasure, ...), due_on; of extended also why; of done
         # outcome instead, and secret: address (the account may be gone)
         Event(code="data.request_received", category="data", waits=True, webhook=False),

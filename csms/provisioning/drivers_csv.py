@@ -4,7 +4,8 @@ All of it or nothing, and the same file twice changes nothing. An empty cell kee
 Columns, all but email optional: given_name, family_name, email, phone, language, client, group,
 sites (several with |), badge, valid_from, valid_until (days, both included). With a group the
 sites say which client's it is, and have to be sites of it; without one they are those at which the
-badge itself is valid. A manager's file is about groups of her clients.
+badge itself is valid. A manager's file is about groups of her clients; who is not hers yet is asked
+whether she agrees (`csms.group_requests`), and gets her badge by the same file once she has.
 """
 
 import re
@@ -16,7 +17,7 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import driver_badges, driver_groups, drivers, registry
+from csms import driver_badges, driver_groups, drivers, group_requests, registry
 from csms.clients import Actor
 from csms.config import Settings
 from csms.domain.access import zone_named
@@ -94,11 +95,14 @@ async def import_drivers(
     *,
     clients: Collection[int] | None = None,
     dry_run: bool = False,
-    inviting: Settings | None = None,
+    settings: Settings | None = None,
+    invite: bool = False,
 ) -> ImportReport:
     """Load the file. `report.problems` says what is refused, line by line; then, and with
     `dry_run`, nothing was written. `clients` are those of the manager whose file it is, None: an
-    operator's. With the settings in `inviting` new drivers are mailed a link to log in."""
+    operator's. With `invite` new drivers are mailed a link to log in. Mails, and a manager's file,
+    take the settings."""
+    assert settings is not None or (clients is None and not invite)
     plan = Plan()
     rows = read_rows(data, plan)
     if plan.problems:
@@ -106,7 +110,7 @@ async def import_drivers(
     report = ImportReport(dry_run=dry_run)
     async with pool.connection() as connection, connection.transaction() as transaction:
         await provisioning.lock_import(connection)
-        writer = _Writer(connection, report, actor, now, clients, inviting)
+        writer = _Writer(connection, report, actor, now, clients, settings, invite)
         for row in rows:
             try:
                 async with connection.transaction():
@@ -242,9 +246,11 @@ class _Writer:
         actor: Actor,
         now: datetime,
         clients: Collection[int] | None,
-        inviting: Settings | None,
+        settings: Settings | None,
+        invite: bool,
     ) -> None:
-        self._inviting = inviting
+        self._settings = settings
+        self._invite = invite
         self._connection = connection
         self._report = report
         self._actor = actor
@@ -256,6 +262,13 @@ class _Writer:
         if row.group is None and self._clients is not None:
             raise Refusal("a manager's drivers belong to a group", "group")
         group_id = None if row.group is None else await self._group(row, row.group)
+        if group_id is not None and self._clients is not None:
+            own = await group_requests.find_own(
+                self._connection, row.email, self._clients, self._now
+            )
+            if own is None:
+                await self._ask(row, group_id)
+                return
         known = await store.find_person(self._connection, email=row.email)
         if known is None or not known.is_driver or known.is_closed:
             person_id = await drivers.create(
@@ -266,9 +279,9 @@ class _Writer:
                 staff_too=self._clients is None,
             )
             self._report.created["driver"] += 1
-            if self._inviting is not None:
+            if self._invite and self._settings is not None:
                 await drivers.invite(
-                    self._connection, self._inviting, person_id, self._actor, self._now
+                    self._connection, self._settings, person_id, self._actor, self._now
                 )
         else:
             person_id = known.id
@@ -314,12 +327,34 @@ class _Writer:
             await drivers.change(self._connection, known.id, told, self._actor, self._now)
         self._count("driver", changed=bool(told))
 
-    async def _join(self, row: Row, group_id: int, person_id: int) -> None:
+    async def _ask(self, row: Row, group_id: int) -> None:
+        """Who is not the manager's yet agrees first, whether we know her or not: the row is counted
+        the same way each time, and gives no badge."""
+        assert self._settings is not None
+        begin, end = await self._period(row, group_id)
+        await group_requests.ask(
+            self._connection,
+            self._settings,
+            group_id,
+            {"email": row.email, **row.person},
+            self._actor,
+            self._now,
+            from_at=begin,
+            to_at=end,
+        )
+        self._report.created["request"] += 1
+
+    async def _period(self, row: Row, group_id: int) -> tuple[datetime | None, datetime | None]:
+        """When the membership begins and ends, as the row says. Raises: Refusal."""
         zone = await groups.zone_of_group(self._connection, group_id) or _PARIS
         begin = None if row.first_day is None else _midnight(row.first_day, zone)
         end = None if row.last_day is None else _midnight(row.last_day + timedelta(days=1), zone)
         if end is not None and end <= self._now:
             raise Refusal("this day is over", "valid_until")
+        return begin, end
+
+    async def _join(self, row: Row, group_id: int, person_id: int) -> None:
+        begin, end = await self._period(row, group_id)
         membership = await groups.find_membership(self._connection, group_id, person_id, self._now)
         if membership is None:
             await driver_groups.add_member(

@@ -5,7 +5,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("client", "site", "station", "EVSE", "connector", "driver", "membership", "badge")
+KINDS = (
+    "client",
+    "site",
+    "station",
+    "EVSE",
+    "connector",
+    "driver",
+    "membership",
+    "request",
+    "badge",
+)
 PROBLEMS_MAX = 1_000
 """After so many the rest of the file is not told any more."""
 

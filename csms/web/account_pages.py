@@ -1,5 +1,6 @@
 """Pages of one's own account: profile, notifications, address, password, second factor, log-ins."""
 
+import contextlib
 import secrets as chance
 from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
@@ -7,24 +8,36 @@ from datetime import UTC, datetime, timedelta
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
-from csms import accounts, logins, notices, own_account
+from csms import accounts, group_requests, logins, notices, own_account
+from csms.clients import Actor
 from csms.db import transaction
 from csms.domain.quiet_hours import clock_of, minute_of
 from csms.logins import Means
 from csms.principals import Principal
 from csms.refusals import AccountRefusal, ComeLater
-from csms.registry import Refusal
+from csms.registry import NotThere, Refusal
 from csms.store import choices
 from csms.store import logins as store
 from csms.store.choices import QuietHours
 from csms.web import cookies
+from csms.web.fields import Identifier
 from csms.web.guard import LogInMeans, principal_of
 from csms.web.page_texts import TEXTS
 from csms.web.rendering import language_of, page, read_form, sent_to, told
 
 router = APIRouter(include_in_schema=False, default_response_class=Response)
 
-_DONE = ("password", "profile", "notifications", "email", "address", "logins", "removed")
+_DONE = (
+    "password",
+    "profile",
+    "notifications",
+    "email",
+    "address",
+    "logins",
+    "removed",
+    "joined",
+    "declined",
+)
 
 
 @router.get("/account/email/{token}")
@@ -118,6 +131,27 @@ async def change_password(request: Request, means: LogInMeans) -> Response:
         datetime.now(UTC),
     )
     return await _done(request, means, me, change, "password")
+
+
+@router.post("/account/memberships/{group_id}")
+async def answer_request(request: Request, means: LogInMeans, group_id: Identifier) -> Response:
+    """Join a group to which she is asked to belong, or not."""
+    form, me = await _sent(request)
+    accepted = form.get("answer") == "accept"
+    answer = group_requests.accept if accepted else group_requests.refuse
+
+    async def change() -> None:
+        async with transaction(means.pool) as connection:
+            with contextlib.suppress(NotThere):  # answered already, or over: the page shows what is
+                await answer(
+                    connection,
+                    group_id,
+                    _ids(me)[0],
+                    Actor(me.actor, me.person_id),
+                    datetime.now(UTC),
+                )
+
+    return await _done(request, means, me, change(), "joined" if accepted else "declined")
 
 
 @router.post("/account/log-ins")
@@ -270,6 +304,7 @@ async def _account_page(
         person = await accounts.get_person(connection, person_id)
         found = await store.list_logins(connection, person_id, now, now - idle)
         wanted = await notices.preferences(connection, person_id)
+        requests = await group_requests.list_open(connection, person_id, now)
         quiet = await choices.fetch_quiet_hours(connection, person_id)
     return page(
         request,
@@ -279,6 +314,7 @@ async def _account_page(
         ties="session",
         person=person,
         logins=found,
+        requests=requests,
         preferences=wanted,
         channels=notices.CHANNELS,
         quiet=quiet,

@@ -241,6 +241,25 @@ class MemberOut(Output):
     to_at: Utc | None
 
 
+class AskedOut(Output):
+    """The person of this address is asked whether she agrees; who it is is not told, nor whether
+    there was anybody."""
+
+    email: str = Field(description="As it was sent.")
+    group_id: int
+    state: Literal["asked"] = "asked"
+
+
+class GroupRequestOut(Output):
+    group_id: int
+    name: str = Field(description="The group's.")
+    client: str = Field(description="Whose group it is.")
+    asked_at: Utc
+    expires_at: Utc
+    from_at: Utc | None = Field(description="Null: once you accept.")
+    to_at: Utc | None
+
+
 class AccessIn(Input):
     model_config = ConfigDict(
         json_schema_extra={
@@ -315,6 +334,6 @@ class OrderOut(Output):
 
 class ImportOut(Output):
     dry_run: bool
-    created: dict[str, int] = Field(description="By kind: driver, membership, badge.")
+    created: dict[str, int] = Field(description="By kind: driver, membership, request, badge.")
     updated: dict[str, int]
     unchanged: dict[str, int]

@@ -15,9 +15,10 @@ from csms.registry import NotThere, Refusal
 from csms.store import driver_badges as badge_store
 from csms.store import drivers as store
 from csms.store.drivers import Driver
-from csms.web import problems
+from csms.web import keeping, problems
 from csms.web.auditing import by
 from csms.web.driver_models import (
+    AskedOut,
     AssignmentIn,
     BadgeChange,
     DriverChange,
@@ -100,15 +101,27 @@ async def list_drivers(
 
 
 @router.post(
-    "/drivers", summary="Create a driver", status_code=201, responses=documented(403, 404, 409)
+    "/drivers",
+    summary="Create a driver",
+    status_code=201,
+    response_model=DriverOut,
+    responses=documented(403, 404, 409) | {202: {"model": AskedOut}},
 )
-async def create_driver(request: Request, pool: Pool, keeper: Keeper, body: DriverIn) -> DriverOut:
+async def create_driver(
+    request: Request, pool: Pool, keeper: Keeper, body: DriverIn
+) -> DriverOut | Response:
     """Create a driver; a manager within a group of her clients. 409 when there is one of this
     address: she is added to a group instead. With `invite` she gets a link to choose a password,
-    unless she has one."""
+    unless she has one. 202 to a manager who names the address of nobody that is hers: whoever has
+    it is asked, and invited where she has no account yet."""
     if body.group_id is None and keeper.clients is not None:
         raise Refusal("Name the group to which she is to belong.", "group_id")
     async with transaction(pool) as connection:
+        if body.group_id is not None and body.email is not None:
+            await keeper.check_group(connection, body.group_id)
+            settings = request.app.state.settings
+            if await keeper.ask(connection, settings, body.group_id, body.named()):
+                return keeping.asked(body.email, body.group_id)
         if body.group_id is not None:
             await keeper.check_group(connection, body.group_id)
         person_id = await drivers.create(
@@ -161,7 +174,8 @@ async def import_drivers(
     same file twice changes nothing: drivers are found by their address. Columns: email; as wanted
     given_name, family_name, phone, language, client, group, sites (several with |), badge,
     valid_from, valid_until. Separated by ; or , in UTF-8 or Latin-1. A manager's file is about
-    groups of her clients."""
+    groups of her clients. Who is not hers yet is asked whether she agrees, which counts as a
+    request; her badge is given by the same file once she has."""
     data = await request.body()
     report = await drivers_csv.import_drivers(
         pool,
@@ -170,7 +184,8 @@ async def import_drivers(
         keeper.now,
         clients=keeper.clients,
         dry_run=dry_run,
-        inviting=request.app.state.settings if invite else None,
+        settings=request.app.state.settings,
+        invite=invite,
     )
     if report.problems:
         errors = [

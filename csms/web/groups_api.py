@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import APIRouter, Path, Query, Request, Response
 from psycopg import AsyncConnection
 
 from csms import driver_groups
@@ -15,6 +15,7 @@ from csms.store import groups as store
 from csms.web.driver_models import (
     AccessIn,
     AccessOut,
+    AskedOut,
     GroupChange,
     GroupIn,
     GroupOut,
@@ -23,7 +24,7 @@ from csms.web.driver_models import (
 )
 from csms.web.fields import CursorText, Identifier, Limit, Moment, PageOf
 from csms.web.guard import Pool, Reader
-from csms.web.keeping import Keeper, Keeping
+from csms.web.keeping import Keeper, Keeping, asked
 from csms.web.listing import read_rows, shaped
 from csms.web.problems import documented
 
@@ -136,13 +137,23 @@ async def list_members(
     "/{group_id}/members",
     summary="Add a member",
     status_code=201,
-    responses=documented(403, 404, 409),
+    response_model=MemberOut,
+    responses=documented(403, 404, 409) | {202: {"model": AskedOut}},
 )
-async def add_member(pool: Pool, keeper: Keeper, group_id: GroupId, body: MemberIn) -> MemberOut:
-    """A driver belongs to the group, from now on unless told. A manager adds by number drivers that
-    are hers already, any other by the address. 409 when she is in it then."""
+async def add_member(
+    request: Request, pool: Pool, keeper: Keeper, group_id: GroupId, body: MemberIn
+) -> MemberOut | Response:
+    """A driver belongs to the group, from now on unless told. A manager adds drivers that are hers
+    already; of any other address 202: whoever has it is asked, and belongs to it once she agrees.
+    409 when she is in it then."""
     async with transaction(pool) as connection:
         await keeper.check_group(connection, group_id)
+        if body.email is not None and body.person_id is None:
+            settings, named = request.app.state.settings, {"email": body.email}
+            if await keeper.ask(
+                connection, settings, group_id, named, from_at=body.from_at, to_at=body.to_at
+            ):
+                return asked(body.email, group_id)
         person_id = await _person(connection, keeper, body)
         await driver_groups.add_member(
             connection,

@@ -4,20 +4,26 @@ A manager's change is judged here, and then made as the machines' role makes it;
 of it afterwards comes through row-level security, as everything that she reads.
 """
 
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
+from fastapi.responses import JSONResponse
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from csms import group_requests
 from csms.clients import Actor
+from csms.config import Settings
 from csms.db import acting
 from csms.driver_badges import DRIVERS_REASONS
+from csms.drivers import checked_email
 from csms.principals import Principal
 from csms.registry import NotThere
 from csms.store import drivers, groups
+from csms.web.driver_models import AskedOut
 from csms.web.guard import Anybody
 from csms.web.problems import Problem
 
@@ -56,6 +62,35 @@ class Keeping:
         if group is None or (self.clients is not None and group.client_id not in self.clients):
             raise NotThere(f"There is no group {group_id}.")
 
+    async def ask(
+        self,
+        connection: AsyncConnection,
+        settings: Settings,
+        group_id: int,
+        values: Mapping[str, Any],
+        *,
+        from_at: datetime | None = None,
+        to_at: datetime | None = None,
+    ) -> bool:
+        """Whether the person of the address in `values` is not this manager's to add, and was asked
+        instead; never for an operator. Raises: Refusal."""
+        if self.clients is None:
+            return False
+        email = checked_email(values["email"])
+        if await group_requests.find_own(connection, email, self.clients, self.now):
+            return False
+        await group_requests.ask(
+            connection,
+            settings,
+            group_id,
+            values,
+            self.actor,
+            self.now,
+            from_at=from_at,
+            to_at=to_at,
+        )
+        return True
+
     async def check_driver(
         self, connection: AsyncConnection, person_id: int, *, alone: bool = False
     ) -> None:
@@ -68,6 +103,12 @@ class Keeping:
             raise NotThere(f"There is no driver {person_id}.")
         if alone and theirs - self.clients:
             raise Problem(403, "This driver is with another client too: ask the operator.")
+
+
+def asked(email: str, group_id: int) -> Response:
+    """The same answer whoever has the address, and if nobody has."""
+    told = AskedOut(email=email, group_id=group_id)
+    return JSONResponse(told.model_dump(), status_code=202)
 
 
 async def _keeping(request: Request, principal: Anybody) -> Keeping:

@@ -47,6 +47,8 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "done_address": "Votre nouvelle adresse est enregistrée.",
         "done_logins": "La connexion est fermée.",
         "done_removed": "La double authentification est désactivée.",
+        "done_joined": "Vous faites partie du groupe.",
+        "done_declined": "La proposition est refusée.",
         "done_logout": "Vous êtes déconnecté.",
         "account": "Mon compte",
         "home_lead": "Vous êtes connecté.",
@@ -69,6 +71,12 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "category_stations": "Pannes et retours en service des bornes",
         "category_data": "Mes données personnelles",
         "category_contract": "Contrats",
+        "memberships": "Propositions de groupe",
+        "memberships_lead": "Si vous acceptez, le gestionnaire du groupe voit votre nom, votre "
+        "adresse e-mail et vos badges, ainsi que vos charges sur ses bornes.",
+        "memberships_until": "réponse possible jusqu’au",
+        "memberships_accept": "Accepter",
+        "memberships_refuse": "Refuser",
         "quiet": "Heures calmes",
         "quiet_lead": "Ce qui peut attendre attend la fin de ces heures. Laissez les deux champs "
         "vides pour être prévenu à toute heure.",
@@ -178,6 +186,8 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "done_address": "Your new address is saved.",
         "done_logins": "The log-in is ended.",
         "done_removed": "Two-factor authentication is off.",
+        "done_joined": "You belong to the group.",
+        "done_declined": "The request is refused.",
         "done_logout": "You are logged out.",
         "account": "My account",
         "home_lead": "You are logged in.",
@@ -200,6 +210,12 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "category_stations": "Faults of charge points, and their end",
         "category_data": "My personal data",
         "category_contract": "Contracts",
+        "memberships": "Requests to join a group",
+        "memberships_lead": "If you accept, the manager of the group sees your name, your e-mail "
+        "address and your badges, and what you charge at her charge points.",
+        "memberships_until": "answer until",
+        "memberships_accept": "Accept",
+        "memberships_refuse": "Refuse",
         "quiet": "Quiet hours",
         "quiet_lead": "What can wait waits for the end of these hours. Leave both fields empty to "
         "be told at any time.",

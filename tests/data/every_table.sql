@@ -77,6 +77,8 @@ INSERT INTO payment_means (person_id, kind, reference) VALUES (1, 'wallet', 'W-1
 INSERT INTO driver_group (client_id, name, kind)
     SELECT id, 'Residents', 'residents' FROM client WHERE NOT is_operator;
 INSERT INTO group_member (group_id, person_id) VALUES (1, 1);
+INSERT INTO group_request (group_id, person_id, asked_by, asked_at, expires_at)
+    VALUES (1, 1, 'test', now(), now() + interval '1 day');
 INSERT INTO group_access (group_id, client_id, site_id) SELECT 1, client_id, id FROM site;
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
     SELECT token_key, uid_key, 1, '2026-01-01' FROM token;

@@ -42,6 +42,8 @@ INSERT INTO group_access (group_id, client_id, site_id)
 INSERT INTO group_member (group_id, person_id)
     SELECT g.id, p.id FROM driver_group g JOIN client c ON c.id = g.client_id
       JOIN person p ON p.given_name = 'driver ' || c.name;
+INSERT INTO group_request (group_id, person_id, asked_by, asked_at, expires_at)
+    SELECT group_id, person_id, 'test', now(), now() + interval '1 day' FROM group_member;
 INSERT INTO token (uid_key, uid) VALUES ('alpha01', 'ALPHA01'), ('beta01', 'BETA01');
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
     SELECT t.token_key, t.uid_key, p.id, '2026-01-01'

@@ -62,8 +62,10 @@ class Intake:
         self._lookups = lookups
         self._observations = observations
         self._now = now
-        #: sessions not yet committed, by badge
+        #: sessions that a look-up may not have seen yet, by badge
         self._opening: dict[str, dict[int, tuple[Station, Session]]] = {}
+        #: of those, the ones that a look-up which begins now sees
+        self._committed: list[Session] = []
 
     def need_of(self, station: Station, event: Event) -> Need | None:
         """What must be looked up before the event can be recorded, None: nothing."""
@@ -291,19 +293,26 @@ class Intake:
         )
 
     def committed(self, session: Session) -> None:
-        """The session's start is in the database, where look-ups see it."""
-        if session.token_uid is None:
-            return
-        key = uid_key(session.token_uid)
-        opening = self._opening.get(key)
-        if opening is not None:
-            opening.pop(session.id, None)
-            if not opening:
-                del self._opening[key]
+        """The session's start is in the database, where look-ups see it that begin from now on. One
+        that is under way may have read before."""
+        if session.token_uid is not None and uid_key(session.token_uid) in self._opening:
+            self._committed.append(session)
+
+    def look_up_begins(self) -> None:
+        """Whatever was committed until now is seen by it; what was read before has been used."""
+        for session in self._committed:
+            key = uid_key(session.token_uid or "")
+            opening = self._opening.get(key)
+            if opening is not None:
+                opening.pop(session.id, None)
+                if not opening:
+                    del self._opening[key]
+        self._committed.clear()
 
     def forget(self) -> None:
         """What was not committed never was."""
         self._opening.clear()
+        self._committed.clear()
 
 
 def _report(

@@ -566,6 +566,7 @@ class Recorder:
     async def _read(
         self, connection: AsyncConnection, asked: dict[Station, tuple[Need, Exchange]]
     ) -> dict[Station, Facts]:
+        self.intake.look_up_begins()
         await self.lookups.top_up_session_ids(connection, len(asked))
         await self._until_committed(
             station for station, (need, _) in asked.items() if need.reload or need.limits

@@ -672,6 +672,9 @@ INSERT INTO login_session (person_id, kind, secret_sha256, secret_expires_at, cr
            (2, 'page', 'o2', '2027-02-01', '2026-01-01', '2026-11-01', NULL, '192.0.2.6');
 INSERT INTO one_time_link (person_id, purpose, token_sha256, created_at, expires_at)
     VALUES (2, 'reset', 'o1', '2026-01-01', '2026-01-02');
+INSERT INTO group_request (group_id, person_id, asked_by, asked_at, expires_at)
+    SELECT (SELECT min(id) FROM driver_group), id, 'key desk', '2026-04-01', '2026-05-01'
+      FROM person WHERE id = 2;
 INSERT INTO trusted_device VALUES (2, 'o1', '2025-01-01', '2026-11-01');
 INSERT INTO login_failure VALUES ('o1', 3, '2026-01-01', '2026-05-01');
 INSERT INTO refused_connection (identity, reason, remote_address, first_seen_at, last_seen_at)
@@ -731,6 +734,7 @@ EXPECTED = {
     "log-ins that are over": 1,
     "addresses of log-ins": 1,
     "links that are over": 1,
+    "requests of groups": 1,
     "known browsers": 1,
     "failures to log in": 1,
     "refused connections": 1,

@@ -75,6 +75,8 @@ INSERT INTO driver_group (client_id, name, kind) VALUES (2, 'group-' || :n, 'res
 INSERT INTO group_member (group_id, person_id) SELECT max(id), 2 FROM driver_group;
 INSERT INTO group_access (group_id, client_id, site_id)
     SELECT max(id), 2, 'site-1' FROM driver_group;
+INSERT INTO group_request (group_id, person_id, asked_by, asked_at, expires_at)
+    SELECT max(id), 2, 'test', now(), now() + interval '30 days' FROM driver_group;
 INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id, token_uid,
                      evse_id, connector_id, authorization_status, state, started_at, ended_at,
                      energy_wh, readings_from_at, readings_to_at)

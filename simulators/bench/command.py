@@ -56,7 +56,7 @@ FULL = Sizes(
     idle_s=90.0,  # longer than a gateway waits between its pings
     api_sessions=1_000_000,
     api_seconds=2.0,
-    api_rounds=5,
+    api_rounds=3,
 )
 
 

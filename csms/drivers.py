@@ -25,9 +25,10 @@ from csms.config import Settings
 from csms.domain import access, identities
 from csms.domain.access import Rule
 from csms.registry import AlreadyThere, NotThere, Refusal
-from csms.store import audit, links
+from csms.store import audit, links, payment_means
 from csms.store import drivers as store
-from csms.store.drivers import Billing, Known, PaymentMeans, PersonConfig
+from csms.store.drivers import Billing, Known, PersonConfig
+from csms.store.payment_means import PaymentMeans
 
 APP_BADGE_LABEL = "Application"
 MEANS_KINDS = ("sepa_mandate", "wallet", "provider", "employer")
@@ -305,8 +306,8 @@ async def add_means(
     await get(connection, person_id)
     try:
         async with connection.transaction():
-            await store.end_means(connection, person_id, begin)
-            made = await store.insert_means(
+            await payment_means.end_means(connection, person_id, begin)
+            made = await payment_means.insert_means(
                 connection,
                 person_id,
                 kind=kind,
@@ -327,7 +328,7 @@ async def end_means(
     connection: AsyncConnection, person_id: int, means_id: int, actor: Actor, now: datetime
 ) -> None:
     """A means of payment ends now. Raises: NotThere where it is not in force."""
-    if not await store.end_means(connection, person_id, now, means_id=means_id):
+    if not await payment_means.end_means(connection, person_id, now, means_id=means_id):
         raise NotThere(f"Driver {person_id} has no means of payment {means_id} in force.")
     await note(
         connection, actor, now, "means of payment ended", f"driver {person_id}", means_id=means_id

@@ -17,7 +17,7 @@ from csms.domain.station import Station
 from csms.registry import AlreadyThere, NotThere, Refusal
 from csms.store import driver_badges as badge_store
 from csms.store import drivers as driver_store
-from csms.store import lookup
+from csms.store import lookup, payment_means
 from csms.store import tokens as token_store
 
 NOW = datetime(2026, 5, 25, 12, tzinfo=UTC)  # a Monday, 14:00 in Paris
@@ -471,7 +471,7 @@ async def test_a_closed_driver_is_out_of_everything_and_can_come_back(
         )
         assert await judged(connection, "CARD", "garage", NOW + HOUR) == "Blocked"
         assert await driver_store.clients_of_driver(connection, one, NOW + HOUR) == frozenset()
-        (means,) = await driver_store.list_means(connection, one, limit=9, cursor=None)
+        (means,) = await payment_means.list_means(connection, one, limit=9, cursor=None)
         assert means.to_at == NOW + HOUR
         with pytest.raises(NotThere):
             await closing.close_driver(connection, Settings(), one, now=NOW, by=closing.By("desk"))
@@ -584,7 +584,7 @@ async def test_numbers_of_cards_and_accounts_are_never_kept(
         for fields in ({"reference": reference}, {"reference": "R", "label": reference}):
             with pytest.raises(Refusal, match="kept here"):
                 await drivers.add_means(connection, one, DESK, NOW, kind="provider", **fields)
-        assert await driver_store.count_means(connection, one) == 0
+        assert await payment_means.count_means(connection, one) == 0
 
 
 async def test_a_means_of_payment_follows_another(sites: AsyncConnectionPool) -> None:
@@ -597,7 +597,7 @@ async def test_a_means_of_payment_follows_another(sites: AsyncConnectionPool) ->
             await add(kind="employer", reference="E", from_at=NOW + HOUR)
         with pytest.raises(Refusal, match="now or later"):
             await add(kind="employer", reference="E", from_at=NOW - HOUR)
-        found = await driver_store.list_means(connection, one, limit=9, cursor=None)
+        found = await payment_means.list_means(connection, one, limit=9, cursor=None)
         assert [(means.reference, means.to_at) for means in found] == [
             ("W-1", NOW + DAY),
             ("M-20260601-77", None),

@@ -14,6 +14,7 @@ import json
 import logging
 import secrets as chance
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -100,7 +101,7 @@ async def deliver_due(
     return sum(outcome for outcome in sent if isinstance(outcome, int))
 
 
-class _Lane:
+class _Lane(ABC):
     """Claims and sends one delivery after the other, until none is due."""
 
     channel: str
@@ -178,16 +179,17 @@ class _Lane:
     def _waits_until(self, claimed: Claimed) -> datetime | None:
         return None
 
+    @abstractmethod
     def _address(self, claimed: Claimed) -> _Address:
         """Where it goes. Raises: Refused."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def _send(self, claimed: Claimed) -> str:
         """The reply to what was taken. Raises: Refused, Deferred, Away."""
-        raise NotImplementedError
 
     async def _close(self) -> None:
-        """Let go of what is kept between two deliveries."""
+        """Let go of what is kept between two deliveries; most keep nothing."""
+        return
 
     def _secret(self, claimed: Claimed) -> dict[str, str]:
         """Raises: Refused when the key is another by now."""

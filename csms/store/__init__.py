@@ -7,6 +7,7 @@ transaction.
 - clients, contracts: what is agreed; services: what is open by it;
 - happenings, notifications, deliveries, webhooks, choices: what people are told, and its proof;
 - people, logins, links, failures, audit: who they are, how they get in, who did what;
+- drivers, groups, driver_badges, payment_means: who charges, where, with what, and how she pays;
 - paging: cursors of lists.
 
 Lists are planned anew at every call (`prepare=False`): their filters are optional, and a generic

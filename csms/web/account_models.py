@@ -50,7 +50,7 @@ class LogInOut(Output):
 
     second_factor_needed: bool
     access_token: str | None = None
-    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105
+    token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - a scheme's name, no secret
     expires_in_s: int | None = None
     refresh_token: str | None = Field(
         default=None, description="Good once; each use brings another one."

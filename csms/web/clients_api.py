@@ -322,7 +322,7 @@ def _shape(client: ClientRecord) -> ClientOut:
         legal_name=client.legal_name,
         siren=client.siren,
         address=None if client.street is None else AddressOut.model_validate(client),
-        regulatory_basis=client.regulatory_basis,  # type: ignore[arg-type]
+        regulatory_basis=client.regulatory_basis,  # type: ignore[arg-type]  # nor here
         closed_at=client.closed_at,
     )
 

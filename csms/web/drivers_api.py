@@ -14,6 +14,7 @@ from csms.provisioning.plan import ImportReport
 from csms.registry import NotThere, Refusal
 from csms.store import driver_badges as badge_store
 from csms.store import drivers as store
+from csms.store import payment_means
 from csms.store.drivers import Driver
 from csms.web import keeping, problems
 from csms.web.auditing import by
@@ -445,10 +446,10 @@ async def list_means(
         limit,
         cursor,
         (datetime, int),
-        rows=lambda connection, count, after: store.list_means(
+        rows=lambda connection, count, after: payment_means.list_means(
             connection, person_id, limit=count, cursor=after
         ),
-        total=lambda connection: store.count_means(connection, person_id),
+        total=lambda connection: payment_means.count_means(connection, person_id),
         key=lambda row: (row.from_at, row.id),
     )
     return shaped(page, MeansOut)

@@ -1,0 +1,5 @@
+"""The SQL of billing: one named function a statement, literal text, the caller owns the transaction.
+
+One module per table that is written together; billing's other modules call these and nothing else
+of psycopg.
+"""

@@ -93,6 +93,14 @@ def price_so_far(
     return _bill(use, usage, tariff, vat_percent, vat_free)
 
 
+def needs_readings(usage: Usage, tariff: Tariff, *, zone: ZoneInfo) -> bool:
+    """Whether readings can make a difference to the price: a border cuts the session, or the
+    tariff asks how the car charged."""
+    plan = plan_of(tariff)
+    end_us = max((usage.ended_at - usage.started_at) // MICROSECOND, 0)
+    return plan.asks_session or len(plan.windows(usage.started_at, end_us, zone)) > 1
+
+
 def _use(
     usage: Usage, readings: Sequence[Reading], tariff: Tariff, zone: ZoneInfo, *, running: bool
 ) -> list[_Part]:

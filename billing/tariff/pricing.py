@@ -45,7 +45,7 @@ class _Part:
     dimension: Dimension
     offer: Offer | None  # None: nothing is charged for it
     from_us: int
-    to_us: int = 0
+    to_us: int
     energy_wh: Energy = 0
     duration_us: int = 0
     estimated: bool = False
@@ -202,11 +202,11 @@ def _give(
     key = (dimension, NOBODY if offer is None else offer.key)
     part = found.get(key)
     if part is None:
-        part = found[key] = _Part(dimension, offer, start.offset_us)
-    part.to_us = until.offset_us
+        part = found[key] = _Part(dimension, offer, start.offset_us, start.offset_us)
     if dimension is Dimension.FLAT:
         part.quantity = 1
         return part
+    part.to_us = until.offset_us
     part.duration_us += until.offset_us - start.offset_us
     if dimension is Dimension.ENERGY:
         part.energy_wh += until.energy_wh - start.energy_wh

@@ -1,9 +1,9 @@
 """The stage that gives ended sessions their price, once each.
 
 What ended and has no price is found by anti-join, so a run that was killed, or found something
-missing, is simply run again. A batch is one transaction and a handful of statements. Everything that
-keeps a session from its price is a problem with its cause and remedy, stops only what it concerns,
-and is gone once the session has its price.
+missing, is simply run again. A batch is one transaction and a handful of statements. Whatever keeps
+a session from its price is a problem with its cause and remedy, stops only what it concerns, and is
+gone once the session has its price.
 
 Promises 3 and 4 of the design. A session whose energy or driver is in doubt waits until a person
 has confirmed it on the desk: never billed silently. What is billed is the session's own energy,

@@ -28,10 +28,12 @@ async def add_terms(
     yearly_subscription_cents: int,
     monthly_telemetering_cents: int,
     energy_price_eur_per_kwh: Decimal | None,
+    invoicing: str = "per_driver_month",
     actor: Actor,
     now: datetime,
 ) -> TermsRow:
     """What the Devis says of money, from a day on; what held until then and had no end ends there.
+    `invoicing` of drivers: per_use, or per_driver_month.
 
     Raises: NotThere; Conflict where later terms are known already; Refusal.
     """
@@ -43,6 +45,7 @@ async def add_terms(
         "yearly_subscription_cents": yearly_subscription_cents,
         "monthly_telemetering_cents": monthly_telemetering_cents,
         "energy_price_eur_per_kwh": energy_price_eur_per_kwh,
+        "invoicing": invoicing,
     }
     await store.end_terms(connection, contract_id, from_on)
     try:

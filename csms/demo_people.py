@@ -1,5 +1,7 @@
 """The people of the demonstration: clients under contract, their managers, drivers with badges.
 
+Each client stands otherwise to VAT, or has its drivers invoiced otherwise: every case shows.
+
 Made by the same functions as an operator's own, dated back to before the month that is replayed, so
 that every session of it is somebody's. Running it again finds them there. Names are neutral, and
 addresses lie under example.org, where no mail arrives.
@@ -22,8 +24,9 @@ from csms.logins import Caller, Means
 from csms.own_account import accept_invitation, reset_password
 from csms.store import people, sites
 
-CLIENTS: Final = 4
 TERM_MONTHS: Final = 36
+BUSINESS_EVERY: Final = 7  # of so many drivers one charges for a company
+BUSINESS_SIREN: Final = "999000110"
 _ACTOR: Final = Actor("command line")
 _BEFORE: Final = timedelta(days=60)  # of the month: contracts, badges and rights begin then
 _HERE: Final = Caller(address="127.0.0.1", user_agent="time2plug demo")
@@ -38,19 +41,61 @@ class LogIn:
     password: str
 
 
-def client_name(number: int) -> str:
-    """Of the demonstration's client, from 1 on."""
-    return f"Copropriété de démonstration {number}"
+@dataclass(frozen=True, slots=True)
+class DemoClient:
+    """A client as it has declared itself. SIREN numbers begin with 999, which nobody has."""
+
+    name: str
+    legal_name: str
+    client_class: str
+    siren: str | None
+    vat_status: str
+    invoicing: str
+    with_reservations: bool = True
 
 
-LAST: Final = client_name(CLIENTS)  # its contract has no reservations, for the difference to show
+CLIENTS: Final = (
+    DemoClient(
+        "Copropriété de démonstration 1",
+        "Syndicat de la copropriété de démonstration 1",
+        "non_professionnel",
+        None,
+        "non_assujetti",
+        "per_use",
+    ),
+    DemoClient(
+        "Copropriété de démonstration 2",
+        "Syndicat de la copropriété de démonstration 2",
+        "non_professionnel",
+        "999000029",
+        "franchise",
+        "per_use",
+    ),
+    DemoClient(
+        "Société de démonstration 3",
+        "Société de démonstration 3",
+        "professionnel",
+        "999000037",
+        "redevable",
+        "per_use",
+    ),
+    DemoClient(
+        "Copropriété de démonstration 4",
+        "Syndicat de la copropriété de démonstration 4",
+        "non_professionnel",
+        "999000045",
+        "redevable",
+        "per_driver_month",
+        with_reservations=False,  # for the difference to show
+    ),
+)
 
 
 def client_of_sites(site_ids: Iterable[str]) -> dict[str, str]:
     """Which client each site belongs to: as many of them for each, neighbours together."""
     ordered = sorted(set(site_ids))
     return {
-        site_id: client_name(position * CLIENTS // len(ordered) + 1)
+        site_id: CLIENTS[position * len(CLIENTS) // len(ordered)].name
         for position, site_id in enumerate(ordered)
     }
 
@@ -67,11 +112,14 @@ async def provide(
     since = month_begin - _BEFORE
     owners = client_of_sites(site_ids)
     groups: dict[str, int] = {}
-    for name in sorted(set(owners.values())):
-        client = await sites.find_client(connection, name)
-        assert client is not None, "the import has made it"
-        theirs = [site_id for site_id, owner in owners.items() if owner == name]
-        groups[name] = await _client(connection, client.id, name, theirs, since, now)
+    for number, demo in enumerate(CLIENTS, start=1):
+        theirs = [site_id for site_id, owner in owners.items() if owner == demo.name]
+        if theirs:
+            found = await sites.find_client(connection, demo.name)
+            assert found is not None, "the import has made it"
+            groups[demo.name] = await _client(
+                connection, found.id, demo, number, theirs, since, now
+            )
     for number, (badge, charged_at) in enumerate(sorted(badge_sites.items()), start=1):
         of_clients = {owners[site_id] for site_id in charged_at}
         await _driver(connection, number, badge, [groups[o] for o in sorted(of_clients)], since)
@@ -81,7 +129,8 @@ async def provide(
 async def _client(
     connection: AsyncConnection,
     client_id: int,
-    name: str,
+    demo: DemoClient,
+    number: int,
     site_ids: Sequence[str],
     since: datetime,
     now: datetime,
@@ -94,8 +143,9 @@ async def _client(
     if row is not None:
         return int(row[0])
     values = {
-        "client_class": "non_professionnel",
-        "legal_name": f"Syndicat de la {name[0].lower()}{name[1:]}",
+        "client_class": demo.client_class,
+        "legal_name": demo.legal_name,
+        "siren": demo.siren,
         "address": {
             "street": "1 rue de l’Exemple",
             "postal_code": "30000",
@@ -104,9 +154,31 @@ async def _client(
         },
     }
     await clients.change(connection, client_id, values, _ACTOR, now)
-    await _contract(connection, client_id, since, now, with_reservations=name != LAST)
-    number = name.rsplit(" ", 1)[1]
-    manager_id = await _person(connection, f"gestion{number}@example.org", "Gestion", number, now)
+    await clients.add_vat(
+        connection,
+        client_id,
+        status=demo.vat_status,
+        vat_number=clients.french_vat_number(demo.siren)
+        if demo.siren is not None and demo.vat_status == "redevable"
+        else None,
+        from_on=deadlines.paris_day(since),
+        to_on=None,
+        actor=_ACTOR,
+        now=now,
+    )
+    await _contract(connection, client_id, demo, since, now)
+    email = f"gestion{number}@example.org"
+    await clients.add_contact(
+        connection,
+        client_id,
+        name=f"Gestion {number}",
+        email=email,
+        phone=None,
+        purposes=["statements", "invoices"],
+        actor=_ACTOR,
+        now=now,
+    )
+    manager_id = await _person(connection, email, "Gestion", str(number), now)
     await accounts.add_manager(
         connection, manager_id, client_id, actor=_ACTOR.name, now=now, from_at=since
     )
@@ -121,14 +193,13 @@ async def _client(
 async def _contract(
     connection: AsyncConnection,
     client_id: int,
+    demo: DemoClient,
     since: datetime,
     now: datetime,
-    *,
-    with_reservations: bool,
 ) -> None:
     """A signed contract with every option, but perhaps that of reservations."""
     begin = deadlines.paris_day(since)
-    options = [o for o in Option if with_reservations or o is not Option.RESERVATIONS]
+    options = [o for o in Option if demo.with_reservations or o is not Option.RESERVATIONS]
     contract_id = await contracts.create(
         connection,
         client_id,
@@ -151,6 +222,7 @@ async def _contract(
         yearly_subscription_cents=24_000,
         monthly_telemetering_cents=300,
         energy_price_eur_per_kwh=Decimal("0.2100"),
+        invoicing=demo.invoicing,
         actor=_ACTOR,
         now=now,
     )
@@ -184,6 +256,14 @@ async def _driver(
         "given_name": "Conducteur",
         "family_name": f"{number:03}",
     }
+    if number % BUSINESS_EVERY == 0:
+        values |= {
+            "company": f"Entreprise de démonstration {number:03}",
+            "siren": BUSINESS_SIREN,
+            "street": "2 rue de l’Exemple",
+            "postal_code": "30000",
+            "city": "Nîmes",
+        }
     person_id = await driving.create(connection, values, _ACTOR, since)
     await driver_badges.assign(connection, person_id, badge, _ACTOR, since, told=False)
     for group_id in group_ids:

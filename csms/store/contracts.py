@@ -46,6 +46,7 @@ class TermsRow:
     yearly_subscription_cents: int
     monthly_telemetering_cents: int
     energy_price_eur_per_kwh: Decimal | None
+    invoicing: str  # of drivers: per_use | per_driver_month
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +221,8 @@ async def list_terms(connection: AsyncConnection, contract_id: int) -> list[Term
         await rows.execute(
             """
             SELECT id, contract_id, from_on, to_on, commission_rate, monthly_management_fee_cents,
-                   yearly_subscription_cents, monthly_telemetering_cents, energy_price_eur_per_kwh
+                   yearly_subscription_cents, monthly_telemetering_cents, energy_price_eur_per_kwh,
+                   invoicing
               FROM contract_terms WHERE contract_id = %s ORDER BY from_on
             """,
             (contract_id,),
@@ -250,6 +252,7 @@ async def insert_terms(
     yearly_subscription_cents: int,
     monthly_telemetering_cents: int,
     energy_price_eur_per_kwh: Decimal | None,
+    invoicing: str,
 ) -> TermsRow:
     """New terms. Raises: psycopg.errors.ExclusionViolation where they overlap others."""
     async with connection.cursor(row_factory=class_row(TermsRow)) as rows:
@@ -258,11 +261,11 @@ async def insert_terms(
             INSERT INTO contract_terms (
                 client_id, contract_id, from_on, to_on, commission_rate,
                 monthly_management_fee_cents, yearly_subscription_cents,
-                monthly_telemetering_cents, energy_price_eur_per_kwh)
-            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s)
+                monthly_telemetering_cents, energy_price_eur_per_kwh, invoicing)
+            VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
             RETURNING id, contract_id, from_on, to_on, commission_rate,
                       monthly_management_fee_cents, yearly_subscription_cents,
-                      monthly_telemetering_cents, energy_price_eur_per_kwh
+                      monthly_telemetering_cents, energy_price_eur_per_kwh, invoicing
             """,
             (
                 contract.client_id,
@@ -274,6 +277,7 @@ async def insert_terms(
                 yearly_subscription_cents,
                 monthly_telemetering_cents,
                 energy_price_eur_per_kwh,
+                invoicing,
             ),
         )
         row = await rows.fetchone()

@@ -270,6 +270,9 @@ class TermsIn(Input):
     yearly_subscription_cents: Cents = 0
     monthly_telemetering_cents: Cents = Field(default=0, description="Of each connected user.")
     energy_price_eur_per_kwh: Price | None = Field(default=None, description="Without VAT.")
+    invoicing: Literal["per_use", "per_driver_month"] = Field(
+        default="per_driver_month", description="How often drivers get an invoice."
+    )
 
 
 class TermsOut(Output):
@@ -281,6 +284,7 @@ class TermsOut(Output):
     yearly_subscription_cents: int
     monthly_telemetering_cents: int
     energy_price_eur_per_kwh: NumberOut
+    invoicing: str
 
 
 class OptionIn(Input):

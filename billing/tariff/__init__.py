@@ -1,0 +1,33 @@
+"""What a session costs: tariffs after OCPI 2.2.1, priced to the cent.
+
+document (JSON) > model (values) > plan (ready to be asked, cached)
+readings > track (the meter as a line) > pricing (pieces, parts, lines) < limits (minimum, maximum)
+words (a tariff in sentences, and what it leaves without a price)
+"""
+
+from billing.tariff.model import (
+    Component,
+    Dimension,
+    Element,
+    Line,
+    Price,
+    Reading,
+    Restrictions,
+    Tariff,
+    Usage,
+)
+from billing.tariff.pricing import price, price_so_far
+
+__all__ = [
+    "Component",
+    "Dimension",
+    "Element",
+    "Line",
+    "Price",
+    "Reading",
+    "Restrictions",
+    "Tariff",
+    "Usage",
+    "price",
+    "price_so_far",
+]

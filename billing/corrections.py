@@ -289,16 +289,8 @@ def _invoicer(original: Document, settings: Settings) -> Party:
 def _rows(lines: Sequence[DocumentLine]) -> Iterable[NewLine]:
     """One row for each session, at the position of its first line."""
     position = 1
-    for session_id, there in _by_session(lines).items():
-        yield NewLine(
-            position=position,
-            session_id=session_id,
-            own_sale_id=None,
-            is_original=False,
-            amount_excl_cents=sum(line.net_cents for line in there),
-            vat_cents=sum(line.vat_cents for line in there),
-            amount_incl_cents=_gross(there),
-        )
+    for there in _by_session(lines).values():
+        yield series.row_of(there, position, is_original=False)
         position += len(there)
 
 

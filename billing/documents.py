@@ -1,8 +1,8 @@
 """Documents from priced sessions and own sales: lines, totals, mentions. No clock, no database.
 
 A use has a line for each part of its price (energy by tariff slot, time, flat sum), as it was
-priced: each line's VAT is then exactly the one contained in its gross amount, and the lines of a
-use sum to the session's price to the cent.
+priced: the VAT of each is the one contained in its gross amount. Where it is not (a minimum price
+adds a line that makes the sum right), the use has one line for each rate.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +26,7 @@ _WORDS: Final = {
         "TIME": "Recharge : durée",
         "PARKING_TIME": "Recharge : stationnement",
         "FLAT": "Recharge : forfait",
-        "other": "Recharge : ajustement",
+        "WHOLE": "Recharge",
         "energy": "Énergie",
         "duration": "Durée",
         "price": "Prix TTC",
@@ -41,7 +41,7 @@ _WORDS: Final = {
         "TIME": "Charging: time",
         "PARKING_TIME": "Charging: parking",
         "FLAT": "Charging: flat sum",
-        "other": "Charging: adjustment",
+        "WHOLE": "Charging",
         "energy": "Energy",
         "duration": "Duration",
         "price": "Price incl. VAT",
@@ -67,45 +67,61 @@ class MentionMissing(Exception):
 def lines_of(
     session: PendingSession, language: str, tariff: tuple[str, ...]
 ) -> tuple[DocumentLine, ...]:
-    """A session's lines. `tariff`: its components in words."""
-    vat_free = session.vat_case != VatCase.REDEVABLE
-    parts = [line for line in session.lines if line["amount_incl_cents"] != 0]
-    parts = parts or session.lines[:1] or [_whole(session)]
-    return tuple(_line(session, part, language, tariff, vat_free) for part in parts)
+    """A session's lines, which sum to its price with VAT. `tariff`: its components in words."""
+    parts = [
+        part for part in session.lines if part["amount_incl_cents"] or part["amount_excl_cents"]
+    ]
+    lines = tuple(_line(session, part, language, tariff) for part in parts)
+    if lines and all(map(_is_exact, lines)):
+        return lines
+    rates = sorted({Decimal(str(part["vat_percent"])) for part in session.lines}) or [Decimal(0)]
+    merged = [
+        _line(session, _merged(session, rate), language, tariff)
+        for rate in rates
+        if len(rates) == 1 or any(line.vat_percent == rate for line in lines)
+    ]
+    return tuple(line if _is_exact(line) else _made_exact(line) for line in merged)
 
 
-def _whole(session: PendingSession) -> dict[str, Any]:
-    """A session whose price has no part: it cost nothing."""
+def _is_exact(line: DocumentLine) -> bool:
+    return line.vat_cents == money.vat_in(line.gross_cents, line.vat_percent)
+
+
+def _made_exact(line: DocumentLine) -> DocumentLine:
+    """The line with the VAT that its gross amount contains: what the driver pays stands."""
+    vat = money.vat_in(line.gross_cents, line.vat_percent)
+    return replace(line, vat_cents=vat, net_cents=line.gross_cents - vat)
+
+
+def _merged(session: PendingSession, rate: Decimal) -> dict[str, Any]:
+    """All parts of a session under one rate as one."""
+    parts = [part for part in session.lines if Decimal(str(part["vat_percent"])) == rate]
     return {
-        "dimension": "ENERGY",
-        "energy_wh": session.energy_wh,
-        "quantity": session.energy_wh,
-        "vat_percent": "0",
-        "amount_excl_cents": session.amount_excl_cents,
-        "amount_incl_cents": session.amount_incl_cents,
+        "dimension": "WHOLE",
+        "energy_wh": sum(part.get("energy_wh") or 0 for part in parts) or session.energy_wh,
+        "vat_percent": rate,
+        "amount_excl_cents": sum(part["amount_excl_cents"] for part in parts),
+        "amount_incl_cents": sum(part["amount_incl_cents"] for part in parts),
+        "estimated": any(part.get("estimated") for part in parts),
     }
 
 
 def _line(
-    session: PendingSession,
-    part: Mapping[str, Any],
-    language: str,
-    tariff: tuple[str, ...],
-    vat_free: bool,
+    session: PendingSession, part: Mapping[str, Any], language: str, tariff: tuple[str, ...]
 ) -> DocumentLine:
     words = _WORDS[language]
+    vat_free = session.vat_case != VatCase.REDEVABLE
     dimension = str(part["dimension"]).upper()
     gross, net = part["amount_incl_cents"], part["amount_excl_cents"]
-    is_energy = dimension == "ENERGY"
     return DocumentLine(
-        label=words.get(dimension, words["other"]),
+        label=words.get(dimension, words["WHOLE"]),
         attributes=tuple(_attributes(session, part, dimension, language, vat_free)),
         vat_percent=Decimal(0) if vat_free else Decimal(str(part["vat_percent"])),
         net_cents=net,
         vat_cents=gross - net,
         gross_cents=gross,
         session_id=session.session_id,
-        energy_wh=part.get("energy_wh") if is_energy else None,
+        energy_wh=part.get("energy_wh") if dimension in ("ENERGY", "WHOLE") else None,
         started_at=_rfc(session.started_at),
         ended_at=_rfc(session.ended_at),
         point=_point(session),
@@ -123,7 +139,7 @@ def _attributes(
     words = _WORDS[language]
     price = str(part.get("unit_price_eur", ""))
     price_word = words["price_net" if vat_free else "price"]
-    if dimension == "ENERGY":
+    if dimension in ("ENERGY", "WHOLE"):
         yield words["energy"], _energy(part.get("energy_wh") or 0, language)
         if price:
             yield price_word, _unit_price(price, "kWh", language)

@@ -21,6 +21,13 @@ _MAKERS: Final = {"pdf": facturx.pdf, "xml": facturx.xml}
 
 async def invoice_file(
     connection: AsyncConnection, invoice_id: int, file_format: str, now: datetime
+) -> bytes:
+    """The file of an invoice: see `kept_file`."""
+    return (await kept_file(connection, invoice_id, file_format, now)).content
+
+
+async def kept_file(
+    connection: AsyncConnection, invoice_id: int, file_format: str, now: datetime
 ) -> FileRow:
     """The file of an invoice and its hash: pdf or xml (Factur-X). The first who asks has it made;
     where two ask at once, one of both files stays and both get it.

@@ -23,10 +23,10 @@ from billing import documents, parties, receipts, series
 from billing.documents import MentionMissing
 from billing.invoice import DocumentLine, Party, TypeCode, VatCase
 from billing.parties import Lack
-from billing.series import Draft, Faulty
+from billing.series import Draft, Faulty, row_of
 from billing.store import issuing as store
 from billing.store import problems
-from billing.store.issuing import DriverRow, NewLine, PendingSession
+from billing.store.issuing import DriverRow, PendingSession
 from billing.tariff import describe, parse
 from csms import contracts, deadlines
 from csms.config import Settings
@@ -281,8 +281,9 @@ def _draft(world: _World, key: _Key, sessions: Sequence[PendingSession]) -> Draf
     rows = []
     for session in sessions:
         tariff = world.tariffs.get((session.tariff_version_id, driver.language), ())
-        rows.append(_row_of(session, len(lines) + 1))
-        lines += documents.lines_of(session, driver.language, tariff)
+        own = documents.lines_of(session, driver.language, tariff)
+        rows.append(row_of(own, len(lines) + 1, is_original=True))
+        lines += own
     try:
         document = documents.compose(
             type_code=TypeCode.INVOICE,
@@ -322,19 +323,6 @@ def lack_of_mention(missing: MentionMissing) -> Lack:
         f"No wording of the mention {missing.code} ({missing.language}) is in force on "
         f"{missing.day}.",
         "Enter the wording that the law wants now (POST /api/v1/billing/mentions).",
-    )
-
-
-def _row_of(session: PendingSession, position: int) -> NewLine:
-    """The session on the invoice, at the position of its first line."""
-    return NewLine(
-        position=position,
-        session_id=session.session_id,
-        own_sale_id=None,
-        is_original=True,
-        amount_excl_cents=session.amount_excl_cents,
-        vat_cents=session.vat_cents,
-        amount_incl_cents=session.amount_incl_cents,
     )
 
 

@@ -22,7 +22,6 @@ from billing.series import Draft, Faulty
 from billing.store import invoices as invoice_store
 from billing.store import issuing as issue_store
 from billing.store import own_sales as store
-from billing.store.issuing import NewLine
 from billing.store.own_sales import OwnSale
 from csms import contracts
 from csms.clients import Actor
@@ -286,7 +285,10 @@ async def _issue_waiting(
         person_id=None,
         month=month,
         source_key=f"own_sales:{waiting[0].id}",
-        lines=tuple(_row(line, place) for place, line in enumerate(lines, start=1)),
+        lines=tuple(
+            series.row_of([line], place, is_original=True)
+            for place, line in enumerate(lines, start=1)
+        ),
         effect_cents=effect,
         effect_vat_cents=effect_vat,
         original_id=None if original is None else original.id,
@@ -317,14 +319,3 @@ def _line(sale: OwnSale, percent: Decimal) -> DocumentLine:
         own_sale_id=sale.id,
     )
 
-
-def _row(line: DocumentLine, position: int) -> NewLine:
-    return NewLine(
-        position=position,
-        session_id=None,
-        own_sale_id=line.own_sale_id,
-        is_original=True,
-        amount_excl_cents=line.net_cents,
-        vat_cents=line.vat_cents,
-        amount_incl_cents=line.gross_cents,
-    )

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 from psycopg import AsyncConnection
 
 from billing import books, ledger
-from billing.invoice import Document, TypeCode, faults, to_json
+from billing.invoice import Document, DocumentLine, TypeCode, faults, to_json
 from billing.store import issuing as store
 from billing.store.issuing import NewInvoice, NewLine, Series
 from csms import deadlines
@@ -179,3 +179,16 @@ def plain_effect(document: Document) -> tuple[int, int]:
     lessens it."""
     sign = -1 if document.type_code is TypeCode.CREDIT_NOTE else 1
     return sign * document.gross_cents, sign * document.vat_cents
+
+
+def row_of(lines: Sequence[DocumentLine], position: int, *, is_original: bool) -> NewLine:
+    """The row of one session, or one sale, whose lines begin at a position."""
+    return NewLine(
+        position=position,
+        session_id=lines[0].session_id,
+        own_sale_id=lines[0].own_sale_id,
+        is_original=is_original,
+        amount_excl_cents=sum(line.net_cents for line in lines),
+        vat_cents=sum(line.vat_cents for line in lines),
+        amount_incl_cents=sum(line.gross_cents for line in lines),
+    )

@@ -1,0 +1,133 @@
+"""SQL of what is laid down for an approved platform."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """An invoice between businesses that was not laid down yet."""
+
+    id: int
+    client_id: int
+    issuer: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Sales to consumers of one seller, day and rate; credit notes taken off."""
+
+    issued_on: date
+    currency: str
+    category: str  # goods | services
+    vat_percent: Decimal
+    documents: int
+    base_cents: int
+    vat_cents: int
+
+
+async def fetch_waiting(
+    connection: AsyncConnection, after: int, limit: int
+) -> list[Waiting]:
+    """Invoices between businesses that lie nowhere yet, by their number, after the one given. A
+    seller that is not subject to VAT makes none."""
+    async with connection.cursor(row_factory=class_row(Waiting)) as rows:
+        await rows.execute(
+            """
+            SELECT i.id, i.client_id, i.issuer, i.number FROM invoice i
+             WHERE i.id > %s AND i.vat_case <> 'non_assujetti'
+               AND NOT (i.content::jsonb #>> '{buyer,is_consumer}')::boolean
+               AND NOT EXISTS (SELECT FROM platform_file f WHERE f.invoice_id = i.id)
+             ORDER BY i.id LIMIT %s
+            """,
+            (after, limit),
+        )
+        return await rows.fetchall()
+
+
+async def fetch_aggregated_days(
+    connection: AsyncConnection, before: date
+) -> list[tuple[int | None, date]]:
+    """Sellers (None: the operator) and days before one with sales to consumers that lie nowhere
+    yet."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT CASE WHEN i.issuer = 'client' THEN i.client_id END AS seller, i.issued_on
+          FROM invoice i
+         WHERE i.issued_on < %s AND i.vat_case <> 'non_assujetti'
+           AND (i.content::jsonb #>> '{buyer,is_consumer}')::boolean
+           AND NOT EXISTS (
+                SELECT FROM platform_file f
+                 WHERE f.source_key = 'b2c:' || CASE WHEN i.issuer = 'client'
+                       THEN i.client_id::text ELSE 'operator' END || ':' || i.issued_on)
+         ORDER BY 2, 1
+        """,
+        (before,),
+    )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def fetch_aggregates(
+    connection: AsyncConnection, seller: int | None, day: date
+) -> list[Aggregate]:
+    """A seller's sales to consumers of a day, by rate. A corrective counts with its difference to
+    what it replaces."""
+    async with connection.cursor(row_factory=class_row(Aggregate)) as rows:
+        await rows.execute(
+            """
+            WITH sold AS (
+                SELECT i.id, i.issued_on, i.issuer, i.type_code, i.effect_cents, i.effect_vat_cents,
+                       i.amount_incl_cents, i.vat_cents, line.value AS line
+                  FROM invoice i
+                 CROSS JOIN jsonb_array_elements(i.content::jsonb -> 'vat') AS line
+                 WHERE i.issued_on = %(day)s AND i.vat_case <> 'non_assujetti'
+                   AND (i.content::jsonb #>> '{buyer,is_consumer}')::boolean
+                   AND CASE WHEN %(seller)s::bigint IS NULL THEN i.issuer = 'operator'
+                            ELSE i.issuer = 'client' AND i.client_id = %(seller)s END),
+            told AS (
+                SELECT id, issued_on, issuer, (line ->> 'percent')::numeric AS percent,
+                       CASE type_code WHEN 381 THEN -1 ELSE 1 END
+                           * (line ->> 'base_cents')::bigint AS base_cents,
+                       CASE type_code WHEN 381 THEN -1 ELSE 1 END
+                           * (line ->> 'vat_cents')::bigint AS vat_cents
+                  FROM sold WHERE type_code <> 384
+                UNION ALL
+                SELECT id, issued_on, issuer, (line ->> 'percent')::numeric,
+                       effect_cents - effect_vat_cents, effect_vat_cents
+                  FROM sold WHERE type_code = 384)
+            SELECT issued_on, 'EUR' AS currency,
+                   CASE issuer WHEN 'client' THEN 'goods' ELSE 'services' END AS category,
+                   percent AS vat_percent, count(DISTINCT id) AS documents,
+                   sum(base_cents)::bigint AS base_cents, sum(vat_cents)::bigint AS vat_cents
+              FROM told GROUP BY issued_on, issuer, percent ORDER BY percent
+            """,
+            {"day": day, "seller": seller},
+        )
+        return await rows.fetchall()
+
+
+async def insert_file(
+    connection: AsyncConnection,
+    *,
+    client_id: int | None,
+    kind: str,
+    invoice_id: int | None,
+    source_key: str,
+    name: str,
+    sha256: bytes,
+    now: datetime,
+) -> bool:
+    """Note what lies in the folder; False when it was noted before."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO platform_file (client_id, kind, invoice_id, source_key, name, sha256, laid_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
+        """,
+        (client_id, kind, invoice_id, source_key, name, sha256, now),
+    )
+    return cursor.rowcount == 1

@@ -16,7 +16,6 @@ from billing.tariff import (
     Tariff,
     Usage,
     price,
-    price_so_far,
 )
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -5,6 +5,8 @@ readings > track (the meter as a line) > pricing (pieces, parts, lines) < limits
 words (a tariff in sentences, and what it leaves without a price)
 """
 
+from billing.tariff.coverage import gaps
+from billing.tariff.document import TariffError, dump, parse
 from billing.tariff.model import (
     Component,
     Dimension,
@@ -17,6 +19,7 @@ from billing.tariff.model import (
     Usage,
 )
 from billing.tariff.pricing import price, price_so_far
+from billing.tariff.words import describe
 
 __all__ = [
     "Component",
@@ -27,7 +30,12 @@ __all__ = [
     "Reading",
     "Restrictions",
     "Tariff",
+    "TariffError",
     "Usage",
+    "describe",
+    "dump",
+    "gaps",
+    "parse",
     "price",
     "price_so_far",
 ]

@@ -54,7 +54,7 @@ class Restrictions:
     """
 
     start_minute: int | None = None  # of the day, 0 to 1439
-    end_minute: int | None = None  # before `start_minute`: past midnight
+    end_minute: int | None = None  # at or before `start_minute`: past midnight
     start_on: date | None = None
     end_on: date | None = None
     min_wh: int | None = None

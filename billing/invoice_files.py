@@ -2,21 +2,20 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from importlib import import_module
 from typing import Final
 
 from psycopg import AsyncConnection
 
-from billing import facturx
-from billing.invoice import faults, from_json
+from billing.invoice import Document, faults, from_json
 from billing.series import Faulty
 from billing.store import invoices as store
 from billing.store.invoices import FileRow
 from csms.registry import NotThere
 
 FORMATS: Final = ("pdf", "xml")
-_MAKERS: Final = {"pdf": facturx.pdf, "xml": facturx.xml}
 
 
 async def invoice_file(
@@ -44,13 +43,19 @@ async def kept_file(
     wrong = faults(document)
     if wrong:
         raise Faulty(invoice.number, wrong)
-    made = await asyncio.to_thread(_MAKERS[file_format], document)
+    made = await asyncio.to_thread(_maker(file_format), document)
     await store.insert_file(
         connection, invoice, file_format, made, hashlib.sha256(made).digest(), now
     )
     stored = await store.get_file(connection, invoice_id, file_format)
     assert stored is not None
     return stored
+
+
+def _maker(file_format: str) -> Callable[[Document], bytes]:
+    """What makes the format. The libraries of Factur-X load slowly: on first need."""
+    found: Callable[[Document], bytes] = getattr(import_module("billing.facturx"), file_format)
+    return found
 
 
 async def make_available(

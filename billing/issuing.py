@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 
-from billing import documents, parties, receipts, series
+from billing import documents, parties, series, wallets
 from billing.documents import MentionMissing
 from billing.invoice import DocumentLine, Party, TypeCode, VatCase
 from billing.parties import Lack
@@ -80,7 +80,7 @@ class _World:
     operator: Party
     texts: documents.Mentions
     drivers: dict[int, DriverRow]
-    tariffs: dict[tuple[int, str], tuple[str, ...]]
+    tariffs: dict[tuple[int, str, bool], tuple[str, ...]]  # by version, language, without VAT
     issued_on: date
     month: date
     settings: Settings
@@ -155,7 +155,7 @@ async def _issue_batch(
     for draft, faulty in refused:
         _keep_back(found, _lack_of_faulty(draft, faulty))
     buyers = sorted({each.draft.person_id for each in written if each.draft.person_id})
-    await receipts.apply_wallets(connection, buyers, now)
+    await wallets.apply(connection, buyers, now)
     for each in written:
         found.documents += 1
         found.sessions += len(each.draft.lines)
@@ -195,9 +195,10 @@ async def _world(
         texts=await store.fetch_mentions(connection, issued_on),
         drivers=await store.fetch_drivers(connection, persons),
         tariffs={
-            (version, language): tuple(describe(parse(content), language))
-            for version, content in contents.items()
+            (version, language, vat_free): tuple(describe(tariff, language, vat_free=vat_free))
+            for version, tariff in ((each, parse(contents[each])) for each in contents)
             for language in ("fr", "en")
+            for vat_free in (False, True)
         },
         issued_on=issued_on,
         month=month,
@@ -280,7 +281,8 @@ def _draft(world: _World, key: _Key, sessions: Sequence[PendingSession]) -> Draf
     lines: list[DocumentLine] = []
     rows = []
     for session in sessions:
-        tariff = world.tariffs.get((session.tariff_version_id, driver.language), ())
+        told = (session.tariff_version_id, driver.language, case is not VatCase.REDEVABLE)
+        tariff = world.tariffs[told]
         own = documents.lines_of(session, driver.language, tariff)
         rows.append(row_of(own, len(lines) + 1, is_original=True))
         lines += own

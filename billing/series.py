@@ -18,16 +18,17 @@ from billing.invoice import Document, DocumentLine, TypeCode, faults, to_json
 from billing.store import issuing as store
 from billing.store.issuing import NewInvoice, NewLine, Series
 from csms import deadlines
+from csms.registry import Conflict
 
 DIGITS: Final = 6
 _LETTER: Final = {"invoice": "F", "credit": "A"}  # facture, avoir
 
 
-class Faulty(Exception):
-    """A document that is not right by our own recomputation: a bug, never to be issued."""
+class Faulty(Conflict):
+    """A document that is not right by our own recomputation: it is neither issued nor shown."""
 
     def __init__(self, subject: str, sentences: Sequence[str]) -> None:
-        super().__init__(f"{subject}: {' '.join(sentences)}")
+        super().__init__(f"The document {subject} is not right: {' '.join(sentences)}")
         self.sentences = tuple(sentences)
 
 
@@ -111,7 +112,8 @@ async def write(
         Written(ids[document.number], document, draft)
         for document, draft in zip(numbered, kept, strict=True)
     ]
-    await books.post(connection, [_entry(each) for each in written], now)
+    entries = [_entry(each) for each in written if each.draft.effect_cents != 0]
+    await books.post(connection, entries, now)
     return written, refused
 
 
@@ -138,6 +140,7 @@ def _row(
         number=document.number,
         type_code=int(document.type_code),
         vat_case=document.vat_case.value,
+        to_consumer=document.buyer.is_consumer,
         month=draft.month,
         issued_on=document.issued_on,
         due_on=document.due_on,

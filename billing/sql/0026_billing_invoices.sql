@@ -22,6 +22,7 @@ CREATE TABLE invoice (
     number            text NOT NULL UNIQUE CHECK (number ~ '^[A-Za-z0-9+/_-]{1,35}$'),
     type_code         smallint NOT NULL CHECK (type_code IN (380, 384, 381)),  -- UNTDID 1001
     vat_case          text NOT NULL CHECK (vat_case IN ('redevable', 'franchise', 'non_assujetti')),
+    to_consumer       boolean NOT NULL DEFAULT true,      -- the buyer is no business
     month             date NOT NULL CHECK (extract(day FROM month) = 1),  -- of supply
     issued_on         date NOT NULL,
     due_on            date NOT NULL,

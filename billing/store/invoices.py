@@ -17,7 +17,7 @@ class InvoiceRow:
     id: int
     issuer: str  # client | operator
     client_id: int
-    client: str  # its name
+    client: str | None  # its name; None: not for whoever asks
     person_id: int | None
     number: str
     type_code: int
@@ -95,7 +95,7 @@ async def list_invoices(
                    i.vat_cents, i.amount_incl_cents, i.effect_cents, i.original_id,
                    o.number AS original_number, i.reason, a.available_at, i.content_sha256
               FROM invoice i
-              JOIN client c ON c.id = i.client_id
+              LEFT JOIN client c ON c.id = i.client_id
               LEFT JOIN invoice o ON o.id = i.original_id
               LEFT JOIN invoice_availability a ON a.invoice_id = i.id
              WHERE (%(client_ids)s::bigint[] IS NULL OR i.client_id = ANY (%(client_ids)s))
@@ -159,7 +159,7 @@ async def get_invoice(connection: AsyncConnection, invoice_id: int) -> InvoiceRo
                    i.vat_cents, i.amount_incl_cents, i.effect_cents, i.original_id,
                    o.number AS original_number, i.reason, a.available_at, i.content_sha256
               FROM invoice i
-              JOIN client c ON c.id = i.client_id
+              LEFT JOIN client c ON c.id = i.client_id
               LEFT JOIN invoice o ON o.id = i.original_id
               LEFT JOIN invoice_availability a ON a.invoice_id = i.id
              WHERE i.id = %s

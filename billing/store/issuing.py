@@ -84,6 +84,7 @@ class NewInvoice:
     number: str
     type_code: int
     vat_case: str
+    to_consumer: bool
     month: date
     issued_on: date
     due_on: date
@@ -263,7 +264,7 @@ async def insert_invoices(
         cursor.copy(
             """
             COPY invoice (issuer, client_id, person_id, series_id, sequence, number, type_code,
-                          vat_case, month, issued_on, due_on, amount_excl_cents, vat_cents,
+                          vat_case, to_consumer, month, issued_on, due_on, amount_excl_cents, vat_cents,
                           amount_incl_cents, effect_cents, effect_vat_cents, original_id, reason,
                           source_key, content, content_sha256, created_at) FROM STDIN
             """

@@ -41,7 +41,7 @@ async def fetch_waiting(
             """
             SELECT i.id, i.client_id, i.issuer, i.number FROM invoice i
              WHERE i.id > %s AND i.vat_case <> 'non_assujetti'
-               AND NOT (i.content::jsonb #>> '{buyer,is_consumer}')::boolean
+               AND NOT i.to_consumer
                AND NOT EXISTS (SELECT FROM platform_file f WHERE f.invoice_id = i.id)
              ORDER BY i.id LIMIT %s
             """,
@@ -60,7 +60,7 @@ async def fetch_aggregated_days(
         SELECT DISTINCT CASE WHEN i.issuer = 'client' THEN i.client_id END AS seller, i.issued_on
           FROM invoice i
          WHERE i.issued_on < %s AND i.vat_case <> 'non_assujetti'
-           AND (i.content::jsonb #>> '{buyer,is_consumer}')::boolean
+           AND i.to_consumer
            AND NOT EXISTS (
                 SELECT FROM platform_file f
                  WHERE f.source_key = 'b2c:' || CASE WHEN i.issuer = 'client'
@@ -86,7 +86,7 @@ async def fetch_aggregates(
                   FROM invoice i
                  CROSS JOIN jsonb_array_elements(i.content::jsonb -> 'vat') AS line
                  WHERE i.issued_on = %(day)s AND i.vat_case <> 'non_assujetti'
-                   AND (i.content::jsonb #>> '{buyer,is_consumer}')::boolean
+                   AND i.to_consumer
                    AND CASE WHEN %(seller)s::bigint IS NULL THEN i.issuer = 'operator'
                             ELSE i.issuer = 'client' AND i.client_id = %(seller)s END),
             told AS (

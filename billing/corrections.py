@@ -83,7 +83,7 @@ async def credit(
         chain,
         TypeCode.CREDIT_NOTE,
         lines,
-        {session_id: 0 for session_id in wanted},
+        dict.fromkeys(wanted, 0),
         reason,
         now,
         settings,
@@ -102,8 +102,9 @@ async def correct(
     *,
     settings: Settings,
 ) -> int:
-    """Replace an invoice by a corrective at other prices; its id. `amounts`: what sessions cost from
-    now on, in cents with VAT included; the others stay as they are. In the caller's transaction.
+    """Replace an invoice by a corrective at other prices; its id. `amounts`: what sessions cost
+    from now on, in cents with VAT included; the others stay as they are. In the caller's
+    transaction.
 
     Raises: NotThere; Conflict for a session that is not on it any more, or where nothing would
     change or be left (that is a credit note); Refusal.
@@ -328,9 +329,7 @@ async def _give_back(
     assert person_id is not None
     if shares:
         client_id = chain.original.client_id
-        await store.insert_returns(
-            connection, client_id, chain.original.id, shares, booked_on, now
-        )
+        await store.insert_returns(connection, client_id, chain.original.id, shares, booked_on, now)
         entries = [
             replace(
                 ledger.allocated(

@@ -213,9 +213,7 @@ def mentions_of(
         if text is None:
             raise MentionMissing(code, language, day)
         operator = invoicer.name if invoicer is not None else ""
-        found.append(
-            (shown, text.replace("{operator}", operator).replace("{seller}", seller.name))
-        )
+        found.append((shown, text.replace("{operator}", operator).replace("{seller}", seller.name)))
     return tuple(found)
 
 

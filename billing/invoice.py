@@ -1,7 +1,7 @@
 """An invoice as a value: what it says, how it is added up, and what is wrong with it.
 
-Pure. A `Document` is frozen at issue, stored as JSON and never changed; XML and PDF are made from it
-and from nothing else. Amounts are cents. For charging the price to the driver comes first, VAT
+Pure. A `Document` is frozen at issue, stored as JSON and never changed; XML and PDF are made from
+it and from nothing else. Amounts are cents. For charging the price to the driver comes first, VAT
 included: each line's VAT is contained in its gross amount, rounded half up once, and the totals are
 the sums of the lines.
 

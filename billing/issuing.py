@@ -116,9 +116,7 @@ async def issue(
             )
             if persons:
                 total.add(
-                    await _issue_batch(
-                        connection, client, month, persons, operator, settings, now
-                    )
+                    await _issue_batch(connection, client, month, persons, operator, settings, now)
                 )
             if not persons or len(persons) < BATCH_PERSONS:
                 prefix = f"client {client_id} {month:%Y-%m}"

@@ -243,8 +243,9 @@ async def _issue_waiting(
             "It waits for the next sale; or settle it by hand and take the sale back.",
         )
     opened = await series.opened(connection, None, "credit" if is_credit else "invoice", now)
-    buyer = parties.client_party(client, await client_store.list_vat(connection, client.id),
-                                 opened.issued_on)
+    buyer = parties.client_party(
+        client, await client_store.list_vat(connection, client.id), opened.issued_on
+    )
     if isinstance(buyer, Lack):
         return buyer
     percent = await issue_store.fetch_vat_percent(connection, opened.issued_on)
@@ -318,4 +319,3 @@ def _line(sale: OwnSale, percent: Decimal) -> DocumentLine:
         gross_cents=sale.amount_excl_cents + vat,
         own_sale_id=sale.id,
     )
-

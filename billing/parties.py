@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from billing.invoice import Party, VatCase
+from billing.store.issuing import DriverRow
 from csms.config import PREFIX, Settings
 from csms.registry import Conflict
 from csms.store.clients import ClientRecord, Vat
-
-from billing.invoice import Party, VatCase
-from billing.store.issuing import DriverRow
 
 _NEEDED: Final = (
     "operator_name",
@@ -90,9 +89,7 @@ def client_party(
     )
 
 
-def _lack_as_seller(
-    client: ClientRecord, vat: Vat | None, day: date, case: VatCase
-) -> Lack | None:
+def _lack_as_seller(client: ClientRecord, vat: Vat | None, day: date, case: VatCase) -> Lack | None:
     """What a client lacks to sell under a VAT case on a day."""
     if vat is None:
         return Lack(

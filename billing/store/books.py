@@ -32,9 +32,7 @@ async def hold_chains(
     return {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
 
 
-async def advance_chains(
-    connection: AsyncConnection, chains: dict[int, tuple[int, bytes]]
-) -> None:
+async def advance_chains(connection: AsyncConnection, chains: dict[int, tuple[int, bytes]]) -> None:
     """Where chains end now."""
     await connection.execute(
         """
@@ -62,9 +60,7 @@ async def fetch_there(
     return {row[0]: (row[1], row[2]) for row in await cursor.fetchall()}
 
 
-async def accounts_of(
-    connection: AsyncConnection, accounts: Sequence[Account]
-) -> dict[str, int]:
+async def accounts_of(connection: AsyncConnection, accounts: Sequence[Account]) -> dict[str, int]:
     """The accounts' ids by code; those that are missing are made."""
     await connection.execute(
         """
@@ -91,36 +87,31 @@ async def accounts_of(
 
 async def insert_entries(connection: AsyncConnection, rows: Sequence[Row]) -> dict[str, int]:
     """Entries; their ids by source key."""
-    async with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            """
-            COPY ledger_entry (chain_key, sequence, source_key, kind, booked_on, client_id, label,
-                               body_sha256, previous_sha256, sha256, created_at) FROM STDIN
-            """
-        ) as copy,
-    ):
-        for row in rows:
-            await copy.write_row(row)
-    found = await connection.execute(
-        "SELECT source_key, id FROM ledger_entry WHERE source_key = ANY (%s)",
-        ([row[2] for row in rows],),
+    cursor = await connection.execute(
+        """
+        INSERT INTO ledger_entry (chain_key, sequence, source_key, kind, booked_on, client_id,
+                                  label, body_sha256, previous_sha256, sha256, created_at)
+        SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::date[],
+                             %s::bigint[], %s::text[], %s::bytea[], %s::bytea[], %s::bytea[],
+                             %s::timestamptz[])
+        RETURNING source_key, id
+        """,
+        [list(column) for column in zip(*rows, strict=True)],
     )
-    return {row[0]: row[1] for row in await found.fetchall()}
+    return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
 async def insert_postings(
     connection: AsyncConnection, rows: Sequence[tuple[int, int, int, int]]
 ) -> None:
     """Postings: entry, position, account, amount."""
-    async with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            "COPY ledger_posting (entry_id, position, account_id, amount_cents) FROM STDIN"
-        ) as copy,
-    ):
-        for row in rows:
-            await copy.write_row(row)
+    await connection.execute(
+        """
+        INSERT INTO ledger_posting (entry_id, position, account_id, amount_cents)
+        SELECT * FROM unnest(%s::bigint[], %s::smallint[], %s::bigint[], %s::bigint[])
+        """,
+        [list(column) for column in zip(*rows, strict=True)],
+    )
 
 
 async def fetch_balance(connection: AsyncConnection, code: str) -> int:

@@ -257,56 +257,41 @@ async def advance_series(connection: AsyncConnection, series_id: int, last_numbe
 async def insert_invoices(
     connection: AsyncConnection, invoices: Sequence[NewInvoice]
 ) -> dict[str, int]:
-    """Documents of one series; their ids by their number."""
-    names = NewInvoice.__slots__
-    async with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            """
-            COPY invoice (issuer, client_id, person_id, series_id, sequence, number, type_code,
-                          vat_case, to_consumer, month, issued_on, due_on, amount_excl_cents, vat_cents,
-                          amount_incl_cents, effect_cents, effect_vat_cents, original_id, reason,
-                          source_key, content, content_sha256, created_at) FROM STDIN
-            """
-        ) as copy,
-    ):
-        for invoice in invoices:
-            await copy.write_row([getattr(invoice, name) for name in names])
-    found = await connection.execute(
-        "SELECT number, id FROM invoice WHERE series_id = %s AND sequence BETWEEN %s AND %s",
-        (invoices[0].series_id, invoices[0].sequence, invoices[-1].sequence),
+    """Documents, in one statement (COPY does not go with row-level security); their ids by their
+    number."""
+    columns = [[getattr(each, name) for each in invoices] for name in NewInvoice.__slots__]
+    cursor = await connection.execute(
+        """
+        INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code,
+                             vat_case, to_consumer, month, issued_on, due_on, amount_excl_cents,
+                             vat_cents, amount_incl_cents, effect_cents, effect_vat_cents,
+                             original_id, reason, source_key, content, content_sha256, created_at)
+        SELECT * FROM unnest(
+            %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[],
+            %s::smallint[], %s::text[], %s::boolean[], %s::date[], %s::date[], %s::date[],
+            %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
+            %s::text[], %s::text[], %s::text[], %s::bytea[], %s::timestamptz[])
+        RETURNING number, id
+        """,
+        columns,
     )
-    return {row[0]: row[1] for row in await found.fetchall()}
+    return {row[0]: row[1] for row in await cursor.fetchall()}
 
 
 async def insert_lines(
     connection: AsyncConnection, client_id: int, lines: Sequence[tuple[int, NewLine]]
 ) -> None:
     """Lines, each with the id of its invoice."""
-    async with (
-        connection.cursor() as cursor,
-        cursor.copy(
-            """
-            COPY invoice_line (invoice_id, client_id, position, session_id, own_sale_id,
-                               is_original, amount_excl_cents, vat_cents, amount_incl_cents)
-            FROM STDIN
-            """
-        ) as copy,
-    ):
-        for invoice_id, line in lines:
-            await copy.write_row(
-                (
-                    invoice_id,
-                    client_id,
-                    line.position,
-                    line.session_id,
-                    line.own_sale_id,
-                    line.is_original,
-                    line.amount_excl_cents,
-                    line.vat_cents,
-                    line.amount_incl_cents,
-                )
-            )
+    columns = [[getattr(line, name) for _, line in lines] for name in NewLine.__slots__]
+    await connection.execute(
+        """
+        INSERT INTO invoice_line (client_id, invoice_id, position, session_id, own_sale_id,
+                                  is_original, amount_excl_cents, vat_cents, amount_incl_cents)
+        SELECT %s, * FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[],
+                                 %s::boolean[], %s::bigint[], %s::bigint[], %s::bigint[])
+        """,
+        (client_id, [invoice_id for invoice_id, _ in lines], *columns),
+    )
 
 
 async def fetch_mentions(connection: AsyncConnection, day: date) -> dict[tuple[str, str], str]:

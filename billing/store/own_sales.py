@@ -81,9 +81,7 @@ async def find_sale(connection: AsyncConnection, source_key: str) -> OwnSale | N
         return await rows.fetchone()
 
 
-async def fetch_waiting(
-    connection: AsyncConnection, client_id: int, month: date
-) -> list[OwnSale]:
+async def fetch_waiting(connection: AsyncConnection, client_id: int, month: date) -> list[OwnSale]:
     """Sales to a client up to and with a month that are on no invoice."""
     async with connection.cursor(row_factory=class_row(OwnSale)) as rows:
         await rows.execute(

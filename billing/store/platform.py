@@ -31,9 +31,7 @@ class Aggregate:
     vat_cents: int
 
 
-async def fetch_waiting(
-    connection: AsyncConnection, after: int, limit: int
-) -> list[Waiting]:
+async def fetch_waiting(connection: AsyncConnection, after: int, limit: int) -> list[Waiting]:
     """Invoices between businesses that lie nowhere yet, by their number, after the one given. A
     seller that is not subject to VAT makes none."""
     async with connection.cursor(row_factory=class_row(Waiting)) as rows:

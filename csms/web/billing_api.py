@@ -1,4 +1,4 @@
-"""Operations on what invoices are made of: the operator's own sales, texts of the law, VAT rates."""
+"""Operations on what invoices are made of: own sales, texts of the law, VAT rates."""
 
 from datetime import UTC, datetime
 

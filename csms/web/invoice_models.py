@@ -21,6 +21,7 @@ SessionIds = Annotated[list[Identifier], Field(min_length=1, max_length=1_000)]
 Percent = Annotated[Decimal, Field(ge=0, le=100, decimal_places=2)]
 Code = Annotated[str, Field(pattern=r"^[a-z_]{1,50}$")]
 
+
 class InvoiceListed(Output):
     id: int
     issuer: Issuer = Field(description="client: in its name, to a driver; operator: its own.")

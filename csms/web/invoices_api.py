@@ -248,9 +248,7 @@ async def _file(
     """The file, to somebody who may see its invoice. The first time it is made, and kept in the
     service's name: people write nothing here."""
     async with transaction(pool) as connection:
-        file = await invoice_files.kept_file(
-            connection, invoice.id, file_format, datetime.now(UTC)
-        )
+        file = await invoice_files.kept_file(connection, invoice.id, file_format, datetime.now(UTC))
     etag = f'"{file.sha256.hex()}"'
     if known is not None and etag in known:
         return Response(status_code=304, headers={"ETag": etag})

@@ -21,6 +21,7 @@ from billing.series import Draft, Written
 from billing.store import corrections as store
 from billing.store import invoices as invoice_store
 from billing.store import issuing as issue_store
+from billing.store import ledger as ledger_store
 from billing.store.corrections import PaidShare
 from billing.store.invoices import Issued
 from billing.store.issuing import NewLine
@@ -330,20 +331,23 @@ async def _give_back(
     if shares:
         client_id = chain.original.client_id
         await store.insert_returns(connection, client_id, chain.original.id, shares, booked_on, now)
-        entries = [
-            replace(
+        await ledger_store.lock_chains(connection, [client_id])
+        available = -await books.balance(connection, ledger.owed("available", client_id))
+        entries = []
+        for receipt_id in sorted({share.receipt_id for share in shares}):
+            amount = _sum(share for share in shares if share.receipt_id == receipt_id)
+            entries.append(
                 ledger.allocated(
-                    receipt_id,
-                    chain.original.id,
+                    f"{receipt_id}:returned:{written.id}",
+                    chain.original.number,
                     client_id,
                     person_id,
-                    -_sum(share for share in shares if share.receipt_id == receipt_id),
+                    -amount,
                     booked_on,
-                ),
-                source_key=f"returned:{written.id}:{receipt_id}",
+                    available_cents=available,
+                )
             )
-            for receipt_id in sorted({share.receipt_id for share in shares})
-        ]
+            available = max(0, available - amount)
         await books.post(connection, entries, now)
     await wallets.apply(connection, [person_id], now)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, issuing, series, wording
+from billing import books, issuing, ledger, series, wording
 from billing.invoice import Document, from_json
 from billing.issuing import Issued
 from csms.clients import Actor
@@ -101,8 +101,8 @@ async def test_a_driver_gets_one_invoice_of_the_month(
     ) in first.mentions
     assert "0,35" in first.lines[0].tariff[0]
     async with pool.connection() as connection:
-        assert await books.balance(connection, f"receivable:drivers:{client_id}") == 2_134
-        assert await books.balance(connection, f"uncollected:{client_id}") == -2_134
+        assert await books.balance(connection, ledger.receivable_drivers(client_id)) == 2_134
+        assert await books.balance(connection, ledger.uncollected(client_id)) == -2_134
     again = await issue(pool, operator, client_id)
     assert again.documents == 0
     await check_series(pool)

@@ -14,9 +14,9 @@ import psycopg
 from psycopg import AsyncConnection
 
 from billing import documents, money, parties, series
+from billing.charging import Issued, lack_of_mention, note_lacks
 from billing.documents import MentionMissing
 from billing.invoice import DocumentLine, Party, TypeCode, VatCase, from_json
-from billing.issuing import Issued, lack_of_mention, note_lacks
 from billing.parties import Lack
 from billing.series import Draft, Faulty
 from billing.store import invoices as invoice_store

@@ -174,7 +174,7 @@ def flux10(seller: tuple[str, str], sums: Sequence[Aggregate]) -> bytes:
         _text(element, "Date", f"{day:%Y%m%d}")
         _text(element, "CategoryCode", category)
         _text(element, "TransactionsCurrency", "EUR")
-        _text(element, "TransactionsCount", str(sum(each.documents for each in of_group)))
+        _text(element, "TransactionsCount", str(of_group[0].documents))
         _text(element, "TaxExclusiveAmount", _euros(sum(each.base_cents for each in of_group)))
         _text(element, "TaxTotal", _euros(sum(each.vat_cents for each in of_group)))
         for each in of_group:

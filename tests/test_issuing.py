@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, issuing, ledger, series, wording
+from billing import books, charging, ledger, series, wording
+from billing.charging import Issued
 from billing.invoice import Document, from_json
-from billing.issuing import Issued
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect, transaction
@@ -45,7 +45,7 @@ async def issue(
     dry_run: bool = False,
 ) -> Issued:
     async with pool.connection() as connection:
-        return await issuing.issue(
+        return await charging.issue(
             connection, client_id, month, now, settings=settings, dry_run=dry_run
         )
 
@@ -365,7 +365,7 @@ async def test_eight_issuers_at_once_who_fail_now_and_then_leave_no_gap(
         person_id = await add_driver(database, f"driver-{number}")
         for which in (client_id, beta):
             await add_sessions(database, which, person_id, [100 + number, 200 + number])
-    monkeypatch.setattr(issuing, "BATCH_PERSONS", 2)
+    monkeypatch.setattr(charging, "BATCH_PERSONS", 2)
     post, calls = books.post, [0]
 
     async def post_or_fail(*arguments: Any) -> list[int]:
@@ -413,7 +413,7 @@ async def test_a_run_killed_between_any_two_steps_ends_the_same(
         person_id = await add_driver(database, f"driver-{number}")
         for which in (client_id, beta):
             await add_sessions(database, which, person_id, [100 + number, 201])
-    monkeypatch.setattr(issuing, "BATCH_PERSONS", 2)
+    monkeypatch.setattr(charging, "BATCH_PERSONS", 2)
     whole = """
         SELECT i.sequence, i.person_id, i.issued_on, i.amount_incl_cents, i.vat_cents,
                count(DISTINCT l.position), count(DISTINCT e.id)
@@ -427,8 +427,8 @@ async def test_a_run_killed_between_any_two_steps_ends_the_same(
         (series.store, "insert_lines"),
         (series.store, "advance_series"),
         (series.books, "post"),
-        (issuing.wallets, "apply"),
-        (issuing.problems, "resolve_others"),
+        (charging.wallets, "apply"),
+        (charging.problems, "resolve_others"),
     ]
     for module, name in steps:
         true = getattr(module, name)

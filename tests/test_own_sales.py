@@ -9,8 +9,8 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from billing import books, ledger, own_sales, wording
+from billing.charging import Issued
 from billing.invoice import Document, TypeCode, faults, from_json
-from billing.issuing import Issued
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect, transaction

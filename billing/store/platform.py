@@ -23,10 +23,9 @@ class Aggregate:
     """Sales to consumers of one seller, day and rate; credit notes taken off."""
 
     issued_on: date
-    currency: str
     category: str  # goods | services
     vat_percent: Decimal
-    documents: int
+    documents: int  # of all rates of the day, those without VAT apart
     base_cents: int
     vat_cents: int
 
@@ -79,28 +78,36 @@ async def fetch_aggregates(
         await rows.execute(
             """
             WITH sold AS (
-                SELECT i.id, i.issued_on, i.issuer, i.type_code, i.effect_cents, i.effect_vat_cents,
-                       i.amount_incl_cents, i.vat_cents, line.value AS line
+                SELECT i.id, i.issuer, i.issued_on, i.type_code, i.original_id,
+                       i.content::jsonb AS content
                   FROM invoice i
-                 CROSS JOIN jsonb_array_elements(i.content::jsonb -> 'vat') AS line
-                 WHERE i.issued_on = %(day)s AND i.vat_case <> 'non_assujetti'
-                   AND i.to_consumer
+                 WHERE i.issued_on = %(day)s AND i.vat_case <> 'non_assujetti' AND i.to_consumer
                    AND CASE WHEN %(seller)s::bigint IS NULL THEN i.issuer = 'operator'
                             ELSE i.issuer = 'client' AND i.client_id = %(seller)s END),
-            told AS (
-                SELECT id, issued_on, issuer, (line ->> 'percent')::numeric AS percent,
-                       CASE type_code WHEN 381 THEN -1 ELSE 1 END
-                           * (line ->> 'base_cents')::bigint AS base_cents,
-                       CASE type_code WHEN 381 THEN -1 ELSE 1 END
-                           * (line ->> 'vat_cents')::bigint AS vat_cents
-                  FROM sold WHERE type_code <> 384
+            replaced AS (  -- by correctives: the last that stated everything, then credits on it
+                SELECT s.id, s.original_id, max(b.id) AS base_id
+                  FROM sold s
+                  JOIN invoice b ON (b.id = s.original_id OR b.original_id = s.original_id)
+                                AND b.id < s.id AND b.type_code IN (380, 384)
+                 WHERE s.type_code = 384 GROUP BY s.id, s.original_id),
+            parts AS (
+                SELECT id, CASE type_code WHEN 381 THEN -1 ELSE 1 END AS sign, content FROM sold
                 UNION ALL
-                SELECT id, issued_on, issuer, (line ->> 'percent')::numeric,
-                       effect_cents - effect_vat_cents, effect_vat_cents
-                  FROM sold WHERE type_code = 384)
-            SELECT issued_on, 'EUR' AS currency,
-                   CASE issuer WHEN 'client' THEN 'goods' ELSE 'services' END AS category,
-                   percent AS vat_percent, count(DISTINCT id) AS documents,
+                SELECT r.id, -1, b.content::jsonb FROM replaced r JOIN invoice b ON b.id = r.base_id
+                UNION ALL
+                SELECT r.id, 1, c.content::jsonb
+                  FROM replaced r JOIN invoice c ON c.original_id = r.original_id
+                   AND c.type_code = 381 AND c.id > r.base_id AND c.id < r.id),
+            told AS (
+                SELECT s.id, s.issued_on, s.issuer, (line ->> 'percent')::numeric AS percent,
+                       p.sign * (line ->> 'base_cents')::bigint AS base_cents,
+                       p.sign * (line ->> 'vat_cents')::bigint AS vat_cents
+                  FROM parts p JOIN sold s ON s.id = p.id
+                 CROSS JOIN jsonb_array_elements(p.content -> 'vat') AS line)
+            SELECT issued_on, CASE issuer WHEN 'client' THEN 'goods' ELSE 'services' END AS category,
+                   percent AS vat_percent,
+                   (SELECT count(DISTINCT d.id) FROM told d
+                     WHERE (d.percent = 0) = (told.percent = 0)) AS documents,
                    sum(base_cents)::bigint AS base_cents, sum(vat_cents)::bigint AS vat_cents
               FROM told GROUP BY issued_on, issuer, percent ORDER BY percent
             """,

@@ -34,6 +34,8 @@ from csms.web import (
     keys_api,
     limits_api,
     login_pages,
+    manager_pages,
+    manager_statement,
     me_api,
     me_points_api,
     me_sessions_api,
@@ -165,6 +167,8 @@ def create_app(
     app.include_router(pages.router)
     app.include_router(privacy_page.router)
     login_pages.install(app)
+    app.include_router(manager_pages.router)
+    app.include_router(manager_statement.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -294,6 +294,15 @@ def test_a_minimum_holds_where_nothing_was_used() -> None:
     assert cost(price(usage, [], tariff, zone=PARIS, vat_percent=VAT)) == (83, 100)
 
 
+def test_a_limit_that_does_not_bite_changes_no_line() -> None:
+    """VAT of 0.375 and 0.456 euros: which of them gets the odd cent is not asked again."""
+    elements = (Element((flat("2.50", "15"),)), Element((charging("1.20", "20"),)))
+
+    limited = charge(excluded(*elements, max_excl_cents=9_000), minutes=114)
+
+    assert limited == charge(excluded(*elements), minutes=114)
+
+
 def test_where_only_the_limit_without_vat_bites_vat_follows_it() -> None:
     tariff = excluded(KWH, max_excl_cents=1000, max_incl_cents=2000)
 

@@ -85,8 +85,9 @@ def elements(draw: st.DrawFn) -> Element:
 
 @st.composite
 def tariffs(draw: st.DrawFn) -> Tariff:
-    """With a price for all energy in the end, so that none goes without a line."""
-    last = Element((draw(components(Dimension.ENERGY)),))
+    """With a price for all energy in the end, so that none goes without a line; or for all time."""
+    times = (Dimension.TIME, Dimension.PARKING_TIME) if draw(st.booleans()) else ()
+    last = Element(tuple(draw(components(kind)) for kind in (Dimension.ENERGY, *times)))
     low = draw(st.none() | st.integers(0, 500))
     high = None if draw(st.booleans()) else (low or 0) + draw(st.integers(0, 2000))
     return Tariff(
@@ -139,7 +140,9 @@ def test_the_parts_are_the_whole(
     assert sum(base + vat for _, base, vat in found.vat) == found.amount_incl_cents
     time = {Dimension.TIME, Dimension.PARKING_TIME}
     used_s = sum(line.duration_s for line in lines if line.dimension in time)
-    assert used_s <= (usage.ended_at - usage.started_at).total_seconds()
+    whole_s = (usage.ended_at - usage.started_at).total_seconds()
+    assert used_s <= whole_s
+    assert used_s == whole_s or len(tariff.elements[-1].components) == 1
     assert found.estimated == any(line.estimated for line in lines)
 
 
@@ -175,6 +178,12 @@ def test_limits_hold(tariff: Tariff, session: tuple[Usage, list[Reading]]) -> No
         assert found.amount_incl_cents <= tariff.max_incl_cents
     if not tariff.taxes_included:
         assert found.amount_excl_cents >= (tariff.min_excl_cents or 0)
+    free = cost(Tariff(tariff.elements, tariff.taxes_included), *session)
+    if (free.amount_excl_cents, free.amount_incl_cents) == (
+        found.amount_excl_cents,
+        found.amount_incl_cents,
+    ):
+        assert found == free  # a limit that does not bite adds no line
 
 
 @FEWER

@@ -159,7 +159,8 @@ INSERT INTO invoice_series (client_id, kind, year, prefix)
     VALUES (2, 'invoice', 2026, 'C00002-F-2026-') ON CONFLICT DO NOTHING;
 INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code, vat_case,
                      month, issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents,
-                     effect_cents, effect_vat_cents, source_key, content, content_sha256, created_at)
+                     effect_cents, effect_vat_cents, source_key, content, content_sha256,
+                     created_at)
     SELECT 'client', 2, 2, max(id), :n, 'invoice-' || :n, 380, 'franchise', '2026-10-01',
            '2026-11-02', '2026-12-02', 500, 0, 500, 500, 0, 'invoice-' || :n, '{}', '', now()
       FROM invoice_series;
@@ -167,8 +168,8 @@ INSERT INTO invoice_file (invoice_id, client_id, format, content, sha256, create
     SELECT max(id), 2, 'pdf', 'file', sha256('file'), now() FROM invoice;
 INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month, source_key,
                       created_at, created_by)
-    VALUES (2, 'intervention', 'Intervention', 500, '2026-10-12', '2026-10-01', 'sale-' || :n, now(),
-            'test');
+    VALUES (2, 'intervention', 'Intervention', 500, '2026-10-12', '2026-10-01', 'sale-' || :n,
+            now(), 'test');
 INSERT INTO invoice_line (invoice_id, position, client_id, own_sale_id, is_original,
                           amount_excl_cents, vat_cents, amount_incl_cents)
     SELECT 1, :n, 2, max(id), true, 500, 0, 500 FROM own_sale;

@@ -132,8 +132,8 @@ INSERT INTO tariff (client_id, code, name)
     SELECT id, name, name || '-tariff' FROM client WHERE NOT is_operator ORDER BY id;
 INSERT INTO tariff_version (client_id, tariff_id, from_at, content, created_at, created_by)
     SELECT client_id, id, '2026-01-01', '{"elements": []}', now(), 'test' FROM tariff ORDER BY id;
-INSERT INTO priced_session (session_id, client_id, month, supplied_on, site_id, station_key, evse_id,
-                            person_id, tariff_version_id, vat_case, started_at, ended_at, energy_wh,
+INSERT INTO priced_session (session_id, client_id, month, supplied_on, site_id, station_key,
+                            evse_id, person_id, tariff_version_id, vat_case, started_at, ended_at, energy_wh,
                             amount_excl_cents, vat_cents, amount_incl_cents, is_estimated, lines,
                             priced_at)
     SELECT s.id, s.client_id, '2026-10-01', '2026-10-02', s.site_id, s.station_key, 1, p.id, v.id,
@@ -144,7 +144,8 @@ INSERT INTO invoice_series (client_id, kind, year, prefix, last_number)
     SELECT id, 'invoice', 2026, name || '-F-2026-', 1 FROM client WHERE NOT is_operator ORDER BY id;
 INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code, vat_case,
                      month, issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents,
-                     effect_cents, effect_vat_cents, source_key, content, content_sha256, created_at)
+                     effect_cents, effect_vat_cents, source_key, content, content_sha256,
+                     created_at)
     SELECT 'client', s.client_id, p.person_id, s.id, 1, s.prefix || '000001', 380, 'redevable',
            '2026-10-01', '2026-11-02', '2026-12-02', 1000, 200, 1200, 1200, 200, s.prefix,
            replace(replace(:document, 'NAME', c.name), '"SESSION"', p.session_id::text), '', now()

@@ -1,12 +1,13 @@
-"""An invoice as a value: what it says, how it is added up, and what is wrong with it.
+"""An invoice as a value: what it says.
 
-Pure. A `Document` is frozen at issue, stored as JSON and never changed; XML and PDF are made from
-it and from nothing else. Amounts are cents. For charging the price to the driver comes first, VAT
-included: each line's VAT is contained in its gross amount, rounded half up once, and the totals are
-the sums of the lines.
+Amounts are cents. For charging the price to the driver comes first, VAT included: each line's VAT
+is contained in its gross amount, rounded half up once, and the totals are the sums of the lines. A
+sale whose price is without VAT comes to the same: the VAT upon a rounded net amount is the one that
+the sum of both contains.
 
 A line's quantity is 1 (UN/ECE C62): its net unit price is then the line's net amount, exactly.
-Energy, time and the price per kWh that the driver knows stand in its attributes.
+Energy, time and the price that the driver knows stand beside it. A credit note (381) prints what it
+gives back above 0.
 """
 
 import json
@@ -69,6 +70,11 @@ class DocumentLine:
     ended_at: str = ""
     point: str = ""
     tariff: tuple[str, ...] = ()  # its components as the driver knows them, VAT included
+    # Where the line is one quantity at one price with VAT included: what the gross amount is made
+    # of, exactly. None: it is not (a minimum price, a part of a sum, a price without VAT).
+    unit_price_eur: Decimal | None = None  # of a kWh or an hour
+    billed_wh: int | None = None  # after the tariff's step, so not always the energy
+    billed_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,8 @@ async def insert_entries(
     cursor = await connection.execute(
         """
         INSERT INTO ledger_entry (chain_key, sequence, source_key, kind, booked_on, client_id,
-                                  label, reverses_id, body_sha256, previous_sha256, sha256, created_at)
+                                  label, reverses_id, body_sha256, previous_sha256, sha256,
+                                  created_at)
         SELECT n.*, %s FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::date[],
                                    %s::bigint[], %s::text[], %s::bigint[], %s::bytea[], %s::bytea[],
                                    %s::bytea[]) AS n

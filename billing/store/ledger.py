@@ -123,8 +123,8 @@ async def insert_entries(
                                   label, reverses_id, body_sha256, previous_sha256, sha256,
                                   created_at)
         SELECT n.*, %s FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::date[],
-                                   %s::bigint[], %s::text[], %s::bigint[], %s::bytea[], %s::bytea[],
-                                   %s::bytea[]) AS n
+                                   %s::bigint[], %s::text[], %s::bigint[], %s::bytea[],
+                                   %s::bytea[], %s::bytea[]) AS n
         RETURNING source_key, id
         """,
         (now, *columns),

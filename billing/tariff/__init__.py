@@ -18,7 +18,7 @@ from billing.tariff.model import (
     Tariff,
     Usage,
 )
-from billing.tariff.pricing import price, price_so_far
+from billing.tariff.pricing import needs_readings, price, price_so_far
 from billing.tariff.words import describe
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "dump",
     "gaps",
+    "needs_readings",
     "parse",
     "price",
     "price_so_far",

@@ -134,8 +134,8 @@ class Line:
 
     `quantity` is what is billed, after steps: Wh, seconds, or 1. `energy_wh` is measured (0 unless
     the line prices energy), `duration_s` the time during which the component was used (0 for FLAT
-    and limits). `from_at` and `to_at` are the first and last moment of that time; there may be
-    others' between them. `unit_price_eur` is per kWh, per hour or once, with VAT where the tariff
+    and limits). `from_at` and `to_at` are the first and last moment of that time (of FLAT: when it
+    came due); there may be others' between them. `unit_price_eur` is per kWh, per hour or once, with VAT where the tariff
     includes it. `estimated`: its share of the energy was not measured at the border to another.
     """
 

@@ -45,7 +45,7 @@ class _Part:
     dimension: Dimension
     offer: Offer | None  # None: nothing is charged for it
     from_us: int
-    to_us: int = 0
+    to_us: int
     energy_wh: Energy = 0
     duration_us: int = 0
     estimated: bool = False
@@ -91,6 +91,14 @@ def price_so_far(
     reading the car goes on as before, so that silence is not taken for standing."""
     use = _use(usage, readings, tariff, zone, running=True)
     return _bill(use, usage, tariff, vat_percent, vat_free)
+
+
+def needs_readings(usage: Usage, tariff: Tariff, *, zone: ZoneInfo) -> bool:
+    """Whether readings can make a difference to the price: a border cuts the session, or the
+    tariff asks how the car charged."""
+    plan = plan_of(tariff)
+    end_us = max((usage.ended_at - usage.started_at) // MICROSECOND, 0)
+    return plan.asks_session or len(plan.windows(usage.started_at, end_us, zone)) > 1
 
 
 def _use(
@@ -194,11 +202,11 @@ def _give(
     key = (dimension, NOBODY if offer is None else offer.key)
     part = found.get(key)
     if part is None:
-        part = found[key] = _Part(dimension, offer, start.offset_us)
-    part.to_us = until.offset_us
+        part = found[key] = _Part(dimension, offer, start.offset_us, start.offset_us)
     if dimension is Dimension.FLAT:
         part.quantity = 1
         return part
+    part.to_us = until.offset_us
     part.duration_us += until.offset_us - start.offset_us
     if dimension is Dimension.ENERGY:
         part.energy_wh += until.energy_wh - start.energy_wh

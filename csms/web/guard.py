@@ -59,6 +59,9 @@ _POLICY = (
     b"default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; "
     b"form-action %s; frame-ancestors 'none'"
 )
+# Managers' pages have one script, htmx, which is served here and asks nobody else.
+WITH_SCRIPT = "/gestion"
+_SCRIPT_POLICY = b"; script-src 'self'; connect-src 'self'"
 _HSTS = (b"strict-transport-security", b"max-age=31536000")
 
 _bearer = HTTPBearer(
@@ -207,7 +210,9 @@ def _with_headers(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
     path = scope["path"]
     headers = [*message.get("headers", []), *_HEADERS]
     to = b"'none'" if path.startswith(PROTECTED) else b"'self'"
-    headers.append((b"content-security-policy", _POLICY % to))
+    with_script = path == WITH_SCRIPT or path.startswith(WITH_SCRIPT + "/")
+    policy = _POLICY % to + (_SCRIPT_POLICY if with_script else b"")
+    headers.append((b"content-security-policy", policy))
     if not path.startswith(PUBLIC):
         headers.append((b"cache-control", b"no-store"))
     if scope["state"]["https"]:

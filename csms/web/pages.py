@@ -1,4 +1,5 @@
-"""The front page: for operators how things stand, in French or English, without a script."""
+"""The front page: for operators how things stand, in French or English, without a script;
+managers go on to theirs."""
 
 from datetime import UTC, datetime
 from html import escape
@@ -57,6 +58,8 @@ async def front_page(request: Request, pool: Pool, lang: str | None = None) -> R
     principal = principal_of(request)
     if principal is None:
         return sent_to("/login" if lang is None else f"/login?lang={language_of(request)}")
+    if not principal.is_operator and principal.manages:
+        return sent_to("/gestion" if lang is None else f"/gestion?lang={language_of(request)}")
     if not principal.is_operator:
         return page(request, "home.html", principal=principal)
     now = datetime.now(UTC)

@@ -1,0 +1,254 @@
+"""A statement on its page: the one number, what leads to it, each session; its files; and the way
+to contest a line.
+
+To open it proves that it has reached its reader: the ten days to contest it run from then, unless
+the mail was delivered before. A line is contested by a form of its own row, which htmx sends and
+swaps where scripts run, and which works as any form where they do not.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from billing import statement, statement_files
+from billing.statement import SessionLine, Statement
+from billing.statement_files import FORMATS, MEDIA_TYPES, Format
+from billing.statement_summary import calculation, net_label
+from billing.store import managing
+from billing.store.managing import LineRow
+from csms.points import label_of
+from csms.principals import Principal
+from csms.web.fields import Identifier
+from csms.web.manager_frame import (
+    Shown,
+    choose_client,
+    manager_of,
+    manager_page,
+    missing,
+    reading,
+)
+from csms.web.manager_standing import standing_of
+from csms.web.manager_texts import MANAGER_TEXTS
+from csms.web.rendering import language_of, sent_to
+
+router = APIRouter(include_in_schema=False, default_response_class=Response)
+
+LINES_SHOWN: Final = 50
+
+
+@router.get("/gestion/releves/{statement_id}")
+async def show_statement(
+    request: Request, statement_id: Identifier, page: str = "1", done: str = "", line: str = ""
+) -> Response:
+    """The statement, and a page of its sessions."""
+    me = manager_of(request)
+    if me is None:
+        return sent_to(f"/login?next=/gestion/releves/{statement_id}")
+    words = MANAGER_TEXTS[language_of(request)]
+    said = ""
+    if done in ("contested", "withdrawn") and line.isascii() and line.isdigit():
+        said = words[f"said_{done}"].format(number=line[:9])
+    number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1
+    return await _statement_page(request, me, statement_id, max(1, number), done=said)
+
+
+@router.get("/gestion/releves/{statement_id}/fichier.{format}")
+async def download(request: Request, statement_id: Identifier, format: str) -> Response:
+    """The statement as a file: the one that was kept, where one was."""
+    me = manager_of(request)
+    if me is None:
+        return sent_to(f"/login?next=/gestion/releves/{statement_id}")
+    if format not in FORMATS:
+        return missing(request)
+    kind: Format = format
+    language: statement_files.Language = "en" if language_of(request) == "en" else "fr"
+    now = datetime.now(UTC)
+    async with reading(request, me) as connection:
+        found = await managing.list_statements(connection, statement_id=statement_id)
+        if not found:
+            return missing(request)
+        made = await managing.get_file(connection, statement_id, format, language)
+        rows: list[LineRow] = []
+        if made is None:
+            total = await managing.count_lines(connection, statement_id)
+            rows = await managing.list_lines(connection, statement_id, limit=total)
+    told = statement.from_json(found[0].content)
+    if made is None:
+        made = await asyncio.to_thread(
+            statement_files.render,
+            told,
+            [_session_line(row, language) for row in rows],
+            kind,
+            language,
+            contest_until=standing_of(found[0], now).contest_until,
+            simulated=told.is_simulated,
+        )
+    name = statement_files.file_name(told, kind, language)
+    return Response(
+        made,
+        media_type=MEDIA_TYPES[kind],
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+# --- What they share ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ShownLine:
+    """A session on the statement, with the last dispute about it."""
+
+    id: int
+    position: int
+    point: str
+    site: str
+    user: str
+    started_at: datetime
+    ended_at: datetime
+    energy_wh: int
+    amount_cents: int
+    collected_cents: int
+    invoice_id: int | None
+    invoice_number: str
+    is_estimated: bool
+    is_late: bool
+    dispute_id: int | None
+    opened_at: datetime | None
+    reason: str | None
+    decided_at: datetime | None
+    decision: str | None
+    decision_reason: str | None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it is contested and not decided."""
+        return self.dispute_id is not None and self.decided_at is None
+
+
+async def _statement_page(
+    request: Request,
+    me: Principal,
+    statement_id: int,
+    number: int,
+    *,
+    done: str = "",
+    status: int = 200,
+    at_fault: int | None = None,
+    error: str = "",
+    given: str = "",
+) -> Response:
+    """Page `number` of the statement; `error`: why the line `at_fault` was not contested, for the
+    reason `given`."""
+    first = (number - 1) * LINES_SHOWN
+    async with reading(request, me) as connection:
+        found = await managing.list_statements(connection, statement_id=statement_id)
+        if not found:
+            return missing(request)
+        clients, client = await choose_client(connection, str(found[0].client_id))
+        total = await managing.count_lines(connection, statement_id)
+        rows = await managing.list_lines(connection, statement_id, offset=first, limit=LINES_SHOWN)
+    language = language_of(request)
+    shown, told = Shown(language), statement.from_json(found[0].content)
+    return manager_page(
+        request,
+        "manager_statement.html",
+        "statements",
+        client=client,
+        clients=clients,
+        status=status,
+        ties="session",
+        statement=told,
+        standing=standing_of(found[0], datetime.now(UTC)),
+        net_label=net_label(told, language),
+        sums=calculation(told, language),
+        activity=_activity(told, shown),
+        simulated=told.is_simulated,
+        path=f"/gestion/releves/{statement_id}",
+        can_contest=False,
+        lines=[_shown_line(row, shown) for row in rows],
+        first=first + 1,
+        total=total,
+        earlier=number - 1 if number > 1 else None,
+        later=number + 1 if first + LINES_SHOWN < total else None,
+        done=done,
+        at_fault=at_fault,
+        error=error,
+        given=given,
+    )
+
+
+def _activity(told: Statement, shown: Shown) -> list[tuple[str, str, str]]:
+    """What the month came to, beside the one before."""
+    words, before = MANAGER_TEXTS[shown.language], told.previous
+    return [
+        (words["sessions"], str(told.sessions), str(before.sessions) if before else "–"),
+        (
+            words["energy"],
+            shown.energy(told.energy_wh),
+            shown.energy(before.energy_wh) if before else "–",
+        ),
+        (
+            words["collected"],
+            shown.money(told.collected_cents),
+            shown.money(before.collected_cents) if before else "–",
+        ),
+        (
+            words["net"],
+            shown.money(told.net_cents),
+            shown.money(before.net_cents) if before else "–",
+        ),
+    ]
+
+
+def _user(row: LineRow, language: str) -> str:
+    return row.name or MANAGER_TEXTS[language]["user_number"].format(number=row.person_id)
+
+
+def _shown_line(row: LineRow, shown: Shown) -> ShownLine:
+    return ShownLine(
+        id=row.id,
+        position=row.position,
+        point=label_of(row.evse_static, row.station_id, row.evse_id or 0),
+        site=row.site,
+        user=_user(row, shown.language),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        energy_wh=row.energy_wh,
+        amount_cents=row.amount_cents,
+        collected_cents=row.collected_cents,
+        invoice_id=row.invoice_id,
+        invoice_number=row.invoice_number,
+        is_estimated=row.is_estimated,
+        is_late=row.is_late,
+        dispute_id=row.dispute_id,
+        opened_at=row.opened_at,
+        reason=row.reason,
+        decided_at=row.decided_at,
+        decision=row.decision,
+        decision_reason=row.decision_reason,
+    )
+
+
+def _session_line(row: LineRow, language: str) -> SessionLine:
+    """The line as files have it."""
+    return SessionLine(
+        position=row.position,
+        session_id=row.session_id,
+        point=label_of(row.evse_static, row.station_id, row.evse_id or 0),
+        site=row.site,
+        user=_user(row, language),
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        energy_wh=row.energy_wh,
+        amount_incl_cents=row.amount_cents,
+        vat_percent=row.vat_percent,
+        collected_cents=row.collected_cents,
+        invoice_number=row.invoice_number,
+        is_estimated=row.is_estimated,
+        is_late=row.is_late,
+        contested=(row.decision or "open") if row.dispute_id is not None else "",
+    )

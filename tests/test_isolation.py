@@ -112,6 +112,7 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/terminate",
     "POST /api/v1/contracts/{contract_id}/terms",
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
+    "POST /api/v1/receipts",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
 

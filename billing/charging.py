@@ -21,7 +21,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from billing import documents, parties, series, wallets
+from billing import documents, parties, receipts, series
 from billing.documents import MentionMissing
 from billing.invoice import DocumentLine, Party, TypeCode, VatCase
 from billing.parties import Lack
@@ -204,7 +204,7 @@ async def _issue_batch(
     for draft, faulty in refused:
         _keep_back(found, _lack_of_faulty(draft, faulty))
     buyers = sorted({each.draft.person_id for each in written if each.draft.person_id})
-    await wallets.apply(connection, buyers, now)
+    await receipts.apply_wallets(connection, buyers, now)
     for each in written:
         found.documents += 1
         found.sessions += len(each.draft.lines)

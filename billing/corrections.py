@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from billing import books, documents, formats, ledger, parties, series, wallets
+from billing import books, documents, formats, ledger, parties, receipts, series
 from billing.documents import MentionMissing
 from billing.invoice import Document, DocumentLine, Party, TypeCode, from_json
 from billing.series import Draft, Written
@@ -351,7 +351,7 @@ async def _give_back(
             )
             available = max(0, available - amount)
         await books.post(connection, entries, now)
-    await wallets.apply(connection, [person_id], now)
+    await receipts.apply_wallets(connection, [person_id], now)
 
 
 async def _note(

@@ -12,6 +12,8 @@ import facturx  # type: ignore[import-untyped]
 
 from billing.facturx_reading import differences
 from billing.invoice import Document, DocumentLine, Party, TypeCode, VatCase, VatTotal
+from billing.invoice_pdf import draw
+from billing.invoice_texts import title
 from billing.money import euros
 from csms.deadlines import PARIS
 
@@ -48,6 +50,31 @@ def xml(document: Document) -> bytes:
     )
     wrong = differences(found, document)
     assert not wrong, f"XML of {document.number}: {' '.join(wrong)}"
+    return found
+
+
+def pdf(document: Document) -> bytes:
+    """The document on paper, as PDF/A-3B by its structure, with its XML within. Its bytes differ
+    from one making to the next: who hands it out keeps it.
+
+    Raises: AssertionError, as `xml`.
+    """
+    sheets = draw(document)
+    found: bytes = facturx.generate_from_binary(
+        bytes(sheets.output()),
+        xml(document),
+        flavor="factur-x",
+        level=LEVEL,
+        check_xsd=False,
+        check_schematron=False,
+        lang="fr-FR" if document.language == "fr" else "en-GB",
+        pdf_metadata={
+            "author": document.seller.name,
+            "title": f"{title(document)} {document.number} – {document.seller.name}",
+            "subject": title(document),
+            "keywords": "Factur-X",
+        },
+    )
     return found
 
 

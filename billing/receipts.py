@@ -284,7 +284,7 @@ async def _order(
         return await _reversal(connection, amount_cents, person_id, invoice_number, reverses_key)
     if amount_cents < 0:
         raise Refusal(
-            "Money that went back names the receipt that it undoes (reverses).", "reverses"
+            "Money that went back names the receipt that it undoes (reverses).", "reverses_key"
         )
     invoice = None
     if invoice_number is not None:
@@ -292,17 +292,19 @@ async def _order(
         if invoice is None:
             raise NotThere(
                 f"There is no invoice {invoice_number} in a client's name: look at its number.",
-                "invoice",
+                "invoice_number",
             )
     if person_id is None:
         if invoice is None:
-            raise Refusal("Say whose money it is: a driver, or the number of an invoice.", "person")
+            raise Refusal(
+                "Say whose money it is: a driver, or the number of an invoice.", "person_id"
+            )
         return _Order(invoice.person_id, invoice, None)
     if await store.find_driver(connection, person_id) is None:
-        raise NotThere(f"There is no driver {person_id}.", "person")
+        raise NotThere(f"There is no driver {person_id}.", "person_id")
     if invoice is not None and invoice.person_id != person_id:
         raise Refusal(
-            f"Invoice {invoice.number} is another driver's: name one of the two.", "person"
+            f"Invoice {invoice.number} is another driver's: name one of the two.", "person_id"
         )
     return _Order(person_id, invoice, None)
 
@@ -317,10 +319,10 @@ async def _reversal(
     """What is undone. Raises: NotThere; Refusal."""
     original = await store.find_receipt(connection, reverses_key)
     if original is None:
-        raise NotThere(f"There is no receipt {reverses_key} to undo.", "reverses")
+        raise NotThere(f"There is no receipt {reverses_key} to undo.", "reverses_key")
     if original.reverses_id is not None:
         raise Refusal(
-            f"Receipt {reverses_key} undoes another: enter the money anew instead.", "reverses"
+            f"Receipt {reverses_key} undoes another: enter the money anew instead.", "reverses_key"
         )
     if amount_cents != -original.amount_cents:
         raise Refusal(
@@ -328,9 +330,9 @@ async def _reversal(
             "amount_cents",
         )
     if person_id not in (None, original.person_id):
-        raise Refusal(f"Receipt {reverses_key} is another driver's.", "person")
+        raise Refusal(f"Receipt {reverses_key} is another driver's.", "person_id")
     if invoice_number not in (None, original.invoice_number):
-        raise Refusal(f"Receipt {reverses_key} named another invoice, or none.", "invoice")
+        raise Refusal(f"Receipt {reverses_key} named another invoice, or none.", "invoice_number")
     return _Order(original.person_id, None, original)
 
 
@@ -341,7 +343,7 @@ async def _insert(connection: AsyncConnection, order: _Order, values: dict[str, 
         now_is = await store.find_receipt(connection, original.source_key)
         assert now_is is not None
         if now_is.is_reversed:
-            raise Conflict(f"Receipt {original.source_key} is undone already.", "reverses")
+            raise Conflict(f"Receipt {original.source_key} is undone already.", "reverses_key")
     named = order.invoice
     if original is not None:
         invoice_id, client_id = original.invoice_id, original.client_id

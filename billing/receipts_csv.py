@@ -64,11 +64,17 @@ _REMEDIES: Final = {
     "person": "write the e-mail address or the number of a driver who is registered",
     "invoice": "write the number of an invoice as it is printed, or leave it empty",
     "amount": "write euros, as 12,34; below 0 only with the key that it reverses",
-    "amount_cents": "write euros, as 12,34; below 0 only with the key that it reverses",
     "date": "write a day that has come, as 22/11/2026 or 2026-11-22",
-    "received_on": "write a day that has come, as 22/11/2026 or 2026-11-22",
     "means": "write transfer, direct_debit, card, wallet or other",
     "reverses": "write the key of a receipt that was entered and not undone yet",
+}
+
+_COLUMN_OF: Final = {  # fields of refusals, where they are called otherwise here
+    "person_id": "person",
+    "invoice_number": "invoice",
+    "amount_cents": "amount",
+    "received_on": "date",
+    "reverses_key": "reverses",
 }
 
 
@@ -169,8 +175,9 @@ def _count(report: ImportReport, entered: Received) -> None:
 
 
 def _bad(line: int, refusal: Refusal) -> BadLine:
-    remedy = _REMEDIES.get(refusal.field or "", "mend the line and import the file again")
-    return BadLine(line, refusal.field, str(refusal), remedy)
+    column = None if refusal.field is None else _COLUMN_OF.get(refusal.field, refusal.field)
+    remedy = _REMEDIES.get(column or "", "mend the line and import the file again")
+    return BadLine(line, column, str(refusal), remedy)
 
 
 def _read(data: bytes, report: ImportReport) -> list[Record]:

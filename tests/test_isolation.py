@@ -123,6 +123,7 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
     "POST /api/v1/invoices/{invoice_id}/correct",
     "POST /api/v1/invoices/{invoice_id}/credit",
+    "POST /api/v1/receipts",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
 

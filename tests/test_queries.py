@@ -117,6 +117,9 @@ INSERT INTO driver (person_id) SELECT max(id) FROM person;
 INSERT INTO group_member (group_id, person_id) SELECT 1, max(person_id) FROM driver;
 INSERT INTO group_access (group_id, client_id, site_id) VALUES (1, 2, 'site-' || :n);
 INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (2, now(), 'test');
+INSERT INTO receipt (source_key, person_id, amount_cents, received_on, booked_on, means,
+                     body_sha256, created_at, created_by)
+    VALUES ('bank:' || :n, 2, 100, '2026-11-02', '2026-11-02', 'transfer', '\\x00', now(), 'test');
 INSERT INTO payment_means (person_id, kind, reference, from_at, to_at)
     VALUES (2, 'wallet', :n, timestamptz '2026-01-01' + :n * interval '1 day',
             timestamptz '2026-01-02' + :n * interval '1 day');

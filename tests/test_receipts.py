@@ -228,9 +228,9 @@ async def test_what_cannot_be_undone_is_refused_with_a_reason(connection: AsyncC
     [
         (0, {"person_id": 1}, "amount_cents"),
         (10**12, {"person_id": 1}, "amount_cents"),
-        (5, {}, "person"),
-        (5, {"person_id": 99}, "person"),
-        (5, {"invoice_number": "F-9"}, "invoice"),
+        (5, {}, "person_id"),
+        (5, {"person_id": 99}, "person_id"),
+        (5, {"invoice_number": "F-9"}, "invoice_number"),
         (5, {"person_id": 1, "means": "gold"}, "means"),
         (5, {"person_id": 1, "received_on": TODAY + timedelta(days=1)}, "received_on"),
         (5, {"person_id": 1, "received_on": date(1999, 1, 1)}, "received_on"),

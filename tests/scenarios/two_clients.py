@@ -117,6 +117,10 @@ INSERT INTO client_contact (client_id, name, email, purposes)
 INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
     SELECT id, 'FR1420041010050500013M02606', name, 'test', now()
       FROM client WHERE NOT is_operator;
+INSERT INTO receipt (source_key, person_id, amount_cents, received_on, booked_on, means,
+                     body_sha256, created_at, created_by)
+    SELECT family_name || '-bank', id, 100, '2026-11-02', '2026-11-02', 'transfer', '\\x00', now(),
+           'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;
 INSERT INTO audit_entry (at, actor, action, subject, client_id)
     SELECT now(), 'test', 'filled', name, id FROM client WHERE NOT is_operator;
 INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)

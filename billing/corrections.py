@@ -330,7 +330,9 @@ async def _give_back(
     assert person_id is not None
     if shares:
         client_id = chain.original.client_id
-        await store.insert_returns(connection, client_id, chain.original.id, shares, booked_on, now)
+        await store.insert_returns(
+            connection, client_id, chain.original.id, written.id, shares, booked_on, now
+        )
         await ledger_store.lock_chains(connection, [client_id])
         available = -await books.balance(connection, ledger.owed("available", client_id))
         entries = []

@@ -191,11 +191,12 @@ async def issue_own(
     now: datetime,
     *,
     settings: Settings,
+    kinds: Sequence[str] = KINDS,
     dry_run: bool = False,
 ) -> Issued:
-    """Invoice what the operator has sold to a client up to a month and not invoiced yet, in one
-    transaction: an invoice, or where it sums to less than 0 a credit note on the last one. What
-    sums to 0 waits.
+    """Invoice what the operator has sold to a client up to a month and not invoiced yet, of these
+    kinds, in one transaction: an invoice, or where it sums to less than 0 a credit note on the
+    last one. What sums to 0 waits.
 
     Raises: NotThere; Conflict while the settings do not say who the operator is.
     """
@@ -205,7 +206,7 @@ async def issue_own(
         client = await client_store.lock_client(connection, client_id)
         if client is None:
             raise NotThere(f"There is no client {client_id}.")
-        waiting = await store.fetch_waiting(connection, client_id, month)
+        waiting = await store.fetch_waiting(connection, client_id, month, kinds)
         total = sum(sale.amount_excl_cents for sale in waiting)
         if total != 0:
             made = await _issue_waiting(
@@ -215,7 +216,7 @@ async def issue_own(
                 found.lacks.append(made)
             else:
                 found.documents, found.gross_cents = 1, made.draft.effect_cents
-        prefix = f"own client {client_id} {month:%Y-%m}"
+        prefix = f"own client {client_id} {month:%Y-%m} {kinds[0]}"
         await note_lacks(connection, prefix, client_id, month, found.lacks, now)
         if dry_run:
             raise psycopg.Rollback(transaction)

@@ -216,7 +216,9 @@ CREATE TABLE receipt_share (
     amount_cents bigint NOT NULL CHECK (amount_cents <> 0),
     booked_on    date NOT NULL,
     created_at   timestamptz NOT NULL,
-    FOREIGN KEY (client_id, invoice_id) REFERENCES invoice (client_id, id)
+    correction_id bigint REFERENCES invoice,              -- the document that gave it back
+    FOREIGN KEY (client_id, invoice_id) REFERENCES invoice (client_id, id),
+    CHECK (correction_id IS NULL OR amount_cents < 0)
 );
 CREATE INDEX receipt_share_receipt ON receipt_share (receipt_id);
 CREATE INDEX receipt_share_invoice ON receipt_share (invoice_id);

@@ -38,16 +38,17 @@ async def insert_returns(
     connection: AsyncConnection,
     client_id: int,
     invoice_id: int,
+    correction_id: int,
     shares: Sequence[PaidShare],
     booked_on: date,
     now: datetime,
 ) -> None:
-    """Take shares back: the same amounts below 0."""
+    """Take shares back by a correcting document: the same amounts below 0."""
     await connection.execute(
         """
         INSERT INTO receipt_share (receipt_id, client_id, invoice_id, session_id, amount_cents,
-                                   booked_on, created_at)
-        SELECT receipt_id, %s, %s, session_id, -amount_cents, %s, %s
+                                   booked_on, created_at, correction_id)
+        SELECT receipt_id, %s, %s, session_id, -amount_cents, %s, %s, %s
           FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[])
                AS share (receipt_id, session_id, amount_cents)
         """,
@@ -56,6 +57,7 @@ async def insert_returns(
             invoice_id,
             booked_on,
             now,
+            correction_id,
             [share.receipt_id for share in shares],
             [share.session_id for share in shares],
             [share.amount_cents for share in shares],

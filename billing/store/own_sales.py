@@ -1,5 +1,6 @@
 """SQL of the operator's own sales to clients."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -81,20 +82,22 @@ async def find_sale(connection: AsyncConnection, source_key: str) -> OwnSale | N
         return await rows.fetchone()
 
 
-async def fetch_waiting(connection: AsyncConnection, client_id: int, month: date) -> list[OwnSale]:
-    """Sales to a client up to and with a month that are on no invoice."""
+async def fetch_waiting(
+    connection: AsyncConnection, client_id: int, month: date, kinds: Sequence[str]
+) -> list[OwnSale]:
+    """Sales of these kinds to a client up to and with a month that are on no invoice."""
     async with connection.cursor(row_factory=class_row(OwnSale)) as rows:
         await rows.execute(
             """
             SELECT s.id, s.client_id, s.contract_id, s.kind, s.label, s.amount_excl_cents, s.on_day,
                    s.month, s.source_key, s.created_at, s.created_by
               FROM own_sale s
-             WHERE s.client_id = %s AND s.month <= %s
+             WHERE s.client_id = %s AND s.month <= %s AND s.kind = ANY (%s)
                AND NOT EXISTS (SELECT FROM invoice_line l
                                 WHERE l.own_sale_id = s.id AND l.is_original)
              ORDER BY s.on_day, s.id
             """,
-            (client_id, month),
+            (client_id, month, list(kinds)),
         )
         return await rows.fetchall()
 

@@ -147,8 +147,8 @@ async def withdraw(request: Request, statement_id: Identifier, line_id: Identifi
     return await _answer(request, me, statement_id, line_id, "withdrawn", refused, "")
 
 
-@router.get("/gestion/releves/{statement_id}/lignes/{line_id}/{rest}")
-async def show_rest(statement_id: Identifier, line_id: Identifier, rest: str) -> Response:
+@router.get("/gestion/releves/{statement_id}/lignes/{rest:path}")
+async def show_rest(statement_id: Identifier, rest: str) -> Response:
     """Forms have no page of their own."""
     return sent_to(f"/gestion/releves/{statement_id}")
 

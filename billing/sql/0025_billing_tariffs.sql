@@ -137,5 +137,4 @@ CREATE POLICY managed ON priced_session FOR SELECT TO t2p_app
     USING (client_id = ANY ((SELECT managed_clients())::bigint[]));
 CREATE POLICY own ON priced_session FOR SELECT TO t2p_app
     USING (person_id = (SELECT acting_person()));
-CREATE POLICY everybody ON vat_rate FOR SELECT TO t2p_app USING (true);
-GRANT SELECT ON tariff, tariff_version, tariff_scope, priced_session, vat_rate TO t2p_app;
+GRANT SELECT ON tariff, tariff_version, tariff_scope, priced_session TO t2p_app;

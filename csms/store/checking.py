@@ -317,7 +317,7 @@ async def tables_without_client(connection: AsyncConnection, rows_max: int) -> l
     """Tables whose rows cannot lead to a client or a person: no station, session or group.
 
     Apart from what is nobody's: makes and their meters, keys, nodes, strangers, failures to log in,
-    what the nights did, our bookkeeping.
+    what the nights did, our bookkeeping, the law's texts and rates, the books by their keys.
     """
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
@@ -330,7 +330,8 @@ async def tables_without_client(connection: AsyncConnection, rows_max: int) -> l
                AND c.relkind IN ('r', 'p') AND NOT c.relispartition
                AND c.relname NOT IN ('client', 'person', 'meter_profile', 'quirk',
                                      'refused_connection', 'api_key', 'node', 'login_failure',
-                                     'retention_run')
+                                     'retention_run', 'invoice_mention', 'ledger_chain',
+                                     'ledger_closing', 'ledger_posting', 'vat_rate')
                AND c.relname NOT LIKE 'schema\\_%%'
                AND NOT EXISTS (SELECT FROM pg_attribute a
                                 WHERE a.attrelid = c.oid AND NOT a.attisdropped

@@ -128,3 +128,76 @@ INSERT INTO data_request (person_id, kind, received_at, received_by, due_on)
     VALUES (1, 'access', now(), 'person 1', '2026-12-25');
 INSERT INTO retention_run (at, rule, rows) VALUES (now(), 'journal', 0);
 INSERT INTO archived_person VALUES (1, '{"given_name": "Someone"}', now(), '2036-11-30');
+INSERT INTO tariff (client_id, code, name) SELECT id, 'T1', 'Tarif' FROM client WHERE NOT is_operator;
+INSERT INTO tariff_version (client_id, tariff_id, from_at, content, created_at, created_by)
+    SELECT client_id, id, '2026-01-01', '{"elements": []}', now(), 'test' FROM tariff;
+INSERT INTO tariff_scope (client_id, tariff_id, from_at, created_at, created_by)
+    SELECT client_id, id, '2026-01-01', now(), 'test' FROM tariff;
+INSERT INTO priced_session (session_id, client_id, month, supplied_on, station_key, evse_id, person_id,
+        tariff_version_id, vat_case, started_at, ended_at, energy_wh, amount_excl_cents, vat_cents,
+        amount_incl_cents, is_estimated, lines, priced_at)
+    SELECT s.id, s.client_id, '2026-10-01', '2026-10-01', s.station_key, 1, 1, v.id, 'non_assujetti',
+           s.started_at, s.ended_at, 7400, 259, 0, 259, false, '[]', now()
+      FROM session s, tariff_version v;
+INSERT INTO billing_problem (stage, subject, client_id, cause, message, remedy, first_at, last_at)
+    SELECT 'close', 'client 1', id, 'vat_status_missing', 'm', 'r', now(), now()
+      FROM client WHERE NOT is_operator;
+INSERT INTO invoice_series (client_id, kind, year, prefix, last_number)
+    SELECT id, 'invoice', 2026, 'C00001-F-2026-', 1 FROM client WHERE NOT is_operator;
+INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code, vat_case,
+        month, issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents, effect_cents,
+        effect_vat_cents, source_key, content, content_sha256, created_at)
+    SELECT 'client', client_id, 1, id, 1, prefix || '000001', 380, 'non_assujetti', '2026-10-01',
+           '2026-11-02', '2026-11-10', 259, 0, 259, 259, 0, 'session:1', '{}', sha256('{}'), now()
+      FROM invoice_series;
+INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month, source_key, created_at,
+        created_by)
+    SELECT id, 'management_fee', 'Frais de gestion', 2500, '2026-10-31', '2026-10-01', 'fee:1:2026-10',
+           now(), 'test' FROM client WHERE NOT is_operator;
+INSERT INTO invoice_line (invoice_id, position, client_id, session_id, is_original, amount_excl_cents,
+        vat_cents, amount_incl_cents)
+    SELECT i.id, 1, i.client_id, p.session_id, true, 259, 0, 259 FROM invoice i, priced_session p;
+INSERT INTO invoice_file (invoice_id, client_id, format, content, sha256, created_at)
+    SELECT id, client_id, 'xml', '<x/>', sha256('<x/>'), now() FROM invoice;
+INSERT INTO invoice_availability SELECT id, client_id, now() FROM invoice;
+INSERT INTO platform_file (client_id, kind, invoice_id, source_key, name, sha256, laid_at)
+    SELECT client_id, 'invoice', id, 'invoice:1', 'f.pdf', '\x00', now() FROM invoice;
+INSERT INTO invoice_mention VALUES ('test', 'fr', '2026-01-01', NULL, 'Texte', 'test');
+INSERT INTO receipt (source_key, person_id, invoice_id, client_id, amount_cents, received_on, booked_on,
+        means, body_sha256, created_at, created_by)
+    SELECT 'bank:1', 1, id, client_id, 259, '2026-11-03', '2026-11-03', 'transfer', '\x00', now(), 'test'
+      FROM invoice;
+INSERT INTO receipt_share (receipt_id, client_id, invoice_id, session_id, amount_cents, booked_on,
+        created_at)
+    SELECT r.id, r.client_id, r.invoice_id, l.session_id, 259, r.booked_on, now()
+      FROM receipt r JOIN invoice_line l USING (invoice_id);
+INSERT INTO statement (client_id, month, opening_cents, collected_cents, uncollected_cents,
+        commission_cents, fees_cents, offset_cents, adjustment_cents, disputed_cents, net_cents,
+        content, sha256, closed_at)
+    SELECT id, '2026-10-01', 0, 0, 259, 0, 0, 0, 0, 0, 0, '{}', sha256('{}'), now()
+      FROM client WHERE NOT is_operator;
+INSERT INTO statement_line (statement_id, client_id, position, kind, session_id, invoice_id, amount_cents)
+    SELECT s.id, s.client_id, 1, 'session', p.session_id, i.id, 259
+      FROM statement s, priced_session p, invoice i;
+INSERT INTO statement_file (statement_id, client_id, format, language, content, sha256, created_at)
+    SELECT id, client_id, 'json', 'fr', '{}', sha256('{}'), now() FROM statement;
+INSERT INTO statement_event (statement_id, client_id, kind, at) SELECT id, client_id, 'sent', now() FROM statement;
+INSERT INTO dispute (client_id, statement_line_id, month, opened_at, opened_by, window_ends_on, reason,
+        held_cents)
+    SELECT client_id, id, '2026-10-01', now(), 'person 1', '2026-11-12', 'Durée inexacte', 0
+      FROM statement_line;
+INSERT INTO ledger_chain (chain_key) SELECT id FROM client WHERE NOT is_operator;
+INSERT INTO ledger_account (code, kind, client_id, general_account, label)
+    SELECT code || id, kind, id, general_account, 'Compte'
+      FROM client, (VALUES ('receivable:drivers:', 'memo', '467100'),
+                           ('uncollected:', 'memo', '467200')) AS a (code, kind, general_account)
+     WHERE NOT is_operator;
+INSERT INTO ledger_entry (chain_key, sequence, source_key, kind, booked_on, client_id, label, body_sha256,
+        previous_sha256, sha256, created_at)
+    SELECT id, 1, 'invoice:1', 'invoice', '2026-11-02', id, 'Facture', '\x00', '\x', '\x00', now()
+      FROM client WHERE NOT is_operator;
+INSERT INTO ledger_posting (entry_id, position, account_id, amount_cents)
+    SELECT e.id, n.n, a.id, n.amount FROM ledger_entry e,
+           (VALUES (1, 'receivable%', 259), (2, 'uncollected%', -259)) AS n (n, code, amount)
+      JOIN ledger_account a ON a.code LIKE n.code;
+INSERT INTO ledger_closing SELECT chain_key, '2026-09-01', now() FROM ledger_chain;

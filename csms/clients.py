@@ -17,6 +17,7 @@ from psycopg import AsyncConnection
 from schwifty import IBAN
 from schwifty.exceptions import SchwiftyException
 
+from csms.domain.siren import french_vat_number, siren_is_valid
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
 from csms.store import audit, keys, sites
 from csms.store import clients as store
@@ -281,19 +282,6 @@ def checked_iban(text: str) -> str:
     if not iban.in_sepa_zone:
         raise Refusal("Payouts go to accounts of the SEPA area only.", "iban")
     return str(iban.compact)
-
-
-def siren_is_valid(siren: str) -> bool:
-    """Nine digits that pass the check of Luhn."""
-    if not re.fullmatch(r"[0-9]{9}", siren):
-        return False
-    doubled = [int(digit) * (2 if place % 2 else 1) for place, digit in enumerate(siren)]
-    return sum(value // 10 + value % 10 for value in doubled) % 10 == 0
-
-
-def french_vat_number(siren: str) -> str:
-    """The VAT number that belongs to a SIREN."""
-    return f"FR{(12 + 3 * (int(siren) % 97)) % 97:02}{siren}"
 
 
 def _merged(former: ClientRecord, values: Mapping[str, Any]) -> ClientRecord:

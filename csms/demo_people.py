@@ -20,6 +20,7 @@ from csms import accounts, agreed, clients, contracts, deadlines, driver_badges,
 from csms import drivers as driving
 from csms.clients import Actor
 from csms.domain.services import Option
+from csms.domain.siren import french_vat_number
 from csms.logins import Caller, Means
 from csms.own_account import accept_invitation, reset_password
 from csms.store import people, sites
@@ -158,7 +159,7 @@ async def _client(
         connection,
         client_id,
         status=demo.vat_status,
-        vat_number=clients.french_vat_number(demo.siren)
+        vat_number=french_vat_number(demo.siren)
         if demo.siren is not None and demo.vat_status == "redevable"
         else None,
         from_on=deadlines.paris_day(since),

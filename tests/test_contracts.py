@@ -19,6 +19,7 @@ from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, acting, connect
 from csms.domain.services import LABELS, Option
+from csms.domain.siren import siren_is_valid
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
 from csms.store import audit, lookup
 from csms.store import clients as client_store
@@ -639,7 +640,7 @@ def test_whatever_is_entered_as_an_account_is_one_or_is_refused(text: str) -> No
     ],
 )
 def test_a_siren_checks_itself(siren: str, valid: bool) -> None:
-    assert clients.siren_is_valid(siren) is valid
+    assert siren_is_valid(siren) is valid
 
 
 def test_an_account_is_shown_masked() -> None:

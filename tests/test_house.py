@@ -18,7 +18,10 @@ from csms.config import Settings, load
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("csms", "billing", "reporting", "simulators")
 SHIPPED = ("csms", "billing", "reporting")
-PURE = ("csms.domain", "billing.money", "billing.tariff", "billing.ledger", "billing.statement")
+PURE = (
+    "csms.domain",
+    *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
+)
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),
     *("logging", "csms.config", "csms.db", "random", "secrets", "socket", "threading", "time"),

@@ -1,0 +1,197 @@
+"""An invoice as a value: what it says.
+
+Amounts are cents. For charging the price to the driver comes first, VAT included: each line's VAT
+is contained in its gross amount, rounded half up once, and the totals are the sums of the lines. A
+sale whose price is without VAT comes to the same: the VAT upon a rounded net amount is the one that
+the sum of both contains.
+
+A line's quantity is 1 (UN/ECE C62): its net unit price is then the line's net amount, exactly.
+Energy, time and the price that the driver knows stand beside it. A credit note (381) prints what it
+gives back above 0.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from datetime import date
+from decimal import Decimal
+from enum import IntEnum, StrEnum
+from typing import Any
+
+from billing import money
+
+
+class TypeCode(IntEnum):
+    """What kind of document, by UNTDID 1001."""
+
+    INVOICE = 380
+    CREDIT_NOTE = 381
+    CORRECTED = 384
+
+
+class VatCase(StrEnum):
+    """How the seller stands to VAT (csms client_vat, by date); the operator is redevable."""
+
+    REDEVABLE = "redevable"
+    FRANCHISE = "franchise"
+    NON_ASSUJETTI = "non_assujetti"
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """Seller, buyer, or the operator who issues for the seller. Empty text: not known."""
+
+    name: str
+    siren: str = ""  # nine digits
+    vat_number: str = ""
+    street: str = ""
+    postal_code: str = ""
+    city: str = ""
+    country: str = "FR"
+    email: str = ""
+    legal_form: str = ""  # with the capital: "SAS au capital de 60 000 €"
+    register: str = ""  # "RCS Paris 912 044 948"
+    is_consumer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentLine:
+    """One use, or one sale. `attributes` are pairs of name and value, in French, as printed."""
+
+    label: str
+    attributes: tuple[tuple[str, str], ...]
+    vat_percent: Decimal  # 0 where the seller charges none
+    net_cents: int
+    vat_cents: int
+    gross_cents: int
+    session_id: int | None = None
+    own_sale_id: int | None = None
+    energy_wh: int | None = None
+    started_at: str = ""  # RFC 3339 in UTC
+    ended_at: str = ""
+    point: str = ""
+    tariff: tuple[str, ...] = ()  # its components as the driver knows them, VAT included
+    # Where the line is one quantity at one price with VAT included: what the gross amount is made
+    # of, exactly. None: it is not (a minimum price, a part of a sum, a price without VAT).
+    unit_price_eur: Decimal | None = None  # of a kWh or an hour
+    billed_wh: int | None = None  # after the tariff's step, so not always the energy
+    billed_s: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VatTotal:
+    """Of all lines of one rate."""
+
+    percent: Decimal
+    base_cents: int
+    vat_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an invoice says. Texts are those of the day of issue, in the buyer's language."""
+
+    type_code: TypeCode
+    number: str
+    issued_on: date
+    due_on: date
+    supplied_from_on: date
+    supplied_to_on: date
+    vat_case: VatCase
+    is_goods: bool  # electricity; the operator's services: False
+    seller: Party
+    buyer: Party
+    invoicer: Party | None  # the operator, in the seller's name and for its account; None: itself
+    lines: tuple[DocumentLine, ...]
+    vat: tuple[VatTotal, ...]
+    net_cents: int
+    vat_cents: int
+    gross_cents: int
+    paid_cents: int  # received before the issue
+    mentions: tuple[tuple[str, str], ...]  # code (PMT, PMD, AAB, REG, franchise, ...) and text
+    original_number: str = ""
+    original_issued_on: date | None = None
+    reason: str = ""
+    language: str = "fr"
+    is_simulated: bool = False  # of the demonstration: says so wherever it shows
+
+
+def to_json(document: Document) -> str:
+    """The document as text, the same for the same document always."""
+    return json.dumps(_plain(document), ensure_ascii=False, separators=(",", ":"), default=_text)
+
+
+def from_json(text: str) -> Document:
+    """The document that `to_json` wrote."""
+    values: dict[str, Any] = json.loads(text)
+    values |= {
+        "type_code": TypeCode(values["type_code"]),
+        "vat_case": VatCase(values["vat_case"]),
+        "lines": tuple(_line(line) for line in values["lines"]),
+        "vat": tuple(
+            VatTotal(Decimal(total["percent"]), total["base_cents"], total["vat_cents"])
+            for total in values["vat"]
+        ),
+        "mentions": tuple((code, text) for code, text in values["mentions"]),
+    }
+    for name in ("issued_on", "due_on", "supplied_from_on", "supplied_to_on", "original_issued_on"):
+        values[name] = None if values[name] is None else date.fromisoformat(values[name])
+    for name in ("seller", "buyer", "invoicer"):
+        values[name] = None if values[name] is None else Party(**values[name])
+    return Document(**values)
+
+
+def _line(values: dict[str, Any]) -> DocumentLine:
+    return DocumentLine(
+        **values
+        | {
+            "attributes": tuple((name, value) for name, value in values["attributes"]),
+            "vat_percent": Decimal(values["vat_percent"]),
+            "tariff": tuple(values["tariff"]),
+        }
+    )
+
+
+def _plain(value: Any) -> Any:
+    """A dataclass as a dict in the order of its fields, and what is in it."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    if hasattr(value, "__dataclass_fields__"):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
+
+
+def _text(value: object) -> str:
+    """Dates as ISO 8601, rates without trailing zeros."""
+    if isinstance(value, Decimal):
+        return f"{value.normalize():f}"
+    assert isinstance(value, date)
+    return value.isoformat()
+
+
+def faults(document: Document) -> list[str]:
+    """What is wrong with a document's arithmetic, in sentences; nothing, where it may be issued."""
+    found = []
+    for position, line in enumerate(document.lines, start=1):
+        if line.net_cents + line.vat_cents != line.gross_cents:
+            found.append(f"Line {position}: net and VAT are not the gross amount.")
+        if line.vat_cents != money.vat_in(line.gross_cents, line.vat_percent):
+            found.append(f"Line {position}: its VAT is not the one in its gross amount.")
+    for total in document.vat:
+        of_rate = [line for line in document.lines if line.vat_percent == total.percent]
+        if (
+            sum(line.net_cents for line in of_rate) != total.base_cents
+            or sum(line.vat_cents for line in of_rate) != total.vat_cents
+        ):
+            found.append(f"The total of {total.percent} % is not that of its lines.")
+    sums = (document.net_cents, document.vat_cents, document.gross_cents)
+    if sums != (
+        sum(line.net_cents for line in document.lines),
+        sum(line.vat_cents for line in document.lines),
+        sum(line.gross_cents for line in document.lines),
+    ):
+        found.append("The totals are not those of the lines.")
+    if document.vat_case is not VatCase.REDEVABLE and document.vat_cents != 0:
+        found.append("A seller that charges no VAT has VAT on its document.")
+    if (document.type_code is TypeCode.INVOICE) != (document.original_number == ""):
+        found.append("What corrects names its original, and nothing else does.")
+    return found

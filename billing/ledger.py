@@ -267,6 +267,23 @@ def offset(client_id: int, month: date, amount_cents: int, booked_on: date) -> E
     )
 
 
+def credited(client_id: int, month: date, amount_cents: int, booked_on: date) -> Entry:
+    """What the operator gave back of its own invoices beyond what the client owed: its own money,
+    moved to where the client's lies."""
+    assert amount_cents > 0
+    return _entry(
+        f"credited:{client_id}:{month:%Y-%m}",
+        "credited",
+        booked_on,
+        f"Avoir {month:%m/%Y}",
+        client_id,
+        (receivable_client(client_id), amount_cents),
+        (owed("available", client_id), -amount_cents),
+        (BANK_MANDATE, amount_cents),
+        (BANK_OWN, -amount_cents),
+    )
+
+
 def held(dispute_id: int, client_id: int, amount_cents: int, booked_on: date) -> Entry:
     """What is contested is held back."""
     assert amount_cents > 0

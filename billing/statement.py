@@ -115,6 +115,7 @@ class Statement:
     billed_cents: int
     previous: Previous | None
     is_simulated: bool = False  # money of the demonstration: says so wherever it shows
+    lines_sha256: str = ""  # hex digest of all lines of the statement (see billing.closing)
 
 
 @dataclass(frozen=True, slots=True)

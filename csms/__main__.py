@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from csms.cli import common, data, keys, reports, stations, tokens, users
+from csms.cli import billing, billing_issue, common, data, keys, reports, stations, tokens, users
 
 app = typer.Typer(
     name="time2plug",
@@ -28,6 +28,8 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
 app.add_typer(users.app, name="user")
 app.add_typer(reports.app, name="report")
+app.add_typer(billing.app, name="billing")
+billing_issue.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -152,6 +152,21 @@ class Settings:
     webhook_timeout_s: float = 10.0
     webhooks_per_client_entries_max: int = 20
 
+    # Who the operator is, as invoices name it; none is issued while one that they need is missing.
+    operator_name: str | None = None
+    operator_legal_form: str | None = None  # with the capital: "SAS au capital de 60 000 €"
+    operator_siren: str | None = None
+    operator_vat_number: str | None = None
+    operator_register: str | None = None  # "RCS Paris 912 044 948"
+    operator_street: str | None = None
+    operator_postal_code: str | None = None
+    operator_city: str | None = None
+    operator_email: str | None = None
+    invoice_due_days: int = 30  # drivers pay so long after the issue (Code de commerce L.441-10)
+    own_invoice_due_days: int = 8  # clients pay the operator's (contract, article 7)
+    billing_simulated: bool = False  # of a demonstration: every document says so
+    platform_drop_dir: Path | None = None  # for an approved platform; None: nothing is laid down
+
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024
     frames_per_s_max: float = 200.0  # per station, sustained

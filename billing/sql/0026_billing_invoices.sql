@@ -22,6 +22,7 @@ CREATE TABLE invoice (
     number            text NOT NULL UNIQUE CHECK (number ~ '^[A-Za-z0-9+/_-]{1,35}$'),
     type_code         smallint NOT NULL CHECK (type_code IN (380, 384, 381)),  -- UNTDID 1001
     vat_case          text NOT NULL CHECK (vat_case IN ('redevable', 'franchise', 'non_assujetti')),
+    to_consumer       boolean NOT NULL DEFAULT true,      -- the buyer is no business
     month             date NOT NULL CHECK (extract(day FROM month) = 1),  -- of supply
     issued_on         date NOT NULL,
     due_on            date NOT NULL,
@@ -70,7 +71,8 @@ CREATE TABLE invoice_line (
     client_id         bigint NOT NULL,
     session_id        bigint REFERENCES priced_session,
     own_sale_id       bigint REFERENCES own_sale,
-    is_original       boolean NOT NULL,                   -- false on 381 and 384
+    is_original       boolean NOT NULL,                   -- the first of its session or sale; false where
+                                                          -- a document only corrects it
     amount_excl_cents bigint NOT NULL,
     vat_cents         bigint NOT NULL,
     amount_incl_cents bigint NOT NULL,
@@ -132,6 +134,56 @@ CREATE TABLE invoice_mention (
         daterange(from_on, to_on) WITH &&)
 );
 
+-- PMT, PMD and AAB are the subject codes under which the French rules on electronic invoices want
+-- these texts. {operator} and {seller} stand for the names.
+INSERT INTO invoice_mention (code, language, from_on, to_on, text, source) VALUES
+('pmt_professional', 'fr', '2019-04-26', NULL,
+ 'En cas de retard de paiement, une indemnité forfaitaire de 40 € est due pour frais de recouvrement.',
+ 'Code de commerce, articles L.441-10 II et D.441-5'),
+('pmt_professional', 'en', '2019-04-26', NULL,
+ 'In case of late payment, a fixed sum of €40 is due for the costs of recovery.',
+ 'Code de commerce, articles L.441-10 II et D.441-5'),
+('pmt_consumer', 'fr', '2014-01-01', NULL,
+ 'Aucune indemnité forfaitaire pour frais de recouvrement n’est due par un consommateur.',
+ 'Code de commerce, article L.441-10 II, qui ne vise que les professionnels'),
+('pmt_consumer', 'en', '2014-01-01', NULL,
+ 'No fixed sum for the costs of recovery is due by a consumer.',
+ 'Code de commerce, article L.441-10 II, qui ne vise que les professionnels'),
+('pmd_professional', 'fr', '2019-04-26', NULL,
+ 'En cas de retard de paiement, des pénalités au taux de trois fois l’intérêt légal sont exigibles dès le jour suivant la date d’échéance.',
+ 'Code de commerce, article L.441-10 II ; contrat, article 7'),
+('pmd_professional', 'en', '2019-04-26', NULL,
+ 'In case of late payment, penalties at three times the legal rate of interest are due from the day after the due date.',
+ 'Code de commerce, article L.441-10 II ; contrat, article 7'),
+('pmd_consumer', 'fr', '2016-10-01', NULL,
+ 'En cas de retard de paiement, les intérêts au taux légal courent à compter de la mise en demeure.',
+ 'Code civil, articles 1231-6 et 1344-1'),
+('pmd_consumer', 'en', '2016-10-01', NULL,
+ 'In case of late payment, interest at the legal rate runs from the formal notice.',
+ 'Code civil, articles 1231-6 et 1344-1'),
+('aab_professional', 'fr', '2014-01-01', NULL, 'Pas d’escompte pour paiement anticipé.',
+ 'Code de commerce, article L.441-9'),
+('aab_professional', 'en', '2014-01-01', NULL, 'No discount for early payment.',
+ 'Code de commerce, article L.441-9'),
+('aab_consumer', 'fr', '2014-01-01', NULL, 'Pas d’escompte pour paiement anticipé.',
+ 'même mention qu’aux professionnels'),
+('aab_consumer', 'en', '2014-01-01', NULL, 'No discount for early payment.',
+ 'même mention qu’aux professionnels'),
+('franchise', 'fr', '2014-01-01', '2028-01-01', 'TVA non applicable, art. 293 B du CGI',
+ 'CGI, article 293 E ; anciennes références admises jusqu’au 31/12/2027 (ordonnance 2025-1247)'),
+('franchise', 'en', '2014-01-01', '2028-01-01', 'TVA non applicable, art. 293 B du CGI',
+ 'CGI, article 293 E ; anciennes références admises jusqu’au 31/12/2027 (ordonnance 2025-1247)'),
+('non_assujetti', 'fr', '2014-01-01', NULL,
+ 'Décompte d’une personne non assujettie à la TVA : aucune taxe n’est facturée ni récupérable.',
+ 'CGI, articles 256 A et 283-3'),
+('non_assujetti', 'en', '2014-01-01', NULL,
+ 'Account of a person not subject to VAT: no tax is charged, none can be recovered.',
+ 'CGI, articles 256 A et 283-3'),
+('mandate', 'fr', '2014-01-01', NULL, 'Établie par {operator} au nom et pour le compte de {seller}.',
+ 'CGI, article 289 I-2 et annexe II, article 242 nonies I'),
+('mandate', 'en', '2014-01-01', NULL, 'Made out by {operator} in the name and for the account of {seller}.',
+ 'CGI, article 289 I-2 et annexe II, article 242 nonies I');
+
 -- Money that came in from drivers, or went back (below 0). Entered through one function.
 CREATE TABLE receipt (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -164,7 +216,9 @@ CREATE TABLE receipt_share (
     amount_cents bigint NOT NULL CHECK (amount_cents <> 0),
     booked_on    date NOT NULL,
     created_at   timestamptz NOT NULL,
-    FOREIGN KEY (client_id, invoice_id) REFERENCES invoice (client_id, id)
+    correction_id bigint REFERENCES invoice,              -- the document that gave it back
+    FOREIGN KEY (client_id, invoice_id) REFERENCES invoice (client_id, id),
+    CHECK (correction_id IS NULL OR amount_cents < 0)
 );
 CREATE INDEX receipt_share_receipt ON receipt_share (receipt_id);
 CREATE INDEX receipt_share_invoice ON receipt_share (invoice_id);

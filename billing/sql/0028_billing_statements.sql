@@ -28,12 +28,14 @@ CREATE TABLE statement_line (
     statement_id     bigint NOT NULL,
     client_id        bigint NOT NULL,
     position         integer NOT NULL CHECK (position > 0),
-    kind             text NOT NULL CHECK (kind IN ('session', 'late_session', 'receipt', 'adjustment', 'own_sale')),
+    kind             text NOT NULL CHECK (kind IN ('session', 'late_session', 'receipt', 'adjustment',
+                                                   'own_sale', 'offset', 'hold', 'release')),
     session_id       bigint REFERENCES priced_session,
     receipt_share_id bigint REFERENCES receipt_share,
     invoice_id       bigint REFERENCES invoice,
     own_sale_id      bigint REFERENCES own_sale,
-    amount_cents     bigint NOT NULL,                     -- VAT included
+    dispute_id       bigint,                              -- what is held back, or let go
+    amount_cents     bigint NOT NULL,                     -- VAT included; deductions below 0
     cause            text,                                -- of an adjustment, in words
     UNIQUE (statement_id, position),
     UNIQUE (client_id, id),
@@ -41,9 +43,14 @@ CREATE TABLE statement_line (
 );
 CREATE UNIQUE INDEX statement_line_session ON statement_line (session_id)
     WHERE kind IN ('session', 'late_session');
-CREATE UNIQUE INDEX statement_line_share ON statement_line (receipt_share_id) WHERE kind = 'receipt';
+CREATE UNIQUE INDEX statement_line_share ON statement_line (receipt_share_id)
+    WHERE receipt_share_id IS NOT NULL;
 CREATE UNIQUE INDEX statement_line_own_sale ON statement_line (own_sale_id) WHERE kind = 'own_sale';
-CREATE UNIQUE INDEX statement_line_adjustment ON statement_line (invoice_id) WHERE kind = 'adjustment';
+CREATE UNIQUE INDEX statement_line_adjustment ON statement_line (invoice_id)
+    WHERE kind = 'adjustment' AND receipt_share_id IS NULL;
+CREATE UNIQUE INDEX statement_line_dispute ON statement_line (dispute_id, kind)
+    WHERE dispute_id IS NOT NULL;
+CREATE INDEX statement_line_invoice ON statement_line (invoice_id);
 
 CREATE TABLE statement_file (
     statement_id bigint NOT NULL,
@@ -97,6 +104,7 @@ CREATE TABLE dispute (
 CREATE UNIQUE INDEX dispute_open_line ON dispute (statement_line_id) WHERE decided_at IS NULL;
 CREATE UNIQUE INDEX dispute_open_invoice ON dispute (invoice_id) WHERE decided_at IS NULL;
 CREATE INDEX dispute_client ON dispute (client_id, month);
+ALTER TABLE statement_line ADD FOREIGN KEY (dispute_id) REFERENCES dispute;
 
 DO $$
 DECLARE

@@ -21,6 +21,7 @@ from csms.logins import Means
 from csms.password_work import PasswordWork
 from csms.web import (
     auth_api,
+    billing_api,
     certificates_api,
     clients_api,
     commands_api,
@@ -29,6 +30,7 @@ from csms.web import (
     docs,
     drivers_api,
     groups_api,
+    invoices_api,
     keys_api,
     limits_api,
     login_pages,
@@ -46,6 +48,7 @@ from csms.web import (
     privacy_api,
     privacy_page,
     problems,
+    receipts_api,
     reservations_api,
     security_api,
     sessions_api,
@@ -83,6 +86,8 @@ _TAGS = [
     {"name": "Drivers: me", "description": "What a driver finds, charges and reserves."},
     {"name": "Reservations", "description": "Who keeps which point, and when."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
+    {"name": "Invoices", "description": "In the name of clients, and the operator's own."},
+    {"name": "Receipts", "description": "Money received from drivers, and what it paid."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
@@ -157,6 +162,9 @@ def create_app(
         reservations_api,
         stickers_api,
         privacy_api,
+        invoices_api,
+        billing_api,
+        receipts_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

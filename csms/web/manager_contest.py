@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from psycopg import AsyncConnection
 from starlette.responses import Response
 
+from billing.statement import from_json
 from billing.store import managing
 from csms.clients import Actor
 from csms.db import transaction
@@ -20,7 +21,13 @@ from csms.registry import Refusal
 from csms.web.fields import Identifier
 from csms.web.manager_frame import Shown, manager_of, manager_page, missing, reading
 from csms.web.manager_standing import standing_of
-from csms.web.manager_statement import LINES_SHOWN, can_contest, shown_line, statement_page
+from csms.web.manager_statement import (
+    LINES_SHOWN,
+    can_contest,
+    has_several_sites,
+    shown_line,
+    statement_page,
+)
 from csms.web.manager_texts import MANAGER_TEXTS
 from csms.web.rendering import language_of, read_form, sent_to
 
@@ -152,6 +159,7 @@ async def _answer(
             ties="session",
             line=shown_line(rows[0], Shown(language_of(request))),
             path=f"/gestion/releves/{statement_id}/lignes",
+            several_sites=has_several_sites(from_json(found[0].content)),
             can_contest=can_contest(request, standing_of(found[0], datetime.now(UTC))),
             error=error,
             given=given,

@@ -109,6 +109,7 @@ async def _note_opened(request: Request, me: Principal, statement_id: int) -> No
 
 
 def can_contest(request: Request, standing: Standing) -> bool:
+    """Whether its lines can still be contested, and there is somebody who takes it."""
     return standing.is_open and request.app.state.disputing is not None
 
 
@@ -181,6 +182,7 @@ async def statement_page(
         net_label=net_label(told, language),
         sums=calculation(told, language),
         activity=_activity(told, shown),
+        several_sites=has_several_sites(told),
         simulated=told.is_simulated,
         path=f"/gestion/releves/{statement_id}",
         can_contest=can_contest(request, standing),
@@ -194,6 +196,11 @@ async def statement_page(
         error=error,
         given=given,
     )
+
+
+def has_several_sites(told: Statement) -> bool:
+    """Whether a point's name alone does not say where it is."""
+    return len({one.site for one in told.points}) > 1
 
 
 def _activity(told: Statement, shown: Shown) -> list[tuple[str, str, str]]:
@@ -224,6 +231,7 @@ def _user(row: LineRow, language: str) -> str:
 
 
 def shown_line(row: LineRow, shown: Shown) -> ShownLine:
+    """The line as its row on the page has it."""
     return ShownLine(
         id=row.id,
         position=row.position,

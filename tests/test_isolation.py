@@ -35,6 +35,9 @@ MANAGERS: Final = {
     "GET /api/v1/groups/{group_id}",
     "GET /api/v1/groups/{group_id}/access",
     "GET /api/v1/groups/{group_id}/members",
+    "GET /api/v1/invoices",
+    "GET /api/v1/invoices/{invoice_id}",
+    "GET /api/v1/invoices/{invoice_id}/files/{file_format}",
     "GET /api/v1/points/stickers.pdf",
     "GET /api/v1/power-limits",
     "GET /api/v1/reservations",
@@ -79,6 +82,9 @@ DRIVERS: Final = {
     "POST /api/v1/me/badge-orders",
     "GET /api/v1/me/badges",
     "PATCH /api/v1/me/badges/{uid:path}",
+    "GET /api/v1/me/invoices",
+    "GET /api/v1/me/invoices/{invoice_id}",
+    "GET /api/v1/me/invoices/{invoice_id}/files/{file_format}",
     "GET /api/v1/me/points",
     "GET /api/v1/me/points/{point_id}",
     "POST /api/v1/me/points/{point_id}/watch",
@@ -96,10 +102,13 @@ DRIVERS: Final = {
     "GET /api/v1/me/starts/{start_id}",
 }
 FINANCE: Final = {
+    "POST /api/v1/billing/mentions",
+    "POST /api/v1/billing/vat-rates",
     "POST /api/v1/clients/{client_id}/contracts",
     "POST /api/v1/clients/{client_id}/ibans",
     "POST /api/v1/clients/{client_id}/ibans/{iban_id}/approve",
     "POST /api/v1/clients/{client_id}/ibans/{iban_id}/refuse",
+    "POST /api/v1/clients/{client_id}/own-sales",
     "POST /api/v1/clients/{client_id}/vat",
     "PATCH /api/v1/contracts/{contract_id}",
     "POST /api/v1/contracts/{contract_id}/close",
@@ -112,6 +121,9 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/terminate",
     "POST /api/v1/contracts/{contract_id}/terms",
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
+    "POST /api/v1/invoices/{invoice_id}/correct",
+    "POST /api/v1/invoices/{invoice_id}/credit",
+    "POST /api/v1/receipts",
 }
 NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
 

@@ -199,7 +199,7 @@ async def test_a_change_of_status_within_the_month_gives_two_documents(
         await owner.execute(
             """
             INSERT INTO client_vat (client_id, status, vat_number, from_on)
-            SELECT client_id, 'redevable', 'FR29552100554', '2026-10-15' FROM client_vat
+            SELECT client_id, 'redevable', 'FR96552100554', '2026-10-15' FROM client_vat
             """
         )
     ann = await add_driver(database, "ann")

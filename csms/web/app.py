@@ -49,6 +49,7 @@ from csms.web import (
     privacy_api,
     privacy_page,
     problems,
+    receipts_api,
     reservations_api,
     security_api,
     sessions_api,
@@ -87,6 +88,7 @@ _TAGS = [
     {"name": "Reservations", "description": "Who keeps which point, and when."},
     {"name": "Sessions", "description": "Who charged what, where and when."},
     {"name": "Invoices", "description": "In the name of clients, and the operator's own."},
+    {"name": "Receipts", "description": "Money received from drivers, and what it paid."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
@@ -164,6 +166,7 @@ def create_app(
         privacy_api,
         invoices_api,
         billing_api,
+        receipts_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

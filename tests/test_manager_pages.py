@@ -209,6 +209,22 @@ async def test_the_files_of_a_statement_agree_with_its_page(
     assert "statement-2026-10" in english.headers["content-disposition"]
 
 
+async def test_the_invoice_of_each_use_is_a_click_away(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    at = f"/api/v1/invoices/{worlds[0].invoice_ids[4]}/files/pdf"
+    for path in (f"/gestion/releves/{worlds[0].statement_id}", "/gestion/factures"):
+        assert f'href="{at}"' in (await page.get(path)).text, path
+    answer = await page.get(at)
+    assert answer.headers["content-type"] == "application/pdf"
+    document = pypdfium2.PdfDocument(answer.content)
+    text = document[0].get_textpage().get_text_range()
+    document.close()
+    assert "alpha-F-2026-000005" in text
+    other = f"/api/v1/invoices/{worlds[1].invoice_ids[0]}/files/pdf"
+    assert (await page.get(other)).status_code == 404
+
+
 async def test_a_file_that_was_kept_is_the_one_that_is_downloaded(
     page: httpx.AsyncClient, worlds: tuple[World, World], pool: AsyncConnectionPool
 ) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from billing import statement
+from billing.invoice import Document, added_up, to_json
+from billing.money import vat_in
 from billing.statement import (
     Adjustment,
     Commission,
@@ -24,6 +26,7 @@ from billing.statement import (
     UserFigures,
     VatCollected,
 )
+from tests.scenarios import documents
 
 MONTH: Final = date(2026, 10, 1)
 DELIVERED_AT: Final = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -156,6 +159,22 @@ INSERT INTO tariff_version (client_id, tariff_id, from_at, content, created_at, 
 INSERT INTO invoice_series (client_id, kind, year, prefix)
     SELECT id, 'invoice', 2026, :name || '-F-2026-' FROM client WHERE name = :name;
 """
+
+
+def invoice_of(line: SessionLine) -> Document:
+    """A session's invoice, at 0.40 €/kWh."""
+    vat_cents = vat_in(line.amount_incl_cents, line.vat_percent)
+    use = replace(
+        documents.use(wh=line.energy_wh),
+        net_cents=line.amount_incl_cents - vat_cents,
+        vat_cents=vat_cents,
+        gross_cents=line.amount_incl_cents,
+        session_id=line.session_id,
+        point=f"{line.site}, {line.point}",
+        tariff=("0,40 €/kWh, TVA comprise",),
+        unit_price_eur=Decimal("0.40"),
+    )
+    return added_up(replace(documents.charging(), number=line.invoice_number, lines=(use,)))
 
 
 async def fill(connection: AsyncConnection[Any], name: str, sessions: int) -> World:
@@ -296,6 +315,7 @@ async def _charge(
         "estimated": line.is_estimated,
         "position": line.position,
         "lines": json.dumps([{"vat_percent": "20.00"}]),
+        "content": to_json(invoice_of(line)),
     }
     await connection.execute(
         """
@@ -333,7 +353,8 @@ async def _charge(
                              content_sha256, created_at)
         SELECT 'client', p.client_id, p.person_id, s.id, %(position)s, %(number)s, 380,
                'redevable', p.month, '2026-11-01', '2026-11-01', p.amount_excl_cents, p.vat_cents,
-               p.amount_incl_cents, p.amount_incl_cents, p.vat_cents, %(number)s, '{}', '', now()
+               p.amount_incl_cents, p.amount_incl_cents, p.vat_cents, %(number)s, %(content)s,
+               sha256(convert_to(%(content)s, 'utf8')), now()
           FROM priced_session p JOIN invoice_series s USING (client_id)
          WHERE p.session_id = %(id)s RETURNING id
         """,

@@ -34,6 +34,7 @@ from csms.web import (
     keys_api,
     limits_api,
     login_pages,
+    manager_contest,
     manager_pages,
     manager_statement,
     me_api,
@@ -176,6 +177,7 @@ def create_app(
     login_pages.install(app)
     app.include_router(manager_pages.router)
     app.include_router(manager_statement.router)
+    app.include_router(manager_contest.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -316,6 +316,25 @@ def free_ports(number: int) -> list[int]:
             opened.close()
 
 
+# Where several processes share the tests, one of them takes each file. Those whose tests start whole
+# services, gateways by the handful or servers, and give them so long for something, go together to
+# one process, and first: two of them at once would wait for each other.
+
+CROWDED = {
+    *("test_backup", "test_bench", "test_checks", "test_cli", "test_crash", "test_demo"),
+    *("test_embedded", "test_nodes", "test_outside", "test_serve", "test_simulator_load"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    items.sort(key=lambda item: item.path.stem not in CROWDED)
+    for item in items:
+        name = "crowded" if item.path.stem in CROWDED else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 # On a build machine (CI set) a skipped test is a failure, unless it needs the shared data folder or
 # tables that TimescaleDB does not keep: everything else that a test may miss, the set-up should
 # have installed.

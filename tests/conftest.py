@@ -316,8 +316,8 @@ def free_ports(number: int) -> list[int]:
             opened.close()
 
 
-# Where several processes share the tests, one of them takes each file. Those whose tests start whole
-# services, gateways by the handful or servers, and give them so long for something, go together to
+# Where several processes share the tests, one of them takes each file. Those whose tests start
+# whole services, gateways by the handful or servers, and give them so long for something, go to
 # one process, and first: two of them at once would wait for each other.
 
 CROWDED = {

@@ -63,11 +63,7 @@ async def add_client(
         client_id = await _number(cursor)
         values = {"client_id": client_id, "name": name, "tariff": json.dumps(TARIFF)}
         if status is not None:
-<<<<<<< HEAD
             number = french_vat_number(SIREN) if status == "redevable" else None
-=======
-            number = "FR96552100554" if status == "redevable" else None
->>>>>>> origin/main
             await connection.execute(
                 """
                 INSERT INTO client_vat (client_id, status, vat_number, from_on)

@@ -41,7 +41,7 @@ from csms.store.clients import ClientRecord, Vat
 
 Done = TypeVar("Done")
 
-BATCH_PERSONS: Final = 500
+BATCH_PERSONS: Final = 100
 ATTEMPTS_MAX: Final = 5
 LINES_MAX: Final = 160  # of a document: each is off by 0.61 cents at most, all by less than a euro
 PER_USE: Final = "per_use"

@@ -271,8 +271,8 @@ async def advance_series(connection: AsyncConnection, series_id: int, last_numbe
 async def insert_invoices(
     connection: AsyncConnection, invoices: Sequence[NewInvoice]
 ) -> dict[str, int]:
-    """Documents, in one statement (COPY does not go with row-level security); their ids by their
-    number."""
+    """Documents, in one statement (COPY does not go with row-level security), their content in
+    binary, which needs no quotes; their ids by their number."""
     columns = [[getattr(each, name) for each in invoices] for name in NewInvoice.__slots__]
     cursor = await connection.execute(
         """
@@ -284,7 +284,7 @@ async def insert_invoices(
             %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[],
             %s::smallint[], %s::text[], %s::boolean[], %s::date[], %s::date[], %s::date[],
             %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-            %s::text[], %s::text[], %s::text[], %s::bytea[], %s::timestamptz[])
+            %s::text[], %s::text[], %b::text[], %b::bytea[], %s::timestamptz[])
         RETURNING number, id
         """,
         columns,

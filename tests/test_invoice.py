@@ -266,9 +266,7 @@ TEXTS = st.text(max_size=30)
 CENTS = st.integers(-(10**10), 10**10)
 RATES = st.decimals(0, 100, places=2)
 DAYS = st.dates(date(2000, 1, 1), date(2099, 12, 31))
-PARTIES = st.builds(
-    Party, *[TEXTS] * 4, country=TEXTS, email=TEXTS, is_consumer=st.booleans()
-)
+PARTIES = st.builds(Party, *[TEXTS] * 4, country=TEXTS, email=TEXTS, is_consumer=st.booleans())
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple)
 LINES = st.builds(
     DocumentLine,

@@ -57,3 +57,9 @@ def duration(seconds: float, language: str) -> str:
 def month_name(month: date, language: str) -> str:
     """novembre 2026."""
     return format_date(month, "LLLL yyyy", locale=_LOCALES[language])
+
+
+def unit_price(eur: Decimal, language: str) -> str:
+    """0,35 €; as many decimals as it has, two at least."""
+    text = format_decimal(eur, "#,##0.00####", locale=_LOCALES[language])
+    return f"{text}\u00a0€" if language == "fr" else f"€{text}"

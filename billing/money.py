@@ -6,6 +6,7 @@ credit rounds as the charge it takes back.
 
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 CENTS_PER_EURO: Final = 100
@@ -100,6 +101,7 @@ def _integer(value: int) -> int:
     return value
 
 
+@lru_cache(maxsize=1024, typed=True)  # typed: the float that equals a Decimal finds nothing here
 def _ratio(value: Decimal) -> tuple[int, int]:
     if not isinstance(value, Decimal | int):
         raise TypeError(f"rates and sums in euros are Decimal, not {type(value).__name__}")

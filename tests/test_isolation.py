@@ -35,6 +35,9 @@ MANAGERS: Final = {
     "GET /api/v1/groups/{group_id}",
     "GET /api/v1/groups/{group_id}/access",
     "GET /api/v1/groups/{group_id}/members",
+    "GET /api/v1/invoices",
+    "GET /api/v1/invoices/{invoice_id}",
+    "GET /api/v1/invoices/{invoice_id}/files/{file_format}",
     "GET /api/v1/points/stickers.pdf",
     "GET /api/v1/power-limits",
     "GET /api/v1/reservations",
@@ -48,6 +51,11 @@ MANAGERS: Final = {
     "GET /api/v1/stations/{station_id:path}/declarability",
     "GET /api/v1/stations/{station_id:path}/history",
     "GET /api/v1/stations/{station_id:path}",
+    "GET /api/v1/tariffs",
+    "GET /api/v1/tariffs/{tariff_id}",
+    "GET /api/v1/tariffs/{tariff_id}/scopes",
+    "GET /api/v1/tariffs/{tariff_id}/versions",
+    "POST /api/v1/tariffs/preview",
     "GET /api/v1/webhooks",
     "GET /api/v1/webhooks/{webhook_id}",
 }
@@ -79,6 +87,9 @@ DRIVERS: Final = {
     "POST /api/v1/me/badge-orders",
     "GET /api/v1/me/badges",
     "PATCH /api/v1/me/badges/{uid:path}",
+    "GET /api/v1/me/invoices",
+    "GET /api/v1/me/invoices/{invoice_id}",
+    "GET /api/v1/me/invoices/{invoice_id}/files/{file_format}",
     "GET /api/v1/me/points",
     "GET /api/v1/me/points/{point_id}",
     "POST /api/v1/me/points/{point_id}/watch",
@@ -96,10 +107,13 @@ DRIVERS: Final = {
     "GET /api/v1/me/starts/{start_id}",
 }
 FINANCE: Final = {
+    "POST /api/v1/billing/mentions",
+    "POST /api/v1/billing/vat-rates",
     "POST /api/v1/clients/{client_id}/contracts",
     "POST /api/v1/clients/{client_id}/ibans",
     "POST /api/v1/clients/{client_id}/ibans/{iban_id}/approve",
     "POST /api/v1/clients/{client_id}/ibans/{iban_id}/refuse",
+    "POST /api/v1/clients/{client_id}/own-sales",
     "POST /api/v1/clients/{client_id}/vat",
     "PATCH /api/v1/contracts/{contract_id}",
     "POST /api/v1/contracts/{contract_id}/close",
@@ -112,8 +126,21 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/terminate",
     "POST /api/v1/contracts/{contract_id}/terms",
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
+    "POST /api/v1/invoices/{invoice_id}/correct",
+    "POST /api/v1/invoices/{invoice_id}/credit",
+    "POST /api/v1/receipts",
+    "POST /api/v1/tariffs",
+    "DELETE /api/v1/tariffs/{tariff_id}",
+    "POST /api/v1/tariffs/{tariff_id}/scopes",
+    "DELETE /api/v1/tariffs/{tariff_id}/scopes/{scope_id}",
+    "POST /api/v1/tariffs/{tariff_id}/versions",
+    "DELETE /api/v1/tariffs/{tariff_id}/versions/{version_id}",
+    "POST /api/v1/vat-rates",
 }
-NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
+NEEDS: Final[dict[str, str]] = {
+    **dict.fromkeys(FINANCE, "finance"),
+    "POST /api/v1/tariffs/preview": "read",  # it changes nothing
+}
 
 
 def needed_role(operation: Operation) -> str:

@@ -51,6 +51,7 @@ def test_a_share_is_rounded_half_up() -> None:
 
 @pytest.mark.parametrize("given_float", [0.5, 1.0])
 def test_a_float_is_no_money(given_float: float) -> None:
+    assert share(2, Decimal(given_float)) == 2 * given_float  # its equal is, and was seen first
     for attempt in (
         lambda: round_half_up(given_float),  # type: ignore[arg-type]
         lambda: cents(given_float),  # type: ignore[arg-type]

@@ -82,6 +82,16 @@ INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction
                      energy_wh, readings_from_at, readings_to_at)
     VALUES (:n, 2, 'site-1', 1, :n, :n, 'BADGE' || :n, 1, 1, 'Accepted', 'ended', '2026-10-01',
             '2026-10-02', 1000, '2026-10-01', '2026-10-02');
+INSERT INTO tariff (client_id, code, name) VALUES (2, 'tariff-' || :n, 'Tarif');
+INSERT INTO tariff_version (client_id, tariff_id, from_at, to_at, content, created_at, created_by)
+    VALUES (2, 1, timestamptz '2026-01-01' + :n * interval '1 day',
+            timestamptz '2026-01-02' + :n * interval '1 day',
+            '{"elements": [{"price_components": [{"type": "ENERGY", "price": 0.35}]}]}', now(),
+            'test');
+INSERT INTO tariff_scope (client_id, tariff_id, station_key, from_at, created_at, created_by)
+    SELECT 2, 1, station_key, '2026-01-01', now(), 'test' FROM station WHERE id = 'station-' || :n;
+INSERT INTO vat_rate (from_on, to_on, percent, source)
+    VALUES (date '2000-01-01' + :n, date '2000-01-01' + :n + 1, 20, 'test');
 INSERT INTO meter_profile (key, measurands, phases, units, contexts, locations)
     VALUES (:n, '{Voltage}', '{""}', '{V}', '{""}', '{""}');
 INSERT INTO meter_reading (station_key, stated_at, digest, at, received_at, session_id, profile_id,
@@ -117,6 +127,9 @@ INSERT INTO driver (person_id) SELECT max(id) FROM person;
 INSERT INTO group_member (group_id, person_id) SELECT 1, max(person_id) FROM driver;
 INSERT INTO group_access (group_id, client_id, site_id) VALUES (1, 2, 'site-' || :n);
 INSERT INTO badge_order (person_id, ordered_at, ordered_by) VALUES (2, now(), 'test');
+INSERT INTO receipt (source_key, person_id, amount_cents, received_on, booked_on, means,
+                     body_sha256, created_at, created_by)
+    VALUES ('bank:' || :n, 2, 100, '2026-11-02', '2026-11-02', 'transfer', '\\x00', now(), 'test');
 INSERT INTO payment_means (person_id, kind, reference, from_at, to_at)
     VALUES (2, 'wallet', :n, timestamptz '2026-01-01' + :n * interval '1 day',
             timestamptz '2026-01-02' + :n * interval '1 day');
@@ -155,6 +168,28 @@ INSERT INTO data_request (person_id, kind, state, received_at, received_by, due_
            '2026-12-25', CASE :n WHEN 1 THEN NULL ELSE now() END
       FROM person WHERE id <= 3 ORDER BY id = 2 DESC;  -- the first one is the driver's
 INSERT INTO retention_run (at, rule, rows) VALUES (now(), 'journal', :n);
+INSERT INTO invoice_series (client_id, kind, year, prefix)
+    VALUES (2, 'invoice', 2026, 'C00002-F-2026-') ON CONFLICT DO NOTHING;
+INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code, vat_case,
+                     month, issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents,
+                     effect_cents, effect_vat_cents, source_key, content, content_sha256,
+                     created_at)
+    SELECT 'client', 2, 2, max(id), :n, 'invoice-' || :n, 380, 'franchise', '2026-10-01',
+           '2026-11-02', '2026-12-02', 500, 0, 500, 500, 0, 'invoice-' || :n, '{}', '', now()
+      FROM invoice_series;
+INSERT INTO invoice_file (invoice_id, client_id, format, content, sha256, created_at)
+    SELECT max(id), 2, 'pdf', 'file', sha256('file'), now() FROM invoice;
+INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month, source_key,
+                      created_at, created_by)
+    VALUES (2, 'intervention', 'Intervention', 500, '2026-10-12', '2026-10-01', 'sale-' || :n,
+            now(), 'test');
+INSERT INTO invoice_line (invoice_id, position, client_id, own_sale_id, is_original,
+                          amount_excl_cents, vat_cents, amount_incl_cents)
+    SELECT 1, :n, 2, max(id), true, 500, 0, 500 FROM own_sale;
+INSERT INTO invoice_mention (code, language, from_on, to_on, text, source)
+    VALUES ('test', 'fr', date '2026-01-01' + :n, date '2026-01-01' + :n + 1, 'Texte', 'test');
+INSERT INTO vat_rate (from_on, to_on, percent, source)
+    VALUES (date '2001-01-01' + :n, date '2001-01-01' + :n + 1, 19.6, 'test');
 -- In the archive: the driver, and those who had the first badge before.
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at, to_at)
     SELECT token_key, uid_key, (SELECT max(id) FROM person), date '2025-01-01' + :n,
@@ -168,6 +203,7 @@ INSERT INTO archived_person (person_id, identity, archived_at, kept_until)
 # What stands for a part of an address, where 1 is not it.
 VALUES: Final = {
     "client_id": "2",
+    "file_format": "pdf",
     "site_id": "site-1",
     "station_id": "station-1",
     "uid": "BADGE1",

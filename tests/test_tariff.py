@@ -219,3 +219,99 @@ def test_vector_14_time_is_not_rounded_when_parking_is() -> None:
 
     assert billed(found) == [("TIME", 21 * 60), ("PARKING_TIME", 20 * 60)]
     assert found.amount_excl_cents == 102  # 0.35 + 0.6667
+
+
+# Limits and VAT of our own prices, which include it
+
+
+def test_a_line_is_rounded_once_and_its_vat_is_contained_in_it() -> None:
+    found = charge(included(Element((energy("0.3333"), flat("0.99")))), "7.77")
+
+    assert [(line.amount_excl_cents, line.amount_incl_cents) for line in found.lines] == [
+        (82, 99),  # VAT 16.5
+        (216, 259),  # 258.97; VAT 43.17
+    ]
+    assert cost(found) == (298, 358)
+    assert found.vat == ((VAT, 298, 60),)
+
+
+def test_half_a_cent_goes_up() -> None:
+    assert cost(charge(included(Element((energy("0.125"),))), "0.2"))[1] == 3
+    assert cost(charge(included(Element((energy("0.125"),))), "0.199"))[1] == 2
+
+
+def test_a_rate_of_its_own_goes_before_that_of_the_seller() -> None:
+    found = charge(included(Element((energy("0.50", "5.5"), flat("1")))), "10")
+
+    assert found.vat == ((Decimal("5.5"), 474, 26), (VAT, 83, 17))
+
+
+def test_a_seller_without_vat_asks_the_same_price_without_vat() -> None:
+    tariff = included(Element((energy("0.50", "5.5"), flat("1"))), min_incl_cents=900)
+
+    found = charge(tariff, "10", vat_free=True)
+
+    assert cost(found) == (900, 900)
+    assert found.vat == ((Decimal(0), 900, 0),)
+
+
+def test_a_minimum_adds_a_line_and_its_vat() -> None:
+    found = charge(included(Element((energy("0.35"),)), min_incl_cents=100), "1")
+
+    assert billed(found) == [("ENERGY", 1000), ("MIN_PRICE", 1)]
+    assert cost(found) == (83, 100)
+    assert found.lines[1].amount_incl_cents == 65
+    assert found.lines[1].unit_price_eur == Decimal("0.65")
+    assert found.vat == ((VAT, 83, 17),)
+
+
+def test_a_maximum_takes_off_a_line_and_its_vat() -> None:
+    found = charge(included(Element((energy("0.35"),)), max_incl_cents=1000), "50")
+
+    assert billed(found) == [("ENERGY", 50_000), ("MAX_PRICE", 1)]
+    assert found.lines[1].amount_incl_cents == -750
+    assert found.vat == ((VAT, 833, 167),)
+
+
+def test_a_limit_is_shared_among_the_rates() -> None:
+    tariff = included(Element((energy("0.80", "10"), flat("2"))), max_incl_cents=500)
+
+    found = charge(tariff, "10")
+
+    assert [(line.dimension.value, line.amount_incl_cents) for line in found.lines] == [
+        ("FLAT", 200),
+        ("ENERGY", 800),
+        ("MAX_PRICE", -100),
+        ("MAX_PRICE", -400),
+    ]
+    assert found.vat == ((Decimal(10), 364, 36), (VAT, 83, 17))
+
+
+def test_a_minimum_holds_where_nothing_was_used() -> None:
+    tariff = included(Element((energy("0.35"),)), min_incl_cents=100)
+    usage = Usage(START, START, 0)
+
+    assert cost(price(usage, [], tariff, zone=PARIS, vat_percent=VAT)) == (83, 100)
+
+
+def test_a_limit_that_does_not_bite_changes_no_line() -> None:
+    """VAT of 0.375 and 0.456 euros: which of them gets the odd cent is not asked again."""
+    elements = (Element((flat("2.50", "15"),)), Element((charging("1.20", "20"),)))
+
+    limited = charge(excluded(*elements, max_excl_cents=9_000), minutes=114)
+
+    assert limited == charge(excluded(*elements), minutes=114)
+
+
+def test_where_only_the_limit_without_vat_bites_vat_follows_it() -> None:
+    tariff = excluded(KWH, max_excl_cents=1000, max_incl_cents=2000)
+
+    assert cost(charge(tariff, "50")) == (1000, 1100)
+    assert cost(charge(excluded(KWH, min_excl_cents=50), "1")) == (50, 55)
+
+
+def test_prices_without_vat_and_a_seller_without_vat_are_what_the_driver_pays() -> None:
+    tariff = excluded(KWH, min_excl_cents=50, min_incl_cents=55)
+
+    assert cost(charge(tariff, "20", vat_free=True)) == (500, 500)
+    assert cost(charge(tariff, "1", vat_free=True)) == (50, 50)

@@ -79,6 +79,13 @@ def test_without_readings_time_shares_the_energy_and_the_lines_say_so() -> None:
     assert found.estimated
 
 
+def test_the_largest_remainder_gets_the_odd_wh() -> None:
+    """7 Wh in ten hours, of which eight are cheap: 1.4 and 5.6."""
+    found = use(PEAK_AND_NIGHT, local("2026-11-16", "20:30"), local("2026-11-17", "06:30"), 7)
+
+    assert energies(found) == [1, 6]
+
+
 def test_readings_of_start_and_end_measure_no_border_between() -> None:
     start, end = local("2026-11-16", "21:50"), local("2026-11-16", "22:10")
 
@@ -322,6 +329,20 @@ def test_power_is_the_mean_of_the_stretch_where_the_station_tells_none() -> None
     assert unread.estimated
 
 
+def test_a_sample_of_no_power_is_not_believed_of_a_stretch_that_charged() -> None:
+    """It was taken when the car had just stopped."""
+    tariff = included(
+        Element((energy("0.20"),), Restrictions(max_power_w=7_000)), Element((energy("0.50"),))
+    )
+    start = local("2026-11-16", "08:00")
+    usage = Usage(start, start + timedelta(hours=2), 11_000)
+    readings = [Reading(start + timedelta(hours=1), 11_000, power_w=0.0, current_a=0.0)]
+
+    found = price(usage, readings, tariff, zone=PARIS, vat_percent=VAT)
+
+    assert found.amount_incl_cents == 550
+
+
 # Charging and standing
 
 
@@ -413,6 +434,48 @@ def test_a_fee_is_taken_once_and_when_its_element_first_holds() -> None:
     start = local("2026-11-16", "20:00")
     nights = included(Element((flat("3"),), NIGHT))
     assert use(nights, start, start + timedelta(days=3), 100).amount_incl_cents == 300
+    assert use(nights, start, start + timedelta(hours=2), 100).amount_incl_cents == 0
+
+
+def test_of_two_fees_the_first_that_holds_is_the_only_one() -> None:
+    tariff = included(Element((flat("3"),), NIGHT), Element((flat("1"),)))
+
+    by_day = use(tariff, local("2026-11-16", "20:00"), local("2026-11-17", "08:00"), 100)
+    by_night = use(tariff, local("2026-11-16", "23:00"), local("2026-11-17", "08:00"), 100)
+
+    assert (by_day.amount_incl_cents, by_night.amount_incl_cents) == (100, 300)
+
+
+def test_the_step_belongs_to_the_price_that_was_used_last_though_not_first() -> None:
+    """From five in the morning to eleven at night: night, day, night."""
+    tariff = included(
+        Element((energy("0.20", step_size=1_000),), NIGHT), Element((energy("0.35", step_size=10),))
+    )
+
+    found = use(tariff, local("2026-11-16", "05:00"), local("2026-11-16", "23:00"), 17_990)
+
+    assert [line.quantity - line.energy_wh for line in found.lines] == [10, 0]
+
+
+def test_times_may_come_by_the_clock_of_the_site() -> None:
+    """Two times of one zone are subtracted by the clock on the wall unless one takes care."""
+    start = local("2026-10-24", "22:00")
+    usage = Usage(start.astimezone(PARIS), local("2026-10-25", "06:00").astimezone(PARIS), 9_000)
+    readings = [
+        Reading((start + timedelta(minutes=m)).astimezone(PARIS), min(m * 20, 9_000))
+        for m in range(15, 540, 15)
+    ]
+    tariff = included(Element((charging("1"), energy("0.20")), NIGHT), Element((parking("9"),)))
+
+    found = price(usage, readings, tariff, zone=PARIS, vat_percent=VAT)
+
+    assert [(line.dimension.value, line.quantity) for line in found.lines] == [
+        ("ENERGY", 9_000),
+        ("TIME", 450 * 60),
+        ("PARKING_TIME", 90 * 60),
+    ]
+    assert found.lines[0].from_at == start
+    assert found.lines[0].from_at.tzinfo is UTC
 
 
 def test_what_no_element_prices_costs_nothing_and_has_no_line() -> None:
@@ -467,6 +530,16 @@ def test_odd_readings_lose_no_wh(readings: list[Reading]) -> None:
     found = price(usage, readings, PEAK_AND_NIGHT, zone=PARIS, vat_percent=VAT)
 
     assert sum(energies(found)) == 10_000
+
+
+def test_a_reading_that_falls_is_held_at_what_was_reached() -> None:
+    usage = Usage(START, START + timedelta(hours=2), 10_000)
+    for told in ([(30, 5_000), (60, 4_000)], [(60, 5_000), (60, 4_000)]):
+        readings = [Reading(START + timedelta(minutes=m), wh) for m, wh in told]
+
+        found = price(usage, readings, PEAK_AND_NIGHT, zone=PARIS, vat_percent=VAT)
+
+        assert energies(found) == [5_000, 5_000]
 
 
 def test_a_leap_above_the_total_that_is_taken_back_is_no_reading() -> None:

@@ -10,14 +10,10 @@ Energy, time and the price that the driver knows stand beside it. A credit note 
 gives back above 0.
 """
 
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import IntEnum, StrEnum
-from typing import Any
-
-from billing import money
 
 
 class TypeCode(IntEnum):
@@ -113,85 +109,3 @@ class Document:
     reason: str = ""
     language: str = "fr"
     is_simulated: bool = False  # of the demonstration: says so wherever it shows
-
-
-def to_json(document: Document) -> str:
-    """The document as text, the same for the same document always."""
-    return json.dumps(_plain(document), ensure_ascii=False, separators=(",", ":"), default=_text)
-
-
-def from_json(text: str) -> Document:
-    """The document that `to_json` wrote."""
-    values: dict[str, Any] = json.loads(text)
-    values |= {
-        "type_code": TypeCode(values["type_code"]),
-        "vat_case": VatCase(values["vat_case"]),
-        "lines": tuple(_line(line) for line in values["lines"]),
-        "vat": tuple(
-            VatTotal(Decimal(total["percent"]), total["base_cents"], total["vat_cents"])
-            for total in values["vat"]
-        ),
-        "mentions": tuple((code, text) for code, text in values["mentions"]),
-    }
-    for name in ("issued_on", "due_on", "supplied_from_on", "supplied_to_on", "original_issued_on"):
-        values[name] = None if values[name] is None else date.fromisoformat(values[name])
-    for name in ("seller", "buyer", "invoicer"):
-        values[name] = None if values[name] is None else Party(**values[name])
-    return Document(**values)
-
-
-def _line(values: dict[str, Any]) -> DocumentLine:
-    return DocumentLine(
-        **values
-        | {
-            "attributes": tuple((name, value) for name, value in values["attributes"]),
-            "vat_percent": Decimal(values["vat_percent"]),
-            "tariff": tuple(values["tariff"]),
-        }
-    )
-
-
-def _plain(value: Any) -> Any:
-    """A dataclass as a dict in the order of its fields, and what is in it."""
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    if hasattr(value, "__dataclass_fields__"):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
-    return value
-
-
-def _text(value: object) -> str:
-    """Dates as ISO 8601, rates without trailing zeros."""
-    if isinstance(value, Decimal):
-        return f"{value.normalize():f}"
-    assert isinstance(value, date)
-    return value.isoformat()
-
-
-def faults(document: Document) -> list[str]:
-    """What is wrong with a document's arithmetic, in sentences; nothing, where it may be issued."""
-    found = []
-    for position, line in enumerate(document.lines, start=1):
-        if line.net_cents + line.vat_cents != line.gross_cents:
-            found.append(f"Line {position}: net and VAT are not the gross amount.")
-        if line.vat_cents != money.vat_in(line.gross_cents, line.vat_percent):
-            found.append(f"Line {position}: its VAT is not the one in its gross amount.")
-    for total in document.vat:
-        of_rate = [line for line in document.lines if line.vat_percent == total.percent]
-        if (
-            sum(line.net_cents for line in of_rate) != total.base_cents
-            or sum(line.vat_cents for line in of_rate) != total.vat_cents
-        ):
-            found.append(f"The total of {total.percent} % is not that of its lines.")
-    sums = (document.net_cents, document.vat_cents, document.gross_cents)
-    if sums != (
-        sum(line.net_cents for line in document.lines),
-        sum(line.vat_cents for line in document.lines),
-        sum(line.gross_cents for line in document.lines),
-    ):
-        found.append("The totals are not those of the lines.")
-    if document.vat_case is not VatCase.REDEVABLE and document.vat_cents != 0:
-        found.append("A seller that charges no VAT has VAT on its document.")
-    if (document.type_code is TypeCode.INVOICE) != (document.original_number == ""):
-        found.append("What corrects names its original, and nothing else does.")
-    return found

@@ -110,7 +110,7 @@ def _of_seller(document: Document) -> Iterator[str]:
 
 
 def _belongs(vat_number: str, siren: str) -> bool:
-    """Whether a French VAT number is that of a SIREN; old keys of letters go by its digits alone."""
+    """Whether a French VAT number is that of a SIREN; keys of letters go by its digits alone."""
     if not vat_number.startswith("FR"):
         return True
     if vat_number[2:4].isdigit():

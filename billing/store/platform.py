@@ -104,7 +104,8 @@ async def fetch_aggregates(
                        p.sign * (line ->> 'vat_cents')::bigint AS vat_cents
                   FROM parts p JOIN sold s ON s.id = p.id
                  CROSS JOIN jsonb_array_elements(p.content -> 'vat') AS line)
-            SELECT issued_on, CASE issuer WHEN 'client' THEN 'goods' ELSE 'services' END AS category,
+            SELECT issued_on,
+                   CASE issuer WHEN 'client' THEN 'goods' ELSE 'services' END AS category,
                    percent AS vat_percent,
                    (SELECT count(DISTINCT d.id) FROM told d
                      WHERE (d.percent = 0) = (told.percent = 0)) AS documents,

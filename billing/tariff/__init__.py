@@ -1,8 +1,8 @@
 """What a session costs: tariffs after OCPI 2.2.1, priced to the cent.
 
 document (JSON) > model (values) > plan (ready to be asked, cached)
-readings > track (the meter as a line) > pricing (pieces, parts, lines) < limits (minimum, maximum)
-words (a tariff in sentences, and what it leaves without a price)
+readings > track (the meter as a line) > parts (who gets which piece) > pricing (lines, totals)
+limits (minimum and maximum), words (a tariff in sentences), coverage (what has no price)
 """
 
 from billing.tariff.coverage import gaps

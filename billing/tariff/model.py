@@ -134,9 +134,10 @@ class Line:
 
     `quantity` is what is billed, after steps: Wh, seconds, or 1. `energy_wh` is measured (0 unless
     the line prices energy), `duration_s` the time during which the component was used (0 for FLAT
-    and limits). `from_at` and `to_at` are the first and last moment of that time (of FLAT: when it
-    came due); there may be others' between them. `unit_price_eur` is per kWh, per hour or once, with VAT where the tariff
-    includes it. `estimated`: its share of the energy was not measured at the border to another.
+    and limits). `from_at` and `to_at`, in UTC, are the first and last moment of that time (of FLAT:
+    when it came due); others may have had their turn between them. `unit_price_eur` is per kWh, per
+    hour or once, with VAT where the tariff includes it. `estimated`: its share was not measured at
+    the border to another price.
     """
 
     dimension: Dimension

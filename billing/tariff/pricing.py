@@ -1,18 +1,12 @@
 """What a session costs under a tariff: integers and fractions, no Wh and no cent lost.
 
-The session is cut wherever a price may change: at hours of the clock, amounts of energy, durations,
-between charging and standing, and at each reading where power or current decide. Each piece goes to
-the first element that holds in its dimension. Equal components share a line; their energy is shared
-out in whole Wh by largest remainder, so that the parts are the meter's total.
-
 Rounding. Where prices include VAT each line's gross amount is rounded once, half up, and its VAT is
 contained in it. Where they exclude VAT, as in OCPI, the two totals are rounded once each and lines
 share them to the cent by largest remainder. Either way the total is the sum of the lines.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import Final
@@ -21,8 +15,10 @@ from zoneinfo import ZoneInfo
 from billing.money import divide_half_up, vat_in
 from billing.tariff.limits import by_rate, limit_lines
 from billing.tariff.model import Dimension, Line, Price, Reading, Tariff, Usage
-from billing.tariff.plan import PRICED, Offer, Plan, State, Window, first_offer, plan_of
-from billing.tariff.track import MICROSECOND, SECOND_US, Cut, Energy, Track
+from billing.tariff.parts import Part, parts_of
+from billing.tariff.plan import plan_of
+from billing.tariff.track import MICROSECOND
+from csms.domain.values import UTC
 
 ZERO: Final = Decimal(0)
 UNITS: Final = {  # how many of what is counted make one of what is priced
@@ -32,30 +28,6 @@ UNITS: Final = {  # how many of what is counted make one of what is priced
     Dimension.FLAT: 1,
 }
 MICRO_PER_CENT: Final = 10_000
-NOBODY: Final = -1  # the key of what no offer holds for
-
-# Parts that share the session's total among them.
-_KINDS: Final = ((Dimension.ENERGY,), (Dimension.TIME, Dimension.PARKING_TIME))
-
-
-@dataclass(slots=True)
-class _Part:
-    """What one component was used for: exact at first, then in whole Wh and seconds."""
-
-    dimension: Dimension
-    offer: Offer | None  # None: nothing is charged for it
-    from_us: int
-    to_us: int
-    energy_wh: Energy = 0
-    duration_us: int = 0
-    estimated: bool = False
-    measured_wh: int = 0
-    measured_s: int = 0
-    last_piece: int = -1  # the last piece of the session that gave it something
-    quantity: int = 0  # what is billed: measured and stepped
-
-
-_Parts = dict[tuple[Dimension, int], _Part]  # by dimension and key of the offer
 
 
 def price(
@@ -74,8 +46,9 @@ def price(
     Without readings all of the time is charging, energy is shared at a border by time and the lines
     on both sides are estimated. Odd readings, no energy and no duration raise nothing.
     """
-    use = _use(usage, readings, tariff, zone, running=False)
-    return _bill(use, usage, tariff, vat_percent, vat_free)
+    usage = _in_utc(usage)
+    parts = parts_of(usage, readings, tariff, zone, running=False)
+    return _bill(parts, usage, tariff, vat_percent, vat_free)
 
 
 def price_so_far(
@@ -89,176 +62,30 @@ def price_so_far(
 ) -> Price:
     """`price` of a session that runs on, as if it ended now (`usage.ended_at`): since its last
     reading the car goes on as before, so that silence is not taken for standing."""
-    use = _use(usage, readings, tariff, zone, running=True)
-    return _bill(use, usage, tariff, vat_percent, vat_free)
+    usage = _in_utc(usage)
+    parts = parts_of(usage, readings, tariff, zone, running=True)
+    return _bill(parts, usage, tariff, vat_percent, vat_free)
 
 
 def needs_readings(usage: Usage, tariff: Tariff, *, zone: ZoneInfo) -> bool:
     """Whether readings can make a difference to the price: a border cuts the session, or the
     tariff asks how the car charged."""
+    usage = _in_utc(usage)
     plan = plan_of(tariff)
     end_us = max((usage.ended_at - usage.started_at) // MICROSECOND, 0)
     return plan.asks_session or len(plan.windows(usage.started_at, end_us, zone)) > 1
 
 
-def _use(
-    usage: Usage, readings: Sequence[Reading], tariff: Tariff, zone: ZoneInfo, *, running: bool
-) -> list[_Part]:
-    """The session's parts with a price, in the order of their lines."""
-    plan = plan_of(tariff)
-    end = Cut(max((usage.ended_at - usage.started_at) // MICROSECOND, 0), max(usage.energy_wh, 0))
-    windows = plan.windows(usage.started_at, end.offset_us, zone)
-    if len(windows) == 1 and not plan.asks_session:
-        parts = _whole(plan, windows[0][1], end)
-    else:
-        parts = _walk(plan, windows, Track(usage, readings), end, running=running)
-    for kinds in _KINDS:
-        _measure([part for part in parts if part.dimension in kinds], end)
-    priced = sorted((part for part in parts if part.offer is not None), key=_rank)
-    _step(priced)
-    return priced
-
-
-def _rank(part: _Part) -> int:
-    return PRICED.index(part.dimension)  # and by first use: sorting is stable
-
-
-def _whole(plan: Plan, bits: int, end: Cut) -> list[_Part]:
-    """The fast way, for a session that no border cuts. `_walk` finds the same."""
-    found: _Parts = {}
-    for dimension in (Dimension.FLAT, Dimension.ENERGY):
-        offer = first_offer(plan.offers[dimension], bits, None)
-        _give(found, dimension, offer, 0, Cut(0, 0), end)
-    return list(found.values())
-
-
-def _walk(
-    plan: Plan, windows: Sequence[Window], track: Track, end: Cut, *, running: bool
-) -> list[_Part]:
-    """The parts of a session, piece by piece; each goes to the offers that hold at its start."""
-    phases = track.phases(running=running) if plan.asks_phases else [(Cut(0, 0), True)]
-    starts = [Cut(0, 0), *_cuts(plan, windows, track, phases, end)]
-    found: _Parts = {}
-    before: dict[Dimension, _Part] = {}
-    window = phase = 0
-    for n, (start, until) in enumerate(zip(starts, [*starts[1:], end], strict=True)):
-        while window + 1 < len(windows) and windows[window + 1][0] <= start.offset_us:
-            window += 1
-        while phase + 1 < len(phases) and phases[phase + 1][0].offset_us <= start.offset_us:
-            phase += 1
-        load = track.load_at(start.offset_us) if plan.asks_load else (0.0, 0.0)
-        state = State(start.energy_wh, start.offset_us, *load)
-        dimensions = [Dimension.FLAT] if Dimension.FLAT not in before else []
-        dimensions.append(Dimension.ENERGY)
-        if plan.asks_phases:
-            dimensions.append(Dimension.TIME if phases[phase][1] else Dimension.PARKING_TIME)
-        for dimension in dimensions:
-            offer = first_offer(plan.offers[dimension], windows[window][1], state)
-            part = _give(found, dimension, offer, n, start, until)
-            last = before.get(dimension, part)
-            sure = start.energy_sure if dimension is Dimension.ENERGY else start.time_sure
-            if part is not last and not sure:
-                part.estimated = last.estimated = True
-            if dimension is not Dimension.FLAT or offer is not None:
-                before[dimension] = part
-    if plan.asks_load and not track.is_measured:  # the mean of it all decided
-        for part in found.values():
-            part.estimated = part.dimension is not Dimension.FLAT
-    return list(found.values())
-
-
-def _cuts(
-    plan: Plan,
-    windows: Sequence[Window],
-    track: Track,
-    phases: Sequence[tuple[Cut, bool]],
-    end: Cut,
-) -> list[Cut]:
-    """Where the price may change inside the session, in order, each once."""
-    cuts = [track.cut_at(offset_us) for offset_us, _ in windows[1:]]
-    cuts += [track.cut_at(us) for us in plan.borders_us if 0 < us < end.offset_us]
-    cuts += [cut for cut in map(track.cut_of, plan.borders_wh) if cut is not None]
-    cuts += [cut for cut, _ in phases[1:]]
-    if plan.asks_load:
-        cuts += track.points()
-    cuts.sort()
-    found: list[Cut] = []
-    for cut in cuts:
-        if found and cut[:2] == found[-1][:2]:
-            sure = (
-                found[-1].energy_sure and cut.energy_sure,
-                found[-1].time_sure and cut.time_sure,
-            )
-            found[-1] = Cut(*cut[:2], *sure)
-        else:
-            found.append(cut)
-    return found
-
-
-def _give(
-    found: _Parts, dimension: Dimension, offer: Offer | None, n: int, start: Cut, until: Cut
-) -> _Part:
-    """Adds piece n to the part of an offer."""
-    key = (dimension, NOBODY if offer is None else offer.key)
-    part = found.get(key)
-    if part is None:
-        part = found[key] = _Part(dimension, offer, start.offset_us, start.offset_us)
-    if dimension is Dimension.FLAT:
-        part.quantity = 1
-        return part
-    part.to_us = until.offset_us
-    part.duration_us += until.offset_us - start.offset_us
-    if dimension is Dimension.ENERGY:
-        part.energy_wh += until.energy_wh - start.energy_wh
-        if until.energy_wh > start.energy_wh:
-            part.last_piece = n
-    elif until.offset_us > start.offset_us:
-        part.last_piece = n
-    return part
-
-
-def _measure(parts: Sequence[_Part], end: Cut) -> None:
-    """Whole Wh and seconds for parts that share a session: their sums are its totals."""
-    seconds = _whole_numbers([part.duration_us for part in parts], SECOND_US)
-    energies = _whole_numbers([part.energy_wh for part in parts], 1)
-    for part, duration_s, energy_wh in zip(parts, seconds, energies, strict=True):
-        part.measured_s, part.measured_wh = duration_s, energy_wh
-        part.quantity = energy_wh if part.dimension is Dimension.ENERGY else duration_s
-
-
-def _whole_numbers(values: Sequence[Energy], unit: int) -> list[int]:
-    """The values in a larger unit, rounded so that their sum is the sum rounded down."""
-    pairs = [divmod(value, unit) for value in values]
-    numbers = [int(whole) for whole, _ in pairs]
-    missing = int(sum(rest for _, rest in pairs) // unit)
-    if missing:
-        by_rest = sorted(range(len(pairs)), key=lambda i: -pairs[i][1])  # stable: first wins
-        for i in by_rest[:missing]:
-            numbers[i] += 1
-    return numbers
-
-
-def _step(parts: Sequence[_Part]) -> None:
-    """Rounds each dimension's total up to the step of the component that was used last.
-
-    With both kinds of time the step is that of standing alone (OCPI 2.2.1, CDRs, step_size).
-    """
-    for dimension in (Dimension.ENERGY, Dimension.TIME, Dimension.PARKING_TIME):
-        of_it = [part for part in parts if part.dimension is dimension and part.last_piece >= 0]
-        if not of_it:
-            continue
-        if dimension is Dimension.TIME and any(
-            part.dimension is Dimension.PARKING_TIME and part.last_piece >= 0 for part in parts
-        ):
-            continue
-        last = max(of_it, key=lambda part: part.last_piece)
-        step = last.offer.component.step_size if last.offer is not None else 0
-        if step > 1:
-            last.quantity += -sum(part.quantity for part in of_it) % step
+def _in_utc(usage: Usage) -> Usage:
+    """Two times of one zone would be subtracted by the clock on the wall."""
+    if usage.started_at.tzinfo is UTC and usage.ended_at.tzinfo is UTC:
+        return usage
+    started_at, ended_at = usage.started_at.astimezone(UTC), usage.ended_at.astimezone(UTC)
+    return Usage(started_at, ended_at, usage.energy_wh)
 
 
 def _lines(
-    parts: Sequence[_Part], started_at: datetime, taxes_included: bool, rates: Sequence[Decimal]
+    parts: Sequence[Part], usage: Usage, tariff: Tariff, rates: Sequence[Decimal]
 ) -> list[Line]:
     """A line of each part, with its amounts."""
     exact = [
@@ -266,7 +93,7 @@ def _lines(
         for part in parts
         if part.offer is not None
     ]
-    if taxes_included:
+    if tariff.taxes_included:
         gross = [divide_half_up(numerator, denominator) for numerator, denominator in exact]
         vat = [vat_in(each, rate) for each, rate in zip(gross, rates, strict=True)]
         net = [incl - part for incl, part in zip(gross, vat, strict=True)]
@@ -278,8 +105,8 @@ def _lines(
             part.quantity,
             part.measured_wh if part.dimension is Dimension.ENERGY else 0,
             0 if part.dimension is Dimension.FLAT else part.measured_s,
-            started_at + timedelta(microseconds=part.from_us),
-            started_at + timedelta(microseconds=part.to_us),
+            usage.started_at + timedelta(microseconds=part.from_us),
+            usage.started_at + timedelta(microseconds=part.to_us),
             part.offer.component.price_eur,
             rate,
             excl,
@@ -311,13 +138,13 @@ def _to_total(values: Sequence[Fraction], total: int) -> list[int]:
 
 
 def _bill(
-    parts: Sequence[_Part], usage: Usage, tariff: Tariff, vat_percent: Decimal, vat_free: bool
+    parts: Sequence[Part], usage: Usage, tariff: Tariff, vat_percent: Decimal, vat_free: bool
 ) -> Price:
     """Lines, limits of the price, totals."""
     parts = [part for part in parts if part.quantity]
     usual = ZERO if vat_free else vat_percent
     rates = [usual if vat_free else _own_rate(part, usual) for part in parts]
-    lines = _lines(parts, usage.started_at, tariff.taxes_included, rates)
+    lines = _lines(parts, usage, tariff, rates)
     lines += limit_lines(lines, usage, tariff, usual, vat_free=vat_free)
     return Price(
         tuple(lines),
@@ -329,6 +156,6 @@ def _bill(
     )
 
 
-def _own_rate(part: _Part, usual: Decimal) -> Decimal:
+def _own_rate(part: Part, usual: Decimal) -> Decimal:
     own = part.offer.component.vat_percent if part.offer is not None else None
     return usual if own is None else own

@@ -22,8 +22,9 @@ HOUR_US: Final = 3600 * SECOND_US
 # moves every four minutes.
 PAUSE_US_MIN: Final = 300 * SECOND_US
 
-# Between readings further apart the share on either side of a border is an estimate.
-GAP_US_MAX: Final = HOUR_US
+# Between readings further apart the share on either side of a border is an estimate. The longest
+# usual interval is an hour, and stations are late.
+GAP_US_MAX: Final = 90 * 60 * SECOND_US
 
 VOLTS: Final = 230  # between phase and neutral, to tell a current from a power
 

@@ -4,17 +4,51 @@ Each name of A's holds the word alpha, of B's the word beta, so that an answer t
 """
 
 import secrets as chance
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from psycopg import AsyncConnection
 
+from billing.invoice import (
+    Document,
+    DocumentLine,
+    Party,
+    TypeCode,
+    VatCase,
+    VatTotal,
+    to_json,
+)
 from csms import keys, principals
 
 NOW: Final = datetime.now(UTC)
 
+# The invoice of either: of 12 euros, VAT of 2 in it.
+DOCUMENT: Final = to_json(
+    Document(
+        type_code=TypeCode.INVOICE,
+        number="NAME-F-2026-000001",
+        issued_on=date(2026, 11, 2),
+        due_on=date(2026, 12, 2),
+        supplied_from_on=date(2026, 10, 2),
+        supplied_to_on=date(2026, 10, 2),
+        vat_case=VatCase.REDEVABLE,
+        is_goods=True,
+        seller=Party("NAME", siren="552100554", vat_number="FR29552100554"),
+        buyer=Party("driver NAME", is_consumer=True),
+        invoicer=Party("Opérateur de démonstration", siren="732829320"),
+        lines=(DocumentLine("Recharge", (), Decimal(20), 1_000, 200, 1_200, session_id=-1),),
+        vat=(VatTotal(Decimal(20), 1_000, 200),),
+        net_cents=1_000,
+        vat_cents=200,
+        gross_cents=1_200,
+        paid_cents=0,
+        mentions=(),
+    )
+).replace('"session_id":-1', '"session_id":"SESSION"')
+
 # Everything of client A and B. The same numbers everywhere: A's things have odd ids, B's even ones.
-WORLD: Final = """
+_WORLD: Final = """
 INSERT INTO client (name) VALUES ('alpha'), ('beta');
 INSERT INTO site (id, client_id, name)
     SELECT name || '-site', id, name FROM client WHERE NOT is_operator;
@@ -83,6 +117,10 @@ INSERT INTO client_contact (client_id, name, email, purposes)
 INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at)
     SELECT id, 'FR1420041010050500013M02606', name, 'test', now()
       FROM client WHERE NOT is_operator;
+INSERT INTO receipt (source_key, person_id, amount_cents, received_on, booked_on, means,
+                     body_sha256, created_at, created_by)
+    SELECT family_name || '-bank', id, 100, '2026-11-02', '2026-11-02', 'transfer', '\\x00', now(),
+           'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;
 INSERT INTO audit_entry (at, actor, action, subject, client_id)
     SELECT now(), 'test', 'filled', name, id FROM client WHERE NOT is_operator;
 INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
@@ -94,10 +132,54 @@ INSERT INTO notification (event, at, client_id, person_id, subject)
 INSERT INTO notification_delivery (notification_id, client_id, channel, person_id, created_at,
                                    next_at, give_up_at)
     SELECT id, client_id, 'email', person_id, at, at, at FROM notification;
+INSERT INTO tariff (client_id, code, name)
+    SELECT id, name || '-code', name || '-tariff' FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO tariff_version (client_id, tariff_id, from_at, content, created_at, created_by)
+    SELECT client_id, id, '2026-01-01',
+           '{"elements": [{"price_components": [{"type": "ENERGY", "price": 0.35}]}]}', now(),
+           'person ' || code
+      FROM tariff;
+INSERT INTO tariff_scope (client_id, tariff_id, site_id, from_at, created_at, created_by)
+    SELECT t.client_id, t.id, s.id, '2026-01-01', now(), 'test'
+      FROM tariff t JOIN site s USING (client_id);
+INSERT INTO priced_session (session_id, client_id, month, supplied_on, site_id, station_key,
+                            evse_id, person_id, tariff_version_id, vat_case, started_at,
+                            ended_at, energy_wh,
+                            amount_excl_cents, vat_cents, amount_incl_cents, is_estimated, lines,
+                            priced_at)
+    SELECT s.id, s.client_id, '2026-10-01', '2026-10-02', s.site_id, s.station_key, 1, p.id, v.id,
+           'redevable', s.started_at, s.ended_at, 1000, 1000, 200, 1200, false, '[]', now()
+      FROM session s JOIN tariff_version v USING (client_id) JOIN client c ON c.id = s.client_id
+      JOIN person p ON p.given_name = 'driver ' || c.name;
+INSERT INTO invoice_series (client_id, kind, year, prefix, last_number)
+    SELECT id, 'invoice', 2026, name || '-F-2026-', 1 FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code, vat_case,
+                     month, issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents,
+                     effect_cents, effect_vat_cents, source_key, content, content_sha256,
+                     created_at)
+    SELECT 'client', s.client_id, p.person_id, s.id, 1, s.prefix || '000001', 380, 'redevable',
+           '2026-10-01', '2026-11-02', '2026-12-02', 1000, 200, 1200, 1200, 200, s.prefix,
+           replace(replace(:document, 'NAME', c.name), '"SESSION"', p.session_id::text), '', now()
+      FROM invoice_series s JOIN client c ON c.id = s.client_id
+      JOIN priced_session p ON p.client_id = c.id ORDER BY s.id;
+INSERT INTO invoice_line (invoice_id, position, client_id, session_id, is_original,
+                          amount_excl_cents, vat_cents, amount_incl_cents)
+    SELECT i.id, 1, i.client_id, p.session_id, true, 1000, 200, 1200
+      FROM invoice i JOIN priced_session p USING (client_id);
+INSERT INTO invoice_file (invoice_id, client_id, format, content, sha256, created_at)
+    SELECT i.id, i.client_id, format, number::bytea, sha256(number::bytea), now()
+      FROM invoice i, unnest(ARRAY['pdf', 'xml']) format;
+INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month, source_key,
+                      created_at, created_by)
+    SELECT id, 'intervention', name || '-sale', 500, '2026-10-12', '2026-10-01', name, now(), 'test'
+      FROM client WHERE NOT is_operator ORDER BY id;
 """
+
+WORLD: Final = _WORLD.replace(":document", "'" + DOCUMENT.replace("'", "''") + "'")
 
 # What stands for a part of an address: the value of A, and of B.
 VALUES: Final = {
+    "file_format": ("pdf", "pdf"),
     "client_id": ("2", "3"),
     "site_id": ("alpha-site", "beta-site"),
     "station_id": ("alpha-station", "beta-station"),

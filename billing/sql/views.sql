@@ -1,0 +1,36 @@
+-- Views of billing; rebuilt after every migration.
+
+-- What drivers owe on each invoice in a client's name: the document with all that corrects it, less
+-- what was received for it. `invoice_id` is that of the first document; money is for the whole.
+CREATE VIEW invoice_open WITH (security_invoker = true) AS
+SELECT i.id AS invoice_id, i.client_id, i.person_id, i.number, i.month, i.issued_on, i.due_on,
+       b.billed_cents, p.paid_cents, b.billed_cents - p.paid_cents AS open_cents
+  FROM invoice i
+ CROSS JOIN LATERAL (SELECT i.effect_cents + coalesce(sum(c.effect_cents), 0)::bigint AS billed_cents
+                       FROM invoice c WHERE c.original_id = i.id) b
+ CROSS JOIN LATERAL (SELECT coalesce(sum(s.amount_cents), 0)::bigint AS paid_cents
+                       FROM receipt_share s WHERE s.invoice_id = i.id) p
+ WHERE i.issuer = 'client' AND i.original_id IS NULL;
+
+-- The same by session, in the order of the lines: what it costs after the last 380 or 384, less the
+-- credits since (a 384 says all that is left, a 381 gives sessions back), and what was received.
+CREATE VIEW invoice_session_open WITH (security_invoker = true) AS
+SELECT i.id AS invoice_id, i.client_id, i.person_id, l.session_id, l.position, l.price_cents,
+       p.paid_cents, l.price_cents - p.paid_cents AS open_cents
+  FROM invoice i
+ CROSS JOIN LATERAL (
+       SELECT d.session_id, coalesce(min(d.position) FILTER (WHERE d.id = d.base_id), 0) AS position,
+              sum(CASE WHEN d.id = d.base_id THEN d.amount_incl_cents
+                       WHEN d.id > d.base_id THEN -d.amount_incl_cents ELSE 0 END)::bigint
+              AS price_cents
+         FROM (SELECT c.id, n.session_id, n.position, n.amount_incl_cents,
+                      max(c.id) FILTER (WHERE c.type_code <> 381) OVER () AS base_id
+                 FROM invoice c JOIN invoice_line n ON n.invoice_id = c.id
+                WHERE c.id = i.id OR c.original_id = i.id) d
+        GROUP BY d.session_id) l
+ CROSS JOIN LATERAL (SELECT coalesce(sum(s.amount_cents), 0)::bigint AS paid_cents
+                       FROM receipt_share s
+                      WHERE s.invoice_id = i.id AND s.session_id = l.session_id) p
+ WHERE i.issuer = 'client' AND i.original_id IS NULL;
+
+GRANT SELECT ON invoice_open, invoice_session_open TO t2p_service;

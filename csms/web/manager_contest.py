@@ -63,6 +63,7 @@ async def contest(request: Request, statement_id: Identifier, line_id: Identifie
         statement_id,
         line_id,
         lambda way, connection, now: way.contest_line(connection, line_id, reason, _by(me), now),
+        in_time=True,
     )
     return await _answer(request, me, statement_id, line_id, "contested", refused, reason)
 
@@ -77,6 +78,7 @@ async def withdraw(request: Request, statement_id: Identifier, line_id: Identifi
         statement_id,
         line_id,
         lambda way, connection, now: way.withdraw_line(connection, line_id, _by(me), now),
+        in_time=False,
     )
     return await _answer(request, me, statement_id, line_id, "withdrawn", refused, "")
 
@@ -108,8 +110,11 @@ async def _act(
     statement_id: int,
     line_id: int,
     change: Callable[[Disputing, AsyncConnection, datetime], Awaitable[object]],
+    *,
+    in_time: bool,
 ) -> str:
-    """Do it, if the line is hers to see; why not, as the texts call it: empty when it was done."""
+    """Do it, if the line is hers to see; why not, as the texts call it: empty when it was done.
+    `in_time`: only while the statement is open."""
     way: Disputing | None = request.app.state.disputing
     async with reading(request, me) as connection:
         if not await managing.list_lines(connection, statement_id, line_id=line_id):
@@ -118,7 +123,7 @@ async def _act(
     now = datetime.now(UTC)
     if way is None or not found:
         return "other"
-    if not standing_of(found[0], now).is_open:
+    if in_time and not standing_of(found[0], now).is_open:
         return "late"
     try:
         async with transaction(request.app.state.pool) as connection:
@@ -161,6 +166,7 @@ async def _answer(
             path=f"/gestion/releves/{statement_id}/lignes",
             several_sites=has_several_sites(from_json(found[0].content)),
             can_contest=can_contest(request, standing_of(found[0], datetime.now(UTC))),
+            can_withdraw=request.app.state.disputing is not None,
             error=error,
             given=given,
             done="" if error else words[f"said_{done}"].format(number=rows[0].position),

@@ -186,6 +186,7 @@ async def statement_page(
         simulated=told.is_simulated,
         path=f"/gestion/releves/{statement_id}",
         can_contest=can_contest(request, standing),
+        can_withdraw=request.app.state.disputing is not None,
         lines=[shown_line(row, shown) for row in rows],
         first=first + 1,
         total=total,

@@ -72,8 +72,8 @@ def pdf(document: Document) -> bytes:
             "author": document.seller.name,
             "title": f"{title(document)} {document.number} – {document.seller.name}",
             "subject": title(document),
-            "keywords": "Factur-X",
         },
+        xmp_compression=False,
     )
     return found
 

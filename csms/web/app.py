@@ -56,6 +56,7 @@ from csms.web import (
     sites_api,
     stations_api,
     stickers_api,
+    tariffs_api,
     tokens_api,
     webhooks_api,
 )
@@ -81,6 +82,7 @@ _TAGS = [
     {"name": "Energy", "description": "How much power may be given, where and when."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
     {"name": "Contracts", "description": "What was agreed with clients, and what is in force."},
+    {"name": "Tariffs", "description": "What charging costs, where, for whom and from when on."},
     {"name": "Badges", "description": "Who may charge."},
     {"name": "Drivers", "description": "Who charges: groups, access, badges, means of payment."},
     {"name": "My badges", "description": "A driver's own."},
@@ -143,6 +145,7 @@ def create_app(
         sites_api,
         clients_api,
         contracts_api,
+        tariffs_api,
         tokens_api,
         drivers_api,
         groups_api,

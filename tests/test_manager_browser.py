@@ -1,35 +1,20 @@
 """Managers' pages in a real browser: read by everybody, used with a script and without."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page
 from psycopg_pool import AsyncConnectionPool
 
-from csms import serve
 from csms.config import Settings
 from csms.db import Database, connect
 from tests.browser import PHONE, axe, is_too_wide, log_in, open_page, take_pictures
 from tests.people_at_the_door import person
 from tests.scenarios import statements
 from tests.scenarios.statements import World
-from tests.test_manager_pages import MANAGER, YESTERDAY, Desk
+from tests.test_manager_pages import MANAGER, YESTERDAY
 
 PAGES = ("", "/releves", "/factures", "/utilisateurs")
-
-
-@pytest.fixture(autouse=True)
-def _desk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service contests lines by rows alone."""
-    create_app = serve.create_app
-
-    def with_desk(*given: Any, **named: Any) -> Any:
-        app = create_app(*given, **named)
-        app.state.disputing = Desk()
-        return app
-
-    monkeypatch.setattr(serve, "create_app", with_desk)
 
 
 @pytest.fixture

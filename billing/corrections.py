@@ -4,7 +4,7 @@ An original and what corrects it are a chain, read in the order of its making: a
 sessions away, whole; a corrective states everything anew, at the prices that hold from then on.
 What is left of a session is on the last document that states it and was not taken away since.
 Documents are never changed. What the buyer owes changes by the document's effect; what she has paid
-beyond it goes back from the client to her wallet, and the document says so.
+for a session beyond its price goes to her wallet (billing.receipts), and the document says so.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -14,15 +14,12 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
-from billing import books, documents, formats, ledger, parties, series, wallets
+from billing import documents, formats, parties, receipts, series
 from billing.documents import MentionMissing
 from billing.invoice import Document, DocumentLine, Party, TypeCode, from_json
 from billing.series import Draft, Written
-from billing.store import corrections as store
 from billing.store import invoices as invoice_store
 from billing.store import issuing as issue_store
-from billing.store import ledger as ledger_store
-from billing.store.corrections import PaidShare
 from billing.store.invoices import Issued
 from billing.store.issuing import NewLine
 from csms.clients import Actor
@@ -45,11 +42,6 @@ class Chain:
     document: Document  # the original's
     corrections: Sequence[Issued]
     left: Left
-
-    @property
-    def ids(self) -> list[int]:
-        """Of all its documents."""
-        return [self.original.id, *(each.id for each in self.corrections)]
 
 
 async def credit(
@@ -213,13 +205,13 @@ async def _write(
     opened = await series.opened(
         connection, chain.original.client_id, "credit" if is_credit else "invoice", now
     )
-    paid = await store.fetch_paid(connection, chain.ids, list(prices))
-    returned = _beyond(paid, prices)
+    paid = await invoice_store.fetch_paid(connection, chain.original.id, list(prices))
+    returned = sum(max(0, paid.get(session_id, 0) - price) for session_id, price in prices.items())
     document = await _document(
         connection, chain, type_code, lines, opened.issued_on, reason, settings
     )
     if returned:
-        amount = formats.money(_sum(returned), document.language)
+        amount = formats.money(returned, document.language)
         document = replace(
             document,
             mentions=(*document.mentions, documents.wallet_mention(amount, document.language)),
@@ -243,7 +235,8 @@ async def _write(
         original_id=chain.original.id,
     )
     written = await series.write_one(connection, opened, draft, now)
-    await _give_back(connection, chain, written, returned, opened.issued_on, now)
+    assert chain.original.person_id is not None
+    await receipts.apply_wallets(connection, [chain.original.person_id], now)
     return written
 
 
@@ -294,64 +287,6 @@ def _rows(lines: Sequence[DocumentLine]) -> Iterable[NewLine]:
     for there in _by_session(lines).values():
         yield series.row_of(there, position, is_original=False)
         position += len(there)
-
-
-def _beyond(paid: Sequence[PaidShare], prices: Mapping[int, int]) -> list[PaidShare]:
-    """What was paid for sessions beyond their price, by receipt, the latest first."""
-    excess = {
-        session_id: sum(share.amount_cents for share in paid if share.session_id == session_id)
-        - price
-        for session_id, price in prices.items()
-    }
-    found = []
-    for share in paid:
-        amount = min(share.amount_cents, excess[share.session_id])
-        if amount > 0:
-            excess[share.session_id] -= amount
-            found.append(replace(share, amount_cents=amount))
-    return found
-
-
-def _sum(shares: Iterable[PaidShare]) -> int:
-    return sum(share.amount_cents for share in shares)
-
-
-async def _give_back(
-    connection: AsyncConnection,
-    chain: Chain,
-    written: Written,
-    shares: Sequence[PaidShare],
-    booked_on: date,
-    now: datetime,
-) -> None:
-    """Take what was paid beyond the price from the client to the driver's wallet, from where it
-    pays what else she owes."""
-    person_id = chain.original.person_id
-    assert person_id is not None
-    if shares:
-        client_id = chain.original.client_id
-        await store.insert_returns(
-            connection, client_id, chain.original.id, written.id, shares, booked_on, now
-        )
-        await ledger_store.lock_chains(connection, [client_id])
-        available = -await books.balance(connection, ledger.owed("available", client_id))
-        entries = []
-        for receipt_id in sorted({share.receipt_id for share in shares}):
-            amount = _sum(share for share in shares if share.receipt_id == receipt_id)
-            entries.append(
-                ledger.allocated(
-                    f"{receipt_id}:returned:{written.id}",
-                    chain.original.number,
-                    client_id,
-                    person_id,
-                    -amount,
-                    booked_on,
-                    available_cents=available,
-                )
-            )
-            available = max(0, available - amount)
-        await books.post(connection, entries, now)
-    await wallets.apply(connection, [person_id], now)
 
 
 async def _note(

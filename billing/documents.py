@@ -13,13 +13,18 @@ from functools import lru_cache
 from typing import Any, Final
 
 from billing import money
-from billing.invoice import Document, DocumentLine, Party, TypeCode, VatCase, VatTotal
+from billing.invoice import Document, DocumentLine, Party, TypeCode, VatCase, added_up
 from billing.store.issuing import PendingSession
 from csms.points import label_of
 
 Mentions = Mapping[tuple[str, str], str]  # by code and language
 
 _MINUTE_S: Final = 60
+_PRICED: Final = {  # what is billed, and how many of it have the unit price
+    "ENERGY": ("billed_wh", 1_000),
+    "TIME": ("billed_s", 3_600),
+    "PARKING_TIME": ("billed_s", 3_600),
+}
 _WORDS: Final = {
     "fr": {
         "ENERGY": "Recharge : énergie",
@@ -126,7 +131,22 @@ def _line(
         ended_at=_rfc(session.ended_at),
         point=_point(session),
         tariff=tariff,
+        **_quantity(part, dimension, gross),
     )
+
+
+def _quantity(part: Mapping[str, Any], dimension: str, gross_cents: int) -> dict[str, Any]:
+    """Quantity and price where they make the gross amount; nothing where it is made otherwise."""
+    of_dimension = _PRICED.get(dimension)
+    if of_dimension is None or "unit_price_eur" not in part:
+        return {}
+    name, units = of_dimension
+    price = Decimal(str(part["unit_price_eur"]))
+    numerator, denominator = price.as_integer_ratio()
+    exact = part["quantity"] * numerator * money.CENTS_PER_EURO
+    if money.divide_half_up(exact, denominator * units) != gross_cents:
+        return {}
+    return {"unit_price_eur": price, name: part["quantity"]}
 
 
 def _attributes(
@@ -222,24 +242,6 @@ def wallet_mention(amount: str, language: str) -> tuple[str, str]:
     return "wallet", _WORDS[language]["wallet"].format(amount=amount)
 
 
-def added_up(document: Document) -> Document:
-    """The document with its totals made from its lines."""
-    bases: dict[Decimal, list[int]] = {}
-    for line in document.lines:
-        total = bases.setdefault(line.vat_percent, [0, 0])
-        total[0] += line.net_cents
-        total[1] += line.vat_cents
-    net = sum(line.net_cents for line in document.lines)
-    vat = sum(line.vat_cents for line in document.lines)
-    return replace(
-        document,
-        vat=tuple(VatTotal(rate, *bases[rate]) for rate in sorted(bases)),
-        net_cents=net,
-        vat_cents=vat,
-        gross_cents=net + vat,
-    )
-
-
 def compose(
     *,
     type_code: TypeCode,
@@ -303,7 +305,10 @@ def repriced(lines: Sequence[DocumentLine], gross_cents: int) -> tuple[DocumentL
     found = []
     for line, gross in zip(lines, shares, strict=True):
         vat = money.vat_in(gross, line.vat_percent)
-        found.append(replace(line, gross_cents=gross, vat_cents=vat, net_cents=gross - vat))
+        made = replace(line, gross_cents=gross, vat_cents=vat, net_cents=gross - vat)
+        if gross != line.gross_cents:  # no more the quantity at the price
+            made = replace(made, unit_price_eur=None, billed_wh=None, billed_s=None)
+        found.append(made)
     return tuple(found)
 
 

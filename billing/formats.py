@@ -5,7 +5,7 @@ hyphen. Cents, Wh and Decimals in: nothing here takes a float for an amount.
 """
 
 from datetime import date, datetime, tzinfo
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 
 from babel.dates import format_date
@@ -23,9 +23,11 @@ def money(cents: int, language: str) -> str:
     return text.replace("-", _MINUS)
 
 
-def energy(wh: int, language: str) -> str:
-    """37,421 kWh."""
-    text = format_decimal(Decimal(wh) / 1000, "#,##0.000", locale=_LOCALES[language])
+def energy(wh: int, language: str, places: int = 3) -> str:
+    """37,421 kWh; rounded half up to fewer places where it is only looked at."""
+    kwh = (Decimal(wh) / 1000).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    pattern = "#,##0." + "0" * places if places else "#,##0"
+    text = format_decimal(kwh, pattern, locale=_LOCALES[language])
     return f"{text}\u00a0kWh"
 
 

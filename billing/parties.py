@@ -10,6 +10,7 @@ from typing import Final
 from billing.invoice import Party, VatCase
 from billing.store.issuing import DriverRow
 from csms.config import PREFIX, Settings
+from csms.domain.siren import siren_is_valid
 from csms.registry import Conflict
 from csms.store.clients import ClientRecord, Vat
 
@@ -33,6 +34,7 @@ class Lack:
     cause: str
     message: str
     remedy: str
+    about: str = ""  # whom of the client's, where it is not the client itself
 
 
 def operator_party(settings: Settings) -> Party:
@@ -104,31 +106,51 @@ def _lack_as_seller(client: ClientRecord, vat: Vat | None, day: date, case: VatC
             f"{vat.status} by a later declaration.",
             "Put the declaration right, or decide with the client on correctives.",
         )
-    if case is not VatCase.NON_ASSUJETTI and client.siren is None:
+    if client.siren is None or not siren_is_valid(client.siren):
         return Lack(
             "client_without_siren",
-            f"Client {client.name} has no SIREN, and its invoices need one.",
+            f"Client {client.name} has no valid SIREN, and its invoices need one.",
             "Enter its SIREN (PATCH /api/v1/clients/{id}, siren).",
+        )
+    if case is VatCase.REDEVABLE and not _belongs(vat.vat_number or "", client.siren):
+        return Lack(
+            "vat_number_wrong",
+            f"Client {client.name}: VAT number {vat.vat_number} is not that of its SIREN.",
+            "Put right its VAT number or its SIREN.",
         )
     return None
 
 
-def driver_party(driver: DriverRow) -> Party:
-    """The buyer. A company without SIREN is invoiced as a consumer; see `is_doubtful`."""
+def _belongs(vat_number: str, siren: str) -> bool:
+    """Whether a French VAT number is of a SIREN; keys of letters go by its digits alone."""
+    return not vat_number.startswith("FR") or vat_number[4:] == siren
+
+
+def driver_party(driver: DriverRow) -> Party | Lack:
+    """The buyer. A company without SIREN is invoiced as a consumer (see `is_doubtful`); one with it
+    needs an address, a consumer does not."""
+    is_business = driver.siren is not None and siren_is_valid(driver.siren)
+    if is_business and not (driver.street and driver.postal_code and driver.city):
+        return Lack(
+            "driver_without_address",
+            f"Driver {driver.person_id} is invoiced as a business and has no whole address.",
+            "Enter street, postal code and city of the driver's invoices.",
+            f"driver {driver.person_id}",
+        )
     name = driver.company or driver.billing_name or driver.name
     return Party(
         name=name or f"Client {driver.person_id}",
-        siren=driver.siren or "",
-        vat_number=driver.vat_number or "" if driver.siren else "",
+        siren=(driver.siren or "") if is_business else "",
+        vat_number=(driver.vat_number or "") if is_business else "",
         street=driver.street,
         postal_code=driver.postal_code,
         city=driver.city,
         country=driver.country,
         email=driver.email or "",
-        is_consumer=driver.siren is None,
+        is_consumer=not is_business,
     )
 
 
 def is_doubtful(driver: DriverRow) -> bool:
-    """Whether she gave a company and not its SIREN, so that she was treated as a consumer."""
-    return driver.company is not None and driver.siren is None
+    """Whether she gave a company and no valid SIREN, so that she was treated as a consumer."""
+    return driver.company is not None and not siren_is_valid(driver.siren or "")

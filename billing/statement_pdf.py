@@ -29,7 +29,7 @@ def render(
     contest_until: date | None,
     simulated: bool,
 ) -> bytes:
-    """The whole document; some 0.1 ms for each cell of the annex."""
+    """The whole document; some 0.3 ms for each session."""
     paper = _Paper(statement, language, simulated)
     paper.add_page()
     _first_page(paper, statement, contest_until)
@@ -52,7 +52,7 @@ class _Paper(FPDF):
         self.month = formats.month_name(statement.month, language)
         self._statement = statement
         self._simulated = simulated
-        self._widths: dict[tuple[str, str, float], float] = {}
+        self._widths: dict[tuple[str, str], float] = {}
         add_fonts(self)
         self.set_margin(_MARGIN)
         self.set_auto_page_break(False)
@@ -115,10 +115,20 @@ class _Paper(FPDF):
         return text + "…"
 
     def _width(self, text: str) -> float:
-        key = (text, self.font_style, self.font_size_pt)
-        if key not in self._widths:
-            self._widths[key] = self.get_string_width(text)
-        return self._widths[key]
+        """Of the text in the letters of now: letter by letter, each measured once."""
+        widths, style = self._widths, self.font_style
+        for letter in text:
+            if (letter, style) not in widths:
+                widths[letter, style] = self.get_string_width(letter) / self.font_size_pt
+        return sum(widths[letter, style] for letter in text) * self.font_size_pt
+
+    def put(self, x: float, y: float, width: float, text: str, align: str) -> None:
+        """A word in its place, cut where it is too long: what a cell does, ten times as fast."""
+        shown = self.fitted(text, width)
+        if align == "R":
+            x += width - self._width(shown) - 2
+        if shown:
+            self.text(x + 1, y, shown)
 
 
 # --- Page 1 ---------------------------------------------------------------------------------------
@@ -395,10 +405,15 @@ def _row(
     filled: bool = False,
 ) -> None:
     paper.ink(size, style)
-    paper.set_fill_color(*_TINT)
+    top, left = paper.get_y(), _MARGIN
+    if filled:
+        paper.set_fill_color(*_TINT)
+        paper.rect(_MARGIN, top, paper.epw, height, style="F")
+    base = top + height / 2 + size * 0.12
     for column, text in zip(columns, texts, strict=True):
         width = column.width * paper.epw
-        paper.cell(width, height, paper.fitted(text, width), align=column.align, fill=filled)
-    paper.set_xy(_MARGIN, paper.get_y() + height)
+        paper.put(left, base, width, text, column.align)
+        left += width
+    paper.set_xy(_MARGIN, top + height)
     if not filled:
         paper.rule(paper.get_y())

@@ -12,6 +12,7 @@ from billing import money
 from csms import db
 from csms.config import Settings
 from csms.db import Database
+from csms.domain.siren import french_vat_number
 
 MONTH: Final = date(2026, 10, 1)
 NOW: Final = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -20,12 +21,13 @@ TARIFF: Final = {
     "taxes_included": True,
     "elements": [{"price_components": [{"type": "ENERGY", "price": 0.35, "step_size": 1}]}],
 }
+SIREN: Final = "999000003"  # of the clients
 OPERATOR: Final[dict[str, Any]] = {
     "operator_name": "Opérateur de démonstration",
     "operator_legal_form": "SAS au capital de 10 000 €",
-    "operator_siren": "732829320",
-    "operator_vat_number": "FR44732829320",
-    "operator_register": "RCS Paris 732 829 320",
+    "operator_siren": "999000011",
+    "operator_vat_number": french_vat_number("999000011"),
+    "operator_register": "RCS Paris 999 000 011",
     "operator_street": "1 rue de l’Exemple",
     "operator_postal_code": "75004",
     "operator_city": "Paris",
@@ -53,15 +55,15 @@ async def add_client(
         cursor = await connection.execute(
             """
             INSERT INTO client (name, class, legal_name, siren, street, postal_code, city, country)
-            VALUES (%(name)s, 'non_professionnel', %(name)s || ' SDC', '552100554', '2 rue Exemple',
+            VALUES (%(name)s, 'non_professionnel', %(name)s || ' SDC', %(siren)s, '2 rue Exemple',
                     '69001', 'Lyon', 'FR') RETURNING id
             """,
-            {"name": name},
+            {"name": name, "siren": SIREN},
         )
         client_id = await _number(cursor)
         values = {"client_id": client_id, "name": name, "tariff": json.dumps(TARIFF)}
         if status is not None:
-            number = "FR96552100554" if status == "redevable" else None
+            number = french_vat_number(SIREN) if status == "redevable" else None
             await connection.execute(
                 """
                 INSERT INTO client_vat (client_id, status, vat_number, from_on)
@@ -121,10 +123,13 @@ async def add_driver(database: Database, name: str, **values: Any) -> int:
             (f"{name}@example.org", name, values.pop("language", "fr")),
         )
         person_id = await _number(cursor)
-        given = {"company": None, "siren": None, **values}
+        given = {"company": None, "siren": None, "street": "3 rue Exemple", **values}
         await connection.execute(
-            "INSERT INTO driver (person_id, company, siren) VALUES (%s, %s, %s)",
-            (person_id, given["company"], given["siren"]),
+            """
+            INSERT INTO driver (person_id, company, siren, street, postal_code, city)
+            VALUES (%s, %s, %s, %s, '75001', 'Paris')
+            """,
+            (person_id, given["company"], given["siren"], given["street"]),
         )
     return person_id
 

@@ -13,15 +13,19 @@ a database, and no copy is made of one in use.
 import asyncio
 import os
 import secrets
+import shutil
 import socket
+import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from playwright.async_api import Browser, Page
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
@@ -30,10 +34,15 @@ from csms import timeseries
 from csms.config import Settings
 from csms.db import Database, connect, migrate, open_pool
 from csms.embedded import APP, OWNER, SERVICE, SUPERUSER, EmbeddedServer
+from csms.serve import open_service
+from tests import browser as browsing
 
 _numbers = count(1)
 TEMPLATE = "t2p_test_template"
 EXTERNAL = "T2P_TEST_DATABASE_URL"
+MEMORY = Path("/dev/shm")
+MEMORY_BYTES_MIN = 4_000_000_000
+IN_MEMORY = "time2plug-tests-"  # then the session's process id
 
 
 class ExternalServer:
@@ -89,13 +98,47 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         external.provide_roles()
         yield external
         return
-    options = {"fsync": "off", "shared_buffers": "64MB", "max_connections": "200"}
-    server = EmbeddedServer(tmp_path_factory.mktemp("server"), options)
-    server.join()
+    options = {
+        "fsync": "off",
+        "shared_buffers": "64MB",
+        "max_connections": "200",
+        "min_wal_size": "64MB",
+        "max_wal_size": "256MB",  # it may lie in memory
+    }
+    with server_folder(tmp_path_factory) as folder:
+        server = EmbeddedServer(folder, options)
+        server.join()
+        try:
+            yield server
+        finally:
+            server.leave()
+
+
+@contextmanager
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the session's server keeps its files: in memory where that has room, for a copy of a
+    database costs a tenth there; else on the disk."""
+    if not MEMORY.is_dir() or shutil.disk_usage(MEMORY).free < MEMORY_BYTES_MIN:
+        yield tmp_path_factory.mktemp("server")
+        return
+    remove_what_dead_sessions_left()
+    folder = Path(tempfile.mkdtemp(prefix=f"{IN_MEMORY}{os.getpid()}-", dir=MEMORY))
     try:
-        yield server
+        yield folder
     finally:
-        server.leave()
+        shutil.rmtree(folder)
+
+
+def remove_what_dead_sessions_left() -> None:
+    """Give the memory back that sessions hold which were killed, and end their servers."""
+    for folder in MEMORY.glob(f"{IN_MEMORY}*-*"):
+        pid = int(folder.name.removeprefix(IN_MEMORY).split("-")[0])
+        if folder.stat().st_uid == os.geteuid() and not Path(f"/proc/{pid}").exists():
+            left = EmbeddedServer(folder)
+            if left.pid() is not None:
+                left.join()
+                left.leave()
+            shutil.rmtree(folder, ignore_errors=True)  # another session may be at it too
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +184,8 @@ def create_database(
 ) -> None:
     drop_database(administrator, name)  # of a session that was killed
     administrator.execute(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER t2p_owner").format(
+        # Without this it writes all of the copy twice: the log of a server that is no loss if lost.
+        sql.SQL("CREATE DATABASE {} TEMPLATE {} OWNER t2p_owner STRATEGY file_copy").format(
             sql.Identifier(name), sql.Identifier(template)
         )
     )
@@ -208,6 +252,44 @@ async def people(database: Database, settings: Settings) -> AsyncIterator[AsyncC
     """The pool of the people's role: it sees nothing until a transaction says for whom it works."""
     async with open_pool(database, settings, role=APP) as pool:
         yield pool
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """Chromium without a window."""
+    reason = browsing.why_none()
+    if reason is not None:
+        pytest.skip(reason)
+    async with browsing.open_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def faults() -> list[str]:
+    """What `page` has complained of so far; a test that provokes it takes it out."""
+    return []
+
+
+@pytest.fixture
+async def page(
+    browser: Browser, database: Database, settings: Settings, faults: list[str]
+) -> AsyncIterator[Page]:
+    """A page in the browser, of the service's web part on `settings`: nobody is logged in. In the
+    end nothing may have failed to load, and the console must be empty."""
+    async with (
+        open_service(settings, only="web"),
+        browsing.open_page(browser, settings, faults=faults) as page,
+    ):
+        yield page
+    assert not faults
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Where pictures of pages go: the folder that T2P_SCREENSHOTS names, for people to look at."""
+    folder = Path(os.environ.get(browsing.PICTURES) or tmp_path / "pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 def free_ports(number: int) -> list[int]:

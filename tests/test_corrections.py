@@ -2,7 +2,6 @@
 
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -10,7 +9,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, corrections, issuing, ledger, money
+from billing import books, corrections, issuing, ledger, money, receipts
 from billing.documents import repriced
 from billing.invoice import Document, DocumentLine, TypeCode, faults, from_json
 from csms.clients import Actor
@@ -185,70 +184,61 @@ async def test_what_cannot_be_is_refused_and_changes_nothing(world: World) -> No
     assert await rows(world.pool, "SELECT count(*) FROM invoice") == [(2,)]
 
 
-async def pay(world: World, shares: dict[int, int]) -> None:
-    """Money for sessions of the invoice, as receipts bring it."""
-    amount = sum(shares.values())
+async def pay(world: World, key: str, amount_cents: int) -> None:
+    """Money for the invoice: it fills the sessions in their order."""
+    ((number,),) = await rows(
+        world.pool, "SELECT number FROM invoice WHERE id = %s", world.invoice_id
+    )
     async with transaction(world.pool) as connection:
-        cursor = await connection.execute(
-            """
-            INSERT INTO receipt (source_key, person_id, invoice_id, client_id, amount_cents,
-                                 received_on, booked_on, means, body_sha256, created_at, created_by)
-            VALUES (gen_random_uuid()::text, %s, %s, %s, %s, '2026-11-10', '2026-11-10', 'transfer',
-                    '', now(), 'test') RETURNING id
-            """,
-            (world.person_id, world.invoice_id, world.client_id, amount),
+        await receipts.receive(
+            connection,
+            source_key=key,
+            amount_cents=amount_cents,
+            received_on=NOW.date(),
+            means="transfer",
+            actor=ACTOR,
+            now=NOW,
+            invoice_number=number,
         )
-        row = await cursor.fetchone()
-        assert row is not None
-        for session_id, cents in shares.items():
-            await connection.execute(
-                """
-                INSERT INTO receipt_share (receipt_id, client_id, invoice_id, session_id,
-                                           amount_cents, booked_on, created_at)
-                VALUES (%s, %s, %s, %s, %s, '2026-11-10', now())
-                """,
-                (row[0], world.client_id, world.invoice_id, session_id, cents),
-            )
-        day = date(2026, 11, 10)
-        entries = [
-            ledger.money_received(row[0], world.person_id, ledger.BANK_MANDATE, amount, day),
-            ledger.allocated(f"{row[0]}", "F", world.client_id, world.person_id, amount, day),
-        ]
-        await books.post(connection, entries, NOW)
 
 
-async def test_what_was_paid_beyond_the_price_goes_back_to_the_wallet(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(corrections.wallets, "apply", _nothing)
-    first, _, last = world.sessions
-    await pay(world, {first: 700})
-    await pay(world, {first: 501, last: 333})
-    document = await world.document(await world.correct({first: 600}))
-    assert dict(document.mentions)["wallet"].startswith("Somme déjà payée, portée à votre compte")
-    assert "6,01" in dict(document.mentions)["wallet"].replace("\u202f", "")
+async def balance(world: World, account: ledger.Account) -> int:
     async with world.pool.connection() as connection:
-        assert await books.balance(connection, ledger.wallet(world.person_id)) == -601
-        owed = await books.balance(connection, ledger.owed("available", world.client_id))
-        assert owed == -(1_534 - 601)
-        assert await books.balance(connection, ledger.receivable_drivers(world.client_id)) == 0
+        return await books.balance(connection, account)
+
+
+async def test_what_was_paid_beyond_the_price_goes_back_to_the_wallet(world: World) -> None:
+    first = world.sessions[0]
+    await pay(world, "bank-1", 700)
+    await pay(world, "bank-2", 834)
+    document = await world.document(await world.correct({first: 600}))
+    told = dict(document.mentions)["wallet"]
+    assert told.startswith("Somme déjà payée, portée à votre compte : 6,01")
+    assert faults(document) == []
+    assert await balance(world, ledger.wallet(world.person_id)) == -601
+    assert await balance(world, ledger.owed("available", world.client_id)) == -(1_534 - 601)
+    assert await balance(world, ledger.receivable_drivers(world.client_id)) == 0
     back = await rows(
         world.pool,
         """
-        SELECT receipt_id, session_id, amount_cents FROM receipt_share WHERE amount_cents < 0
-         ORDER BY receipt_id DESC
+        SELECT session_id, sum(amount_cents)::bigint FROM receipt_share WHERE amount_cents < 0
+         GROUP BY session_id
         """,
     )
-    assert back == [(2, first, -501), (1, first, -100)], "the latest money first"
+    assert back == [(first, -601)]
 
 
-async def test_money_that_was_paid_out_already_is_made_good_by_the_operator(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_went_to_the_wallet_pays_what_is_still_owed(world: World) -> None:
+    await pay(world, "bank-1", 1_201)
+    await world.credit([world.sessions[0]])
+    assert await balance(world, ledger.wallet(world.person_id)) == -(1_201 - 333)
+    assert await balance(world, ledger.owed("available", world.client_id)) == -333
+    assert await world.receivable() == 0
+
+
+async def test_money_that_was_paid_out_already_is_made_good_by_the_operator(world: World) -> None:
     """The client owes it; another client's money never covers it."""
-    monkeypatch.setattr(corrections.wallets, "apply", _nothing)
-    first, _, last = world.sessions
-    await pay(world, {first: 1_201, last: 333})
+    await pay(world, "bank-1", 1_534)
     async with transaction(world.pool) as connection:
         paid_out = ledger.Entry(
             "payout:test",
@@ -263,19 +253,14 @@ async def test_money_that_was_paid_out_already_is_made_good_by_the_operator(
         )
         await books.post(connection, [paid_out], NOW)
     await world.credit(None)
-    async with world.pool.connection() as connection:
-        for account, expected in (
-            (ledger.owed("available", world.client_id), 0),
-            (ledger.wallet(world.person_id), -1_534),
-            (ledger.BANK_MANDATE, 1_534),
-            (ledger.BANK_OWN, -1_534),
-            (ledger.receivable_client(world.client_id), 1_534),
-        ):
-            assert await books.balance(connection, account) == expected, account.code
-
-
-async def _nothing(*_: Any) -> None:
-    """Wallets stay as they are."""
+    for account, expected in (
+        (ledger.owed("available", world.client_id), 0),
+        (ledger.wallet(world.person_id), -1_534),
+        (ledger.BANK_MANDATE, 1_534),
+        (ledger.BANK_OWN, -1_534),
+        (ledger.receivable_client(world.client_id), 1_534),
+    ):
+        assert await balance(world, account) == expected, account.code
 
 
 LINE = st.tuples(st.integers(0, 10_000), st.sampled_from([0, 55, 200]))

@@ -16,10 +16,12 @@ from billing.invoice import Document, from_json
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect, transaction
+from csms.domain.siren import french_vat_number
 from csms.registry import Conflict
 from tests.billing_world import (
     MONTH,
     NOW,
+    SIREN,
     add_client,
     add_driver,
     add_sessions,
@@ -181,12 +183,12 @@ async def test_a_change_of_rate_within_the_month_gives_lines_of_each_rate(
     client_id = await add_client(database, "alpha")
     ann = await add_driver(database, "ann")
     await add_sessions(database, client_id, ann, [1_200], day=date(2026, 10, 10))
-    await add_sessions(database, client_id, ann, [1_210], day=date(2026, 10, 20), percent="21")
+    await add_sessions(database, client_id, ann, [1_055], day=date(2026, 10, 20), percent="5.5")
     await issue(pool, operator, client_id)
     (document,) = await documents(pool)
-    assert [(int(v.percent), v.base_cents, v.vat_cents) for v in document.vat] == [
-        (20, 1_000, 200),
-        (21, 1_000, 210),
+    assert [(str(v.percent), v.base_cents, v.vat_cents) for v in document.vat] == [
+        ("5.5", 1_000, 55),
+        ("20", 1_000, 200),
     ]
 
 
@@ -199,8 +201,9 @@ async def test_a_change_of_status_within_the_month_gives_two_documents(
         await owner.execute(
             """
             INSERT INTO client_vat (client_id, status, vat_number, from_on)
-            SELECT client_id, 'redevable', 'FR96552100554', '2026-10-15' FROM client_vat
-            """
+            SELECT client_id, 'redevable', %s, '2026-10-15' FROM client_vat
+            """,
+            (french_vat_number(SIREN),),
         )
     ann = await add_driver(database, "ann")
     await add_sessions(
@@ -219,13 +222,13 @@ async def test_a_business_is_named_by_its_siren_and_a_company_without_is_a_consu
     database: Database, pool: AsyncConnectionPool, operator: Settings
 ) -> None:
     client_id = await add_client(database, "alpha")
-    firm = await add_driver(database, "firm", company="Société Exemple", siren="732829320")
+    firm = await add_driver(database, "firm", company="Société Exemple", siren="999000110")
     half = await add_driver(database, "half", company="Atelier Exemple")
     for person_id in (firm, half):
         await add_sessions(database, client_id, person_id, [500])
     issued = await issue(pool, operator, client_id)
     first, second = await documents(pool)
-    assert (first.buyer.siren, first.buyer.is_consumer) == ("732829320", False)
+    assert (first.buyer.siren, first.buyer.is_consumer) == ("999000110", False)
     assert "40 €" in dict(first.mentions)["PMT"]
     assert (second.buyer.name, second.buyer.is_consumer) == ("Atelier Exemple", True)
     assert issued.notes == [
@@ -248,8 +251,13 @@ async def test_a_business_is_named_by_its_siren_and_a_company_without_is_a_consu
         ),
         (
             "UPDATE client SET siren = NULL",
-            "UPDATE client SET siren = '552100554'",
+            "UPDATE client SET siren = '999000003'",
             "client_without_siren",
+        ),
+        (
+            "UPDATE client SET siren = '999000110'",
+            "UPDATE client SET siren = '999000003'",
+            "vat_number_wrong",
         ),
         (
             "UPDATE client_vat SET from_on = '2026-10-06'",
@@ -427,7 +435,7 @@ async def test_a_run_killed_between_any_two_steps_ends_the_same(
         (series.store, "insert_lines"),
         (series.store, "advance_series"),
         (series.books, "post"),
-        (charging.wallets, "apply"),
+        (charging.receipts, "apply_wallets"),
         (charging.problems, "resolve_others"),
     ]
     for module, name in steps:
@@ -473,6 +481,41 @@ async def test_days_of_a_series_never_go_back(
     await add_sessions(database, client_id, ann, [600])
     await issue(pool, operator, client_id, now=NOW)
     assert [each.issued_on for each in await documents(pool)] == [date(2026, 11, 5)] * 2
+
+
+async def test_a_business_without_an_address_waits_and_nobody_else(
+    database: Database, pool: AsyncConnectionPool, operator: Settings
+) -> None:
+    client_id = await add_client(database, "alpha")
+    firms = [
+        await add_driver(database, name, company="Exemple", siren="999000110", street="")
+        for name in ("one", "two")
+    ]
+    ann = await add_driver(database, "ann", street="")
+    for person_id in (*firms, ann):
+        await add_sessions(database, client_id, person_id, [500])
+    issued = await issue(pool, operator, client_id)
+    assert issued.documents == 1, "a consumer needs none"
+    assert await problems(pool) == ["driver_without_address"] * 2
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            "UPDATE driver SET street = '3 rue Exemple' WHERE person_id = %s", [firms[0]]
+        )
+    assert (await issue(pool, operator, client_id)).documents == 1
+    assert await problems(pool) == ["driver_without_address"]
+
+
+async def test_a_month_of_very_many_uses_is_several_documents(
+    database: Database, pool: AsyncConnectionPool, operator: Settings
+) -> None:
+    """Of 3 cents each, whose VAT rounds up by half a cent: the standard allows less than a euro."""
+    client_id = await add_client(database, "alpha")
+    ann = await add_driver(database, "ann")
+    await add_sessions(database, client_id, ann, [3] * 250)
+    assert (await issue(pool, operator, client_id)).documents == 2
+    found = await documents(pool)
+    assert [len(each.lines) for each in found] == [160, 90]
+    assert sum(each.gross_cents for each in found) == 750
 
 
 async def test_a_faulty_document_takes_no_number_and_stops_nobody_else(

@@ -1,20 +1,63 @@
-"""Managers' pages over HTTP: what they show, to whom, and that scripts are not needed."""
+"""Managers' pages over HTTP: what they show, to whom, and that no script is needed."""
 
+import io
+import json
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import httpx
+import openpyxl
+import pypdfium2
 import pytest
+from fastapi import FastAPI
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
+from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect
-from tests.people_at_the_door import browser, log_in_page, person
+from csms.registry import Refusal
+from csms.web import create_app
+from tests.people_at_the_door import csrf, log_in_page, person
 from tests.scenarios import statements
 from tests.scenarios.statements import World
 
 MANAGER = "gestionnaire@example.org"
+NOBODY = "conductrice@example.org"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
+PAGES = ("/gestion", "/gestion/releves", "/gestion/factures", "/gestion/utilisateurs")
+
+
+class Desk:
+    """Disputes as rows alone, without what the books make of them."""
+
+    async def contest_line(
+        self, connection: AsyncConnection, line_id: int, reason: str, actor: Actor, now: datetime
+    ) -> None:
+        if reason == "refuse":
+            raise Refusal("No.")
+        await connection.execute(
+            """
+            INSERT INTO dispute (client_id, statement_line_id, month, opened_at, opened_by,
+                                 person_id, window_ends_on, reason, held_cents)
+            SELECT client_id, id, '2026-10-01', %s, %s, %s, '2026-12-31', %s, amount_cents
+              FROM statement_line WHERE id = %s
+            """,
+            (now, actor.name, actor.person_id, reason, line_id),
+        )
+
+    async def withdraw_line(
+        self, connection: AsyncConnection, line_id: int, actor: Actor, now: datetime
+    ) -> None:
+        await connection.execute(
+            """
+            UPDATE dispute SET decided_at = %s, decided_by = %s, decision = 'withdrawn',
+                   decision_reason = 'withdrawn'
+             WHERE statement_line_id = %s AND decided_at IS NULL
+            """,
+            (now, actor.name, line_id),
+        )
 
 
 @pytest.fixture
@@ -29,15 +72,20 @@ async def worlds(database: Database) -> tuple[World, World]:
 
 
 @pytest.fixture
+def app(pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings) -> FastAPI:
+    made = create_app(pool, settings, people=people)
+    made.state.disputing = Desk()
+    return made
+
+
+@pytest.fixture
 async def page(
-    pool: AsyncConnectionPool,
-    people: AsyncConnectionPool,
-    settings: Settings,
-    worlds: tuple[World, World],
+    app: FastAPI, pool: AsyncConnectionPool, worlds: tuple[World, World]
 ) -> AsyncIterator[httpx.AsyncClient]:
     """The browser of who manages A, logged in."""
     await person(pool, MANAGER, manages=(worlds[0].client_id,))
-    async with browser(pool, people, settings) as client:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         await log_in_page(client, MANAGER)
         yield client
 
@@ -55,9 +103,289 @@ async def test_a_manager_lands_on_the_month_at_a_glance(
     shown = plain(answer)
     assert answer.status_code == 200
     assert "Octobre 2026" in shown
-    for figure in ("192,00 €", "48,00 €", "600,000 kWh"):
+    for figure in ("153,96 €", "192,00 €", "48,00 €", "600 kWh"):
         assert figure in shown, figure
     assert f"/gestion/releves/{worlds[0].statement_id}" in shown
-    assert "à contester jusqu’au" in shown
+    assert "Relevé d’octobre 2026 : à contester jusqu’au" in shown
     assert shown.count('<rect class="bar"') == 31 + 2
-    assert "beta" not in shown
+    assert shown.count("<table>") == 2, "each chart has its table"
+    before = plain(await page.get("/gestion?month=2026-09"))
+    assert "Aucune session terminée" in before
+    assert "Connu à la clôture" in before
+    after = plain(await page.get("/gestion?month=2026-11"))
+    assert "−100 % par rapport à octobre 2026" in after
+
+
+async def test_pages_are_in_english_where_it_is_asked_for(page: httpx.AsyncClient) -> None:
+    shown = plain(await page.get("/gestion?lang=en"))
+    assert "Net to be paid to you" in shown
+    assert "€153.96" in shown
+    assert "Statement of October 2026: can be contested until" in shown
+    assert 'href="/gestion/releves?lang=en"' in shown
+
+
+async def test_a_statement_shows_where_its_number_comes_from(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    answer = await page.get(f"/gestion/releves/{worlds[0].statement_id}")
+    shown = plain(answer)
+    assert answer.status_code == 200
+    assert "Relevé d’octobre 2026" in shown
+    for text in (
+        "153,96 €",
+        "10 % de 192,00 €, soit 19,20 € HT et 3,84 € de TVA",
+        "−23,04 €",
+        "Contestation acceptée : session comptée deux fois (alpha-A-2026-000001)",
+        "Lignes 1 à 50 sur 60",
+        "Conductrice 3 alpha",
+        "alpha-F-2026-000001",
+        "énergie répartie par estimation",
+    ):
+        assert text in shown, text
+    rest = plain(await page.get(f"/gestion/releves/{worlds[0].statement_id}?page=2"))
+    assert "Lignes 51 à 60 sur 60" in rest
+    assert rest.count('<tr id="line-') == 10
+    listed = plain(await page.get("/gestion/releves"))
+    assert "Octobre 2026" in listed
+    assert "Envoyé" in listed
+
+
+async def test_users_and_invoices_are_listed(page: httpx.AsyncClient) -> None:
+    users = plain(await page.get("/gestion/utilisateurs"))
+    assert users.count("200,000 kWh") == 3
+    assert "240,00 €" in users, "of all of them"
+    invoices = plain(await page.get("/gestion/factures?month=2026-10"))
+    assert invoices.count("alpha-F-2026-") == 2 * 60, "number and name of the link"
+    assert "Aucune facture" in plain(await page.get("/gestion/factures?month=2026-09"))
+
+
+async def test_the_files_of_a_statement_agree_with_its_page(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    at = f"/gestion/releves/{worlds[0].statement_id}/fichier"
+    answers = {kind: await page.get(f"{at}.{kind}") for kind in ("pdf", "csv", "xlsx", "json")}
+    for kind, answer in answers.items():
+        assert answer.status_code == 200, kind
+        name = f"releve-2026-10-{worlds[0].client_id}.{kind}"
+        assert answer.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert "153,96" in answers["csv"].content.decode("utf-8-sig")
+    assert answers["csv"].text.count("\nSession;") == 60
+    book = openpyxl.load_workbook(io.BytesIO(answers["xlsx"].content))
+    assert book["Sessions"].max_row == 61
+    assert json.loads(answers["json"].content)["statement"]["net_cents"] == 15396
+    document = pypdfium2.PdfDocument(answers["pdf"].content)
+    assert len(document) == 5
+    document.close()
+    assert (await page.get(f"{at}.exe")).status_code == 404
+    english = await page.get(f"{at}.csv?lang=en")
+    assert "statement-2026-10" in english.headers["content-disposition"]
+
+
+async def test_a_file_that_was_kept_is_the_one_that_is_downloaded(
+    page: httpx.AsyncClient, worlds: tuple[World, World], pool: AsyncConnectionPool
+) -> None:
+    async with pool.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO statement_file (statement_id, client_id, format, language, content, sha256,
+                                        created_at)
+            VALUES (%s, %s, 'pdf', 'fr', 'kept', sha256('kept'), now())
+            """,
+            (worlds[0].statement_id, worlds[0].client_id),
+        )
+    kept = await page.get(f"/gestion/releves/{worlds[0].statement_id}/fichier.pdf")
+    assert kept.content == b"kept"
+
+
+async def test_another_clients_things_are_not_there(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    a, b = worlds
+    at = f"/gestion/releves/{b.statement_id}"
+    token = csrf(await page.get(f"/gestion/releves/{a.statement_id}"))
+    answers = [await page.get(path) for path in (at, f"{at}/fichier.pdf", f"{at}?page=2")]
+    for line_id in (b.line_ids[0], a.line_ids[0]):
+        for verb in ("contester", "retirer"):
+            answers.append(
+                await page.post(
+                    f"{at}/lignes/{line_id}/{verb}", data={"csrf": token, "reason": "x"}
+                )
+            )
+    own = f"/gestion/releves/{a.statement_id}/lignes/{b.line_ids[0]}/contester"
+    answers.append(await page.post(own, data={"csrf": token, "reason": "x"}))
+    for answer in answers:
+        assert answer.status_code == 404, answer.request.url
+        assert "Introuvable" in answer.text
+    for path in PAGES:
+        shown = await page.get(f"{path}?client={b.client_id}&month=2026-10")
+        assert shown.status_code == 200
+        assert "beta" not in shown.text, path
+        assert "alpha" in shown.text, path
+
+
+async def test_whoever_manages_nothing_sees_nothing(
+    app: FastAPI, page: httpx.AsyncClient, worlds: tuple[World, World], pool: AsyncConnectionPool
+) -> None:
+    await person(pool, NOBODY)
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as other:
+        for path in PAGES:
+            answer = await other.get(path)
+            assert answer.headers["location"] == f"/login?next={path}"
+        await log_in_page(other, NOBODY)
+        for path in PAGES:
+            answer = await other.get(path)
+            assert "Vous ne gérez aucune" in answer.text
+            assert "alpha" not in answer.text
+        answer = await other.get(f"/gestion/releves/{worlds[0].statement_id}")
+        assert answer.status_code == 404
+
+
+async def test_one_of_several_clients_is_chosen(
+    app: FastAPI, worlds: tuple[World, World], pool: AsyncConnectionPool
+) -> None:
+    await person(pool, MANAGER, manages=tuple(world.client_id for world in worlds))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as both:
+        await log_in_page(both, MANAGER)
+        first = await both.get("/gestion")
+        assert "<option" in first.text and "démonstration beta" in first.text
+        second = plain(await both.get(f"/gestion?client={worlds[1].client_id}"))
+        assert "40 kWh" in second
+        assert f"/gestion/releves?client={worlds[1].client_id}" in second
+
+
+async def test_a_statement_that_was_not_sent_is_not_shown(
+    page: httpx.AsyncClient, database: Database
+) -> None:
+    async with await connect(database, owner=True) as owner:
+        cursor = await owner.execute(
+            """
+            INSERT INTO statement (client_id, month, opening_cents, collected_cents,
+                                   uncollected_cents, commission_cents, fees_cents, offset_cents,
+                                   adjustment_cents, disputed_cents, net_cents, content, sha256,
+                                   closed_at)
+            SELECT client_id, '2026-11-01', 0, 0, 0, 0, 0, 0, 0, 0, 77700, content, '', now()
+              FROM statement ORDER BY id LIMIT 1 RETURNING id
+            """
+        )
+        row = await cursor.fetchone()
+    assert row is not None
+    assert (await page.get(f"/gestion/releves/{row[0]}")).status_code == 404
+    assert "777,00" not in plain(await page.get("/gestion/releves"))
+    assert "777,00" not in plain(await page.get("/gestion?month=2026-11"))
+
+
+async def test_opening_a_statement_proves_that_it_has_arrived(
+    page: httpx.AsyncClient, worlds: tuple[World, World], pool: AsyncConnectionPool
+) -> None:
+    for _ in range(2):
+        await page.get(f"/gestion/releves/{worlds[0].statement_id}")
+    await page.get(f"/gestion/releves/{worlds[1].statement_id}")
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT statement_id, proof ->> 'channel' FROM statement_event WHERE kind = 'opened'"
+        )
+        assert await cursor.fetchall() == [(worlds[0].statement_id, "page")]
+
+
+def contesting(world: World, number: int, verb: str = "contester") -> str:
+    return f"/gestion/releves/{world.statement_id}/lignes/{world.line_ids[number]}/{verb}"
+
+
+async def test_a_line_is_contested_and_withdrawn_without_a_script(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    at = f"/gestion/releves/{worlds[0].statement_id}?page=2"
+    form = await page.get(at)
+    assert f'action="{contesting(worlds[0], 54)}"' in form.text
+    sent = {"csrf": csrf(form), "reason": "Cette <b>voiture</b> n’est pas à nous."}
+    done = await page.post(contesting(worlds[0], 54), data=sent)
+    assert done.status_code == 303
+    assert done.headers["location"].endswith("?page=2&done=contested&line=55#line-55")
+    shown = plain(await page.get(done.headers["location"]))
+    assert "Votre contestation de la ligne 55 est enregistrée" in shown
+    assert "Cette &lt;b&gt;voiture" in shown
+    assert '<tr id="line-55" class="contested">' in shown
+    assert "Contesté" in plain(await page.get("/gestion/releves"))
+    assert "1 ligne(s) contestée(s)" in plain(await page.get("/gestion"))
+    csv = await page.get(f"/gestion/releves/{worlds[0].statement_id}/fichier.csv")
+    assert csv.text.count(";Contestée;") == 1
+    withdrawn = await page.post(contesting(worlds[0], 54, "retirer"), data={"csrf": csrf(form)})
+    shown = plain(await page.get(withdrawn.headers["location"]))
+    assert "contestation retirée" in shown
+    assert "contestée(s)" not in plain(await page.get("/gestion"))
+
+
+async def test_with_htmx_the_line_alone_comes_back(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    form = await page.get(f"/gestion/releves/{worlds[0].statement_id}")
+    headers = {"HX-Request": "true"}
+    sent = {"csrf": csrf(form), "reason": "Double"}
+    done = await page.post(contesting(worlds[0], 1), data=sent, headers=headers)
+    assert done.status_code == 200
+    assert re.match(r'\s*<tr id="line-2" class="contested">', done.text)
+    assert done.text.count("<tr") == 1
+    assert "<html" not in done.text
+    assert 'hx-swap-oob="innerHTML"' in done.text
+    refused = await page.post(
+        contesting(worlds[0], 2), data={**sent, "reason": "  "}, headers=headers
+    )
+    assert refused.status_code == 422
+    assert "Indiquez un motif" in refused.text
+    assert "<details open>" in refused.text
+
+
+async def test_a_reason_is_needed_and_what_was_written_stays(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    token = csrf(await page.get(f"/gestion/releves/{worlds[0].statement_id}"))
+    for reason, told in (("", "motif"), ("x" * 2001, "motif"), ("refuse", "ne peut pas être")):
+        answer = await page.post(contesting(worlds[0], 57), data={"csrf": token, "reason": reason})
+        assert answer.status_code == 422
+        assert told in answer.text, reason[:10]
+        assert "Lignes 51 à 60" in answer.text, "the page with the line"
+        assert not reason or f">{reason}</textarea>" in answer.text
+    without = await page.post(contesting(worlds[0], 57), data={"reason": "x"})
+    assert without.status_code == 403
+
+
+@pytest.mark.parametrize(("days_ago", "is_open"), [(9, True), (15, False)])
+async def test_nothing_is_contested_after_the_window(
+    app: FastAPI, database: Database, pool: AsyncConnectionPool, days_ago: int, is_open: bool
+) -> None:
+    async with await connect(database, owner=True) as owner:
+        world = await statements.fill(owner, "alpha", 2)
+        await statements.deliver(owner, world, datetime.now(UTC) - timedelta(days=days_ago))
+    await person(pool, MANAGER, manages=(world.client_id,))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as page:
+        await log_in_page(page, MANAGER)
+        shown = await page.get(f"/gestion/releves/{world.statement_id}")
+        assert ("Contester" in shown.text) is is_open
+        assert ("Définitif" in shown.text) is not is_open
+        token = csrf(await page.get("/account"))
+        answer = await page.post(
+            contesting(world, 0), data={"csrf": token, "reason": "Trop tard ?"}
+        )
+        assert answer.status_code == (303 if is_open else 422)
+        assert is_open or "délai pour contester est passé" in answer.text
+
+
+async def test_scripts_come_from_here_alone_and_only_on_these_pages(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    for path in (*PAGES, f"/gestion/releves/{worlds[0].statement_id}"):
+        answer = await page.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "unsafe" not in policy
+        scripts = re.findall(r"<script[^>]*>[^<]*</script>", answer.text)
+        assert scripts == ['<script src="/static/htmx.min.js" defer></script>'], path
+        assert not re.search(r'\s(style|on[a-z]+)="', answer.text), path
+    for path in ("/login", "/account", "/gestionnaire"):
+        policy = (await page.get(path)).headers["content-security-policy"]
+        assert "script-src" not in policy
+    assert (await page.get("/static/htmx.min.js")).status_code == 200
+    assert "Zero-Clause BSD" in (await page.get("/static/htmx-LICENSE.txt")).text

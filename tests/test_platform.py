@@ -66,7 +66,7 @@ async def issue(
     database: Database, pool: AsyncConnectionPool, settings: Settings, status: str = "redevable"
 ) -> int:
     client_id = await add_client(database, status, status=status)
-    firm = await add_driver(database, f"firm-{status}", company="Exemple", siren="732829320")
+    firm = await add_driver(database, f"firm-{status}", company="Exemple", siren="999000110")
     ann = await add_driver(database, f"ann-{status}")
     for person_id in (firm, ann):
         await add_sessions(database, client_id, person_id, [1_200], vat_case=status)

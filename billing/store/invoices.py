@@ -277,3 +277,17 @@ async def insert_file(
         """,
         (invoice.id, invoice.client_id, file_format, content, sha256, now),
     )
+
+
+async def fetch_paid(
+    connection: AsyncConnection, original_id: int, sessions: Sequence[int]
+) -> dict[int, int]:
+    """What was paid for sessions of an invoice, and not taken back, in cents."""
+    cursor = await connection.execute(
+        """
+        SELECT session_id, sum(amount_cents)::bigint FROM receipt_share
+         WHERE invoice_id = %s AND session_id = ANY (%s) GROUP BY session_id
+        """,
+        (original_id, list(sessions)),
+    )
+    return {row[0]: row[1] for row in await cursor.fetchall()}

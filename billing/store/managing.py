@@ -65,7 +65,7 @@ class MoneyRow:
 
     collected_cents: int  # booked in the month
     uncollected_cents: int  # of what the month's sessions cost, until now
-    net_cents: int | None  # of the statement; None: there is none yet
+    net_cents: int | None  # of the statement; None: none was sent yet
     statement_id: int | None
 
 
@@ -191,7 +191,7 @@ async def list_users(
 
 
 async def get_money(connection: AsyncConnection, client_id: int, month: date) -> MoneyRow:
-    """The month's money, by its statement where there is one."""
+    """The month's money, by its statement where one was sent."""
     async with connection.cursor(row_factory=class_row(MoneyRow)) as rows:
         await rows.execute(
             """
@@ -211,6 +211,8 @@ async def get_money(connection: AsyncConnection, client_id: int, month: date) ->
                    t.net_cents, t.id AS statement_id
               FROM (VALUES (1)) one (n)
               LEFT JOIN statement t ON t.client_id = %(client_id)s AND t.month = %(month)s
+                   AND EXISTS (SELECT FROM statement_event e
+                                WHERE e.statement_id = t.id AND e.kind = 'sent')
             """,
             {"client_id": client_id, "month": month},
         )
@@ -267,7 +269,7 @@ class StatementRow:
     month: date
     net_cents: int
     collected_cents: int
-    sent_at: datetime | None
+    sent_at: datetime
     delivered_at: datetime | None  # the earliest that is proved
     final_at: datetime | None
     disputes_open: int
@@ -277,7 +279,7 @@ class StatementRow:
 async def list_statements(
     connection: AsyncConnection, *, client_id: int | None = None, statement_id: int | None = None
 ) -> list[StatementRow]:
-    """Statements, the newest first: of a client, or the one."""
+    """Statements that were sent, the newest first: of a client, or the one."""
     async with connection.cursor(row_factory=class_row(StatementRow)) as rows:
         await rows.execute(
             """
@@ -292,7 +294,8 @@ async def list_statements(
                            min(at) FILTER (WHERE kind IN ('delivered', 'opened')) AS delivered_at,
                            min(at) FILTER (WHERE kind = 'final') AS final_at
                       FROM statement_event WHERE statement_id = t.id) e ON true
-             WHERE (%(client_id)s::bigint IS NULL OR t.client_id = %(client_id)s)
+             WHERE e.sent_at IS NOT NULL
+               AND (%(client_id)s::bigint IS NULL OR t.client_id = %(client_id)s)
                AND (%(statement_id)s::bigint IS NULL OR t.id = %(statement_id)s)
              ORDER BY t.month DESC, t.id DESC
             """,
@@ -378,15 +381,18 @@ async def list_lines(
         return await rows.fetchall()
 
 
-async def count_lines(connection: AsyncConnection, statement_id: int) -> int:
-    """How many sessions are on a statement."""
+async def count_lines(
+    connection: AsyncConnection, statement_id: int, *, before: int | None = None
+) -> int:
+    """How many sessions are on a statement; `before`: those above a position only."""
     return await fetch_count(
         connection,
         """
         SELECT count(*) FROM statement_line
          WHERE statement_id = %(statement_id)s AND kind IN ('session', 'late_session')
+           AND (%(before)s::integer IS NULL OR position < %(before)s)
         """,
-        {"statement_id": statement_id},
+        {"statement_id": statement_id, "before": before},
     )
 
 
@@ -405,3 +411,22 @@ async def get_file(
         )
         found: bytes | None = await rows.fetchone()
         return found
+
+
+async def note_opened(
+    connection: AsyncConnection, statement_id: int, person_id: int, now: datetime
+) -> None:
+    """A manager has opened the statement on its page, for the first time: it has reached her. In
+    the machines' role, after her own showed it to her."""
+    await connection.execute(
+        """
+        INSERT INTO statement_event (statement_id, client_id, kind, at, proof)
+        SELECT id, client_id, 'opened', %(now)s,
+               jsonb_build_object('channel', 'page', 'person_id', %(person_id)s::bigint)
+          FROM statement
+         WHERE id = %(statement_id)s
+           AND NOT EXISTS (SELECT FROM statement_event e
+                            WHERE e.statement_id = statement.id AND e.kind = 'opened')
+        """,
+        {"statement_id": statement_id, "person_id": person_id, "now": now},
+    )

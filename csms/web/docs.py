@@ -37,6 +37,7 @@ def render(description: dict[str, Any]) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(info["title"])} {escape(info["version"])}</title>
 <link rel="stylesheet" href="/static/site.css">
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 </head>
 <body>
 <header><h1>{escape(info["title"])} {escape(info["version"])}</h1>

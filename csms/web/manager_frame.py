@@ -47,6 +47,10 @@ class Shown:
         """In kWh."""
         return formats.energy(wh, self.language)
 
+    def about(self, wh: int) -> str:
+        """In whole kWh, for a look."""
+        return formats.energy(wh, self.language, places=0)
+
     def percent(self, rate: Decimal) -> str:
         """Of a rate in hundredths."""
         return formats.percent(rate, self.language)
@@ -70,6 +74,13 @@ class Shown:
     def month(self, month: date) -> str:
         """A month in words."""
         return formats.month_name(month, self.language)
+
+    def of_month(self, month: date) -> str:
+        """Of a month: d’octobre 2026, de mai 2026."""
+        name = self.month(month)
+        if self.language != "fr":
+            return f"of {name}"
+        return f"d’{name}" if name[0] in "ao" else f"de {name}"
 
 
 def manager_of(request: Request) -> Principal | None:

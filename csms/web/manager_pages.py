@@ -1,7 +1,6 @@
 """Pages of whoever manages a client: the month at a glance, statements, invoices, users.
 
-A manager lands here after her log-in. Nothing is kept of what she looks at but the audit of the
-log-in; a statement that she opens is proved to have reached her (csms.web.manager_statement).
+A manager lands here after her log-in. Row-level security shows her what is of her clients.
 """
 
 from collections.abc import Sequence
@@ -249,10 +248,10 @@ def _figures(this: Month, before: Month, month: date, shown: Shown) -> list[Figu
     former = shown.month(add_months(month, -1))
 
     def note(now: int, then: int) -> str:
-        if not before.sessions:
-            return words["first_month"]
-        if now == then or not then:
-            return words["as_before"].format(month=former) if now == then else ""
+        if not before.sessions or not then:
+            return ""
+        if now == then:
+            return words["as_before"].format(month=former)
         change = f"{(now - then) / then:+.0%}".replace("%", "\u202f%").replace("-", "\u2212")
         return words["than_before"].format(change=change, month=former)
 
@@ -271,7 +270,7 @@ def _figures(this: Month, before: Month, month: date, shown: Shown) -> list[Figu
         ),
         Figure(words["uncollected"], shown.money(money.uncollected_cents), ""),
         Figure(
-            words["energy"], shown.energy(this.energy_wh), note(this.energy_wh, before.energy_wh)
+            words["energy"], shown.about(this.energy_wh), note(this.energy_wh, before.energy_wh)
         ),
         Figure(words["sessions"], str(this.sessions), note(this.sessions, before.sessions)),
     ]
@@ -283,11 +282,11 @@ def _waiting(standings: Sequence[Standing], shown: Shown) -> list[Waiting]:
     for one in standings:
         if one.is_open and one.contest_until is not None:
             text = words["deadline"].format(
-                month=shown.month(one.month), day=shown.day(one.contest_until)
+                of_month=shown.of_month(one.month), day=shown.day(one.contest_until)
             )
             found.append(Waiting(one.id, text))
         if one.disputes_open:
-            text = words["statement_of"].format(month=shown.month(one.month))
+            text = words["statement_of"].format(of_month=shown.of_month(one.month))
             held = words["deadline_held"].format(number=one.disputes_open)
             found.append(Waiting(one.id, f"{text} : {held}"))
     return found
@@ -306,7 +305,7 @@ def _day_chart(days: Sequence[DayRow], month: date, shown: Shown) -> charts.Char
     for number in range(length):
         day = month + timedelta(days=number)
         energy_wh = found.get(day, 0)
-        values.append((str(day.day), energy_wh / 1000, shown.energy(energy_wh)))
+        values.append((str(day.day), energy_wh / 1000, shown.about(energy_wh)))
     return charts.columns(values)
 
 
@@ -314,7 +313,7 @@ def _point_chart(points: Sequence[PointRow], shown: Shown) -> charts.Chart:
     """The most used points; the table has all."""
     return charts.rows(
         [
-            (_named(one).label, one.energy_wh / 1000, shown.energy(one.energy_wh))
+            (_named(one).label, one.energy_wh / 1000, shown.about(one.energy_wh))
             for one in points[:POINTS_DRAWN]
         ]
     )

@@ -15,7 +15,7 @@ class Standing:
     month: date
     net_cents: int
     collected_cents: int
-    state: str  # draft, sent, contested, final
+    state: str  # sent, contested, final
     contest_until: date | None  # as printed; None: it has not reached anybody yet
     is_open: bool  # a line can still be contested
     disputes_open: int
@@ -34,7 +34,7 @@ def standing_of(row: StatementRow, now: datetime) -> Standing:
     elif row.final_at is not None or (row.delivered_at is not None and not is_open):
         state = "final"
     else:
-        state = "sent" if row.sent_at is not None or row.delivered_at is not None else "draft"
+        state = "sent"
     return Standing(
         row.id,
         row.month,

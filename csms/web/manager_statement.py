@@ -7,11 +7,13 @@ swaps where scripts run, and which works as any form where they do not.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, Protocol
 
 from fastapi import APIRouter, Request
+from psycopg import AsyncConnection
 from starlette.responses import Response
 
 from billing import statement, statement_files
@@ -20,8 +22,11 @@ from billing.statement_files import FORMATS, MEDIA_TYPES, Format
 from billing.statement_summary import calculation, net_label
 from billing.store import managing
 from billing.store.managing import LineRow
+from csms.clients import Actor
+from csms.db import transaction
 from csms.points import label_of
 from csms.principals import Principal
+from csms.registry import Refusal
 from csms.web.fields import Identifier
 from csms.web.manager_frame import (
     Shown,
@@ -31,13 +36,28 @@ from csms.web.manager_frame import (
     missing,
     reading,
 )
-from csms.web.manager_standing import standing_of
+from csms.web.manager_standing import Standing, standing_of
 from csms.web.manager_texts import MANAGER_TEXTS
-from csms.web.rendering import language_of, sent_to
+from csms.web.rendering import language_of, read_form, sent_to
 
 router = APIRouter(include_in_schema=False, default_response_class=Response)
 
 LINES_SHOWN: Final = 50
+REASON_LENGTH_MAX: Final = 2_000
+
+
+class Disputing(Protocol):
+    """How a line is contested, in a transaction of the machines' role. Each raises Refusal."""
+
+    async def contest_line(
+        self, connection: AsyncConnection, line_id: int, reason: str, actor: Actor, now: datetime
+    ) -> object:
+        """Open a dispute: what the line comes to is held back."""
+
+    async def withdraw_line(
+        self, connection: AsyncConnection, line_id: int, actor: Actor, now: datetime
+    ) -> object:
+        """Let go of the dispute that is open on the line."""
 
 
 @router.get("/gestion/releves/{statement_id}")
@@ -53,6 +73,7 @@ async def show_statement(
     if done in ("contested", "withdrawn") and line.isascii() and line.isdigit():
         said = words[f"said_{done}"].format(number=line[:9])
     number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1
+    await _note_opened(request, me, statement_id)
     return await _statement_page(request, me, statement_id, max(1, number), done=said)
 
 
@@ -95,7 +116,143 @@ async def download(request: Request, statement_id: Identifier, format: str) -> R
     )
 
 
+@router.post("/gestion/releves/{statement_id}/lignes/{line_id}/contester")
+async def contest(request: Request, statement_id: Identifier, line_id: Identifier) -> Response:
+    """Contest a line, with a reason."""
+    form, me = await _sent(request)
+    reason = form.get("reason", "").strip()
+    if not 0 < len(reason) <= REASON_LENGTH_MAX:
+        return await _answer(request, me, statement_id, line_id, "contested", "reason", reason)
+    refused = await _act(
+        request,
+        me,
+        statement_id,
+        line_id,
+        lambda way, connection, now: way.contest_line(connection, line_id, reason, _by(me), now),
+    )
+    return await _answer(request, me, statement_id, line_id, "contested", refused, reason)
+
+
+@router.post("/gestion/releves/{statement_id}/lignes/{line_id}/retirer")
+async def withdraw(request: Request, statement_id: Identifier, line_id: Identifier) -> Response:
+    """Withdraw what was contested and is not decided."""
+    _, me = await _sent(request)
+    refused = await _act(
+        request,
+        me,
+        statement_id,
+        line_id,
+        lambda way, connection, now: way.withdraw_line(connection, line_id, _by(me), now),
+    )
+    return await _answer(request, me, statement_id, line_id, "withdrawn", refused, "")
+
+
+@router.get("/gestion/releves/{statement_id}/lignes/{rest:path}")
+async def show_rest(statement_id: Identifier, rest: str) -> Response:
+    """Forms have no page of their own."""
+    return sent_to(f"/gestion/releves/{statement_id}")
+
+
 # --- What they share ------------------------------------------------------------------------------
+
+
+async def _sent(request: Request) -> tuple[dict[str, str], Principal]:
+    """The fields of a form, and who sent it. Raises: BadForm, without a log-in too."""
+    form = await read_form(request, "session")
+    me = manager_of(request)
+    assert me is not None  # else there was no secret to tie the form to
+    return form, me
+
+
+def _by(me: Principal) -> Actor:
+    return Actor(me.actor, me.person_id)
+
+
+async def _note_opened(request: Request, me: Principal, statement_id: int) -> None:
+    """It has reached her: she opens it, and it is hers to see."""
+    async with reading(request, me) as connection:
+        if not await managing.list_statements(connection, statement_id=statement_id):
+            return
+    assert me.person_id is not None
+    async with transaction(request.app.state.pool) as connection:
+        await managing.note_opened(connection, statement_id, me.person_id, datetime.now(UTC))
+
+
+async def _act(
+    request: Request,
+    me: Principal,
+    statement_id: int,
+    line_id: int,
+    change: Callable[[Disputing, AsyncConnection, datetime], Awaitable[object]],
+) -> str:
+    """Do it, if the line is hers to see; why not, as the texts call it: empty when it was done."""
+    way: Disputing | None = request.app.state.disputing
+    async with reading(request, me) as connection:
+        if not await managing.list_lines(connection, statement_id, line_id=line_id):
+            return "missing"
+        found = await managing.list_statements(connection, statement_id=statement_id)
+    now = datetime.now(UTC)
+    if way is None or not found:
+        return "other"
+    if not standing_of(found[0], now).is_open:
+        return "late"
+    try:
+        async with transaction(request.app.state.pool) as connection:
+            await change(way, connection, now)
+    except Refusal:
+        return "other"
+    return ""
+
+
+async def _answer(
+    request: Request,
+    me: Principal,
+    statement_id: int,
+    line_id: int,
+    done: str,
+    refused: str,
+    given: str,
+) -> Response:
+    """What follows a form: to htmx the line alone, as it stands now; else the page."""
+    if refused == "missing":
+        return missing(request)
+    words = MANAGER_TEXTS[language_of(request)]
+    error = words[f"refused_{refused}"] if refused else ""
+    async with reading(request, me) as connection:
+        rows = await managing.list_lines(connection, statement_id, line_id=line_id)
+        found = await managing.list_statements(connection, statement_id=statement_id)
+        before = await managing.count_lines(
+            connection, statement_id, before=rows[0].position if rows else 0
+        )
+    if not rows or not found:
+        return missing(request)
+    if request.headers.get("hx-request") == "true":
+        return manager_page(
+            request,
+            "manager_line_alone.html",
+            "statements",
+            status=422 if error else 200,
+            ties="session",
+            line=_shown_line(rows[0], Shown(language_of(request))),
+            path=f"/gestion/releves/{statement_id}/lignes",
+            can_contest=_can_contest(request, standing_of(found[0], datetime.now(UTC))),
+            error=error,
+            given=given,
+            done="" if error else words[f"said_{done}"].format(number=rows[0].position),
+        )
+    page = before // LINES_SHOWN + 1
+    if error:
+        return await _statement_page(
+            request, me, statement_id, page, status=422, at_fault=line_id, error=error, given=given
+        )
+    position = rows[0].position
+    return sent_to(
+        f"/gestion/releves/{statement_id}?page={page}&done={done}&line={position}#line-{position}"
+    )
+
+
+def _can_contest(request: Request, standing: Standing) -> bool:
+    return standing.is_open and request.app.state.disputing is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +310,7 @@ async def _statement_page(
         rows = await managing.list_lines(connection, statement_id, offset=first, limit=LINES_SHOWN)
     language = language_of(request)
     shown, told = Shown(language), statement.from_json(found[0].content)
+    standing = standing_of(found[0], datetime.now(UTC))
     return manager_page(
         request,
         "manager_statement.html",
@@ -162,13 +320,13 @@ async def _statement_page(
         status=status,
         ties="session",
         statement=told,
-        standing=standing_of(found[0], datetime.now(UTC)),
+        standing=standing,
         net_label=net_label(told, language),
         sums=calculation(told, language),
         activity=_activity(told, shown),
         simulated=told.is_simulated,
         path=f"/gestion/releves/{statement_id}",
-        can_contest=False,
+        can_contest=_can_contest(request, standing),
         lines=[_shown_line(row, shown) for row in rows],
         first=first + 1,
         total=total,

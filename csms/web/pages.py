@@ -101,6 +101,7 @@ def render(overview: observations.Overview, now: datetime, language: str) -> str
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text["title"]}</title>
 <link rel="stylesheet" href="/static/site.css">
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 </head>
 <body>
 <header><h1>{text["title"]}</h1><p>{text["lead"]}</p></header>

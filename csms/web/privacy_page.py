@@ -119,6 +119,7 @@ def render(register: Register, language: str) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{text["title"]}</title>
 <link rel="stylesheet" href="/static/site.css">
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
 </head>
 <body>
 <header><h1>{text["title"]}</h1><p>{text["lead"]}</p></header>
@@ -129,7 +130,8 @@ def render(register: Register, language: str) -> str:
 <h2>{text["cookies"]}</h2>
 <p>{text["cookies_text"]}</p>
 <div class="wide"><table>
-<tr><th>{text["name"]}</th><th>{text["purpose"]}</th><th>{text["lasts"]}</th></tr>
+<tr><th scope="col">{text["name"]}</th><th scope="col">{text["purpose"]}</th>
+<th scope="col">{text["lasts"]}</th></tr>
 {cookies}
 </table></div>
 </main>
@@ -146,8 +148,10 @@ def _activity(activity: Activity, text: dict[str, str], language: str) -> str:
     rows = [(text[name], getattr(activity, name)[language]) for name in _SHOWN]
     rows.insert(1, (text["basis"], _BASES[language][activity.basis]))
     rows.append((text["end"], _ENDS[language][activity.end]))
-    lines = "\n".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    lines = "\n".join(
+        f'<tr><th scope="row">{name}</th><td>{escape(value)}</td></tr>' for name, value in rows
+    )
     return f"""<h2>{escape(activity.name[language])}</h2>
-<div class="wide"><table>
+<div class="wide"><table class="facts">
 {lines}
 </table></div>"""

@@ -1,4 +1,4 @@
-"""Two clients with a month that is closed, as rows: sessions, prices, invoices, receipts, statement.
+"""Clients with a month that is closed, as rows: sessions, prices, invoices, money, statement.
 
 Of each: two points, three drivers, `sessions` sessions in October 2026, two a day, of 10 kWh and
 4.00 euros each; every fifth is not paid. The figures of the statement are those of its lines.

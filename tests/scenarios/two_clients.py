@@ -137,7 +137,8 @@ INSERT INTO tariff (client_id, code, name)
 INSERT INTO tariff_version (client_id, tariff_id, from_at, content, created_at, created_by)
     SELECT client_id, id, '2026-01-01', '{"elements": []}', now(), 'test' FROM tariff ORDER BY id;
 INSERT INTO priced_session (session_id, client_id, month, supplied_on, site_id, station_key,
-                            evse_id, person_id, tariff_version_id, vat_case, started_at, ended_at, energy_wh,
+                            evse_id, person_id, tariff_version_id, vat_case, started_at,
+                            ended_at, energy_wh,
                             amount_excl_cents, vat_cents, amount_incl_cents, is_estimated, lines,
                             priced_at)
     SELECT s.id, s.client_id, '2026-10-01', '2026-10-02', s.site_id, s.station_key, 1, p.id, v.id,

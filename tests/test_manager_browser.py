@@ -1,0 +1,144 @@
+"""Managers' pages in a real browser: read by everybody, used with a script and without."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Browser, Page
+from psycopg_pool import AsyncConnectionPool
+
+from csms import serve
+from csms.config import Settings
+from csms.db import Database, connect
+from tests.browser import PHONE, axe, is_too_wide, log_in, open_page, take_pictures
+from tests.people_at_the_door import person
+from tests.scenarios import statements
+from tests.scenarios.statements import World
+from tests.test_manager_pages import MANAGER, YESTERDAY, Desk
+
+PAGES = ("", "/releves", "/factures", "/utilisateurs")
+
+
+@pytest.fixture(autouse=True)
+def _desk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service contests lines by rows alone."""
+    create_app = serve.create_app
+
+    def with_desk(*given: Any, **named: Any) -> Any:
+        app = create_app(*given, **named)
+        app.state.disputing = Desk()
+        return app
+
+    monkeypatch.setattr(serve, "create_app", with_desk)
+
+
+@pytest.fixture
+async def world(database: Database, pool: AsyncConnectionPool) -> World:
+    """A client whose statement of 60 sessions arrived yesterday, and who manages it."""
+    async with await connect(database, owner=True) as owner:
+        made = await statements.fill(owner, "alpha", 60)
+        await statements.deliver(owner, made, YESTERDAY)
+    await person(pool, MANAGER, manages=(made.client_id,))
+    return made
+
+
+async def check(page: Page, pictures: Path, name: str) -> None:
+    """What holds of every page: axe finds no grave fault, and a phone shows all of its width."""
+    await take_pictures(page, pictures, name)
+    assert await axe(page) == [], name
+    assert not await is_too_wide(page), name
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+async def test_every_page_can_be_read_by_everybody(
+    browser: Browser,
+    page: Page,
+    settings: Settings,
+    world: World,
+    pictures: Path,
+    dark: bool,
+) -> None:
+    faults: list[str] = []
+    async with open_page(browser, settings, dark=dark, faults=faults) as reader:
+        await log_in(reader, MANAGER)
+        assert await reader.title() == "Tableau de bord – Time2Plug Supervision"
+        for path in (*PAGES, f"/releves/{world.statement_id}", "/releves/999999"):
+            await reader.goto(f"/gestion{path}")
+            name = path.strip("/").replace("/", "-") or "tableau"
+            await check(reader, pictures, f"gestion-{name}{'-dark' if dark else ''}")
+        await reader.goto(f"/gestion/releves/{world.statement_id}")
+        await reader.get_by_label("Contester la ligne 2", exact=True).click()
+        assert await axe(reader) == []
+    assert [one for one in faults if "999999" not in one] == []
+
+
+async def test_a_line_is_contested_in_its_place(page: Page, world: World, pictures: Path) -> None:
+    await log_in(page, MANAGER)
+    await page.get_by_role("link", name="Ouvrir le relevé").click()
+    await page.get_by_label("Contester la ligne 2", exact=True).click()
+    row = page.locator("#line-2")
+    await row.get_by_label("Pourquoi contestez-vous cette ligne").fill("Comptée deux fois.")
+    await row.get_by_role("button", name="Envoyer la contestation").click()
+    await row.get_by_text("Comptée deux fois.").wait_for()
+    assert page.url.endswith(f"/gestion/releves/{world.statement_id}"), "the page stayed"
+    said = page.get_by_role("status")
+    assert await said.inner_text() == "Votre contestation de la ligne 2 est enregistrée."
+    await check(page, pictures, "gestion-contested")
+    await row.get_by_role("button", name="Retirer la contestation").click()
+    await row.get_by_text("contestation retirée").wait_for()
+
+
+async def test_a_phone_without_scripts_contests_a_line_too(
+    browser: Browser, page: Page, settings: Settings, world: World
+) -> None:
+    context = await browser.new_context(
+        base_url=f"http://127.0.0.1:{settings.http_port}",
+        java_script_enabled=False,
+        viewport=PHONE,
+        locale="fr-FR",
+    )
+    phone = await context.new_page()
+    await log_in(phone, MANAGER)
+    await phone.goto(f"/gestion/releves/{world.statement_id}?page=2")
+    await phone.locator("#line-55 summary").click()
+    await phone.locator("#line-55 textarea").fill("Je n’étais pas là.")
+    await phone.locator("#line-55 button").click()
+    assert await phone.get_by_role("status").inner_text() == (
+        "Votre contestation de la ligne 55 est enregistrée."
+    )
+    assert await phone.locator("#line-55").get_by_text("Je n’étais pas là.").is_visible()
+    await context.close()
+
+
+@pytest.mark.parametrize("kind", ["PDF", "CSV", "XLSX", "JSON"])
+async def test_each_format_is_downloaded(page: Page, world: World, kind: str) -> None:
+    await log_in(page, MANAGER)
+    await page.goto(f"/gestion/releves/{world.statement_id}")
+    async with page.expect_download() as waited:
+        await page.get_by_role("link", name=kind, exact=True).click()
+    made = await waited.value
+    assert made.suggested_filename == f"releve-2026-10-{world.client_id}.{kind.lower()}"
+    content = Path(await made.path()).read_bytes()  # noqa: ASYNC240 - a small file of ours
+    start = {"PDF": b"%PDF-", "CSV": b"\xef\xbb\xbfRubrique", "XLSX": b"PK", "JSON": b'{"lines"'}
+    assert content.startswith(start[kind])
+
+
+async def test_the_month_and_the_language_are_chosen(page: Page, world: World) -> None:
+    await log_in(page, MANAGER)
+    await page.get_by_label("Mois").select_option("2026-09")
+    await page.get_by_role("button", name="Afficher").click()
+    assert await page.get_by_role("heading", name="Septembre 2026").is_visible()
+    await page.get_by_role("link", name="English").click()
+    assert await page.get_by_role("heading", name="Dashboard").is_visible()
+
+
+async def test_a_statement_prints_without_what_cannot_be_clicked(
+    page: Page, world: World, pictures: Path
+) -> None:
+    await log_in(page, MANAGER)
+    await page.goto(f"/gestion/releves/{world.statement_id}")
+    await page.emulate_media(media="print")
+    assert not await page.get_by_role("link", name="PDF", exact=True).is_visible()
+    assert not await page.locator("#line-2 summary").is_visible()
+    assert await page.locator(".net .amount").is_visible()
+    (pictures / "gestion-print.pdf").write_bytes(await page.pdf(format="A4"))

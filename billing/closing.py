@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
@@ -114,7 +114,7 @@ async def _close_client(
     dry_run: bool,
 ) -> None:
     """Price, invoice, and make the statement. Raises: Stopped; Conflict."""
-    priced = await pricing.run(pool, now=now, month=month, client_id=client_id, dry_run=dry_run)
+    priced = await pricing.run(pool, now=now, client_id=client_id, dry_run=dry_run)
     done.sessions_priced += priced.sessions
     stopping = STOPPING.intersection(priced.problems)
     if stopping:
@@ -125,13 +125,14 @@ async def _close_client(
             "Mend what `time2plug billing problems` lists for it, then close again.",
         )
     async with pool.connection() as connection:
-        issued = await issuing.issue(
-            connection, client_id, month, now, settings=settings, dry_run=dry_run
-        )
-    done.documents += issued.documents
-    lacks = [lack for lack in issued.lacks if lack.cause not in PASSING]
-    if lacks:
-        raise Stopped(lacks[0].cause, lacks[0].message, lacks[0].remedy)
+        for each in await store.list_pending_months(connection, client_id, month):
+            issued = await issuing.issue(
+                connection, client_id, each, now, settings=settings, dry_run=dry_run
+            )
+            done.documents += issued.documents
+            lacks = [lack for lack in issued.lacks if lack.cause not in PASSING]
+            if lacks:
+                raise Stopped(lacks[0].cause, lacks[0].message, lacks[0].remedy)
     made = await close(pool, client_id, month, now, settings=settings, dry_run=dry_run)
     if made is None:
         done.already += 1
@@ -194,7 +195,24 @@ async def _make(
     statement_id = await store.insert_statement(
         connection, _columns(made, None if contract is None else contract[0], now)
     )
-    await store.insert_lines(connection, statement_id, client_id, rows)
+    await store.insert_lines(
+        connection,
+        statement_id,
+        client_id,
+        [
+            (
+                each.kind,
+                each.session_id,
+                each.receipt_share_id,
+                each.invoice_id,
+                each.own_sale_id,
+                each.dispute_id,
+                each.amount_cents,
+                each.cause,
+            )
+            for each in rows
+        ],
+    )
     return made
 
 
@@ -364,9 +382,19 @@ async def _set_off(connection: AsyncConnection, facts: Facts, now: datetime) -> 
         await books.post(connection, [entry], now)
 
 
-Line = tuple[
-    str, int | None, int | None, int | None, int | None, int | None, int, str | None
-]  # kind, session, share, invoice, own sale, dispute, cents, cause
+class Line(NamedTuple):
+    """A line as it is written. What the closing itself has numbered counts by its number in the
+    digest (`told`), so that a closing that was killed and run again arrives at the same."""
+
+    kind: str
+    amount_cents: int
+    told: str
+    session_id: int | None = None
+    receipt_share_id: int | None = None
+    invoice_id: int | None = None
+    own_sale_id: int | None = None
+    dispute_id: int | None = None
+    cause: str | None = None
 
 
 async def _lines(
@@ -377,56 +405,57 @@ async def _lines(
     past_due: Sequence[tuple[int, str, int]],
 ) -> list[Line]:
     """Every line of the statement, in its order."""
-    lines: list[Line] = [
-        (
+    lines = [
+        Line(
             "session" if row.month == facts.month else "late_session",
-            row.session_id,
-            None,
-            row.invoice_id,
-            None,
-            None,
             row.amount_cents,
-            None,
+            row.invoice_number,
+            session_id=row.session_id,
+            invoice_id=row.invoice_id,
         )
         for row in sorted(charged, key=lambda row: row.month != facts.month)
     ]
     reasons = {one.invoice_id: one.reason for one in facts.corrections}
-    returned = {share.correction_id for share in shares}
     for share in shares:
         correction = share.correction_id
-        kind, cause = (
-            ("receipt", None) if correction is None else ("adjustment", reasons.get(correction, ""))
-        )
-        invoice = share.invoice_id if correction is None else correction
         lines.append(
-            (kind, share.session_id, share.id, invoice, None, None, share.amount_cents, cause)
-        )
-    for one in facts.corrections:
-        if one.invoice_id not in returned:
-            lines.append(("adjustment", None, None, one.invoice_id, None, None, 0, one.reason))
-    for sold in facts.sold:
-        lines.append(
-            (
-                "own_sale",
-                None,
-                None,
-                sold.invoice_id,
-                sold.own_sale_id,
-                None,
-                -sold.incl_cents,
-                None,
+            Line(
+                "receipt" if correction is None else "adjustment",
+                share.amount_cents,
+                share.invoice_number,
+                session_id=share.session_id,
+                receipt_share_id=share.id,
+                invoice_id=share.invoice_id if correction is None else correction,
+                cause=None if correction is None else reasons.get(correction, ""),
             )
         )
+    returned = {share.correction_id for share in shares}
+    lines += [
+        Line("adjustment", 0, one.number, invoice_id=one.invoice_id, cause=one.reason)
+        for one in facts.corrections
+        if one.invoice_id not in returned
+    ]
+    lines += [
+        Line(
+            "own_sale",
+            -sold.incl_cents,
+            sold.source_key,
+            invoice_id=sold.invoice_id,
+            own_sale_id=sold.own_sale_id,
+        )
+        for sold in facts.sold
+    ]
     left = reckoning.offset_cents(facts)
-    for invoice_id, _, cents in past_due:
+    for invoice_id, number, cents in past_due:
         taken = min(cents, left)
         left -= taken
         if taken:
-            lines.append(("offset", None, None, invoice_id, None, None, -taken, None))
-    for dispute_id, cents in await store.fetch_holds(connection, facts.client_id, False):
-        lines.append(("hold", None, None, None, None, dispute_id, -cents, None))
-    for dispute_id, cents in await store.fetch_holds(connection, facts.client_id, True):
-        lines.append(("release", None, None, None, None, dispute_id, cents, None))
+            lines.append(Line("offset", -taken, number, invoice_id=invoice_id))
+    for kind, sign in (("hold", -1), ("release", 1)):
+        for dispute_id, cents in await store.fetch_holds(
+            connection, facts.client_id, kind == "release"
+        ):
+            lines.append(Line(kind, sign * cents, "", dispute_id=dispute_id))
     return lines
 
 
@@ -435,9 +464,13 @@ def _with_digest(made: Statement, rows: Sequence[Line]) -> Statement:
     return replace(made, lines_sha256=lines_digest(rows))
 
 
-def lines_digest(rows: Sequence[Sequence[Any]]) -> str:
-    """SHA-256 of lines as billing.store.closing writes them, in hex."""
-    text = json.dumps([list(row) for row in rows], ensure_ascii=False, separators=(",", ":"))
+def lines_digest(lines: Sequence[Line]) -> str:
+    """SHA-256 of lines in their order, in hex."""
+    told = [
+        [each.kind, each.session_id, each.dispute_id, each.told, each.amount_cents, each.cause]
+        for each in lines
+    ]
+    text = json.dumps(told, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 

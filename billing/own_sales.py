@@ -6,6 +6,7 @@ only where somebody enters it. Amounts exclude VAT, which comes at the rate of t
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -270,7 +271,8 @@ async def _issue_waiting(
             seller=operator,
             buyer=buyer,
             invoicer=None,
-            lines=lines,
+            # Which sale it is stands in invoice_line: what is printed holds no number of ours.
+            lines=[replace(line, own_sale_id=None) for line in lines],
             texts=await issue_store.fetch_mentions(connection, opened.issued_on),
             language="fr",
             is_simulated=settings.billing_simulated,
@@ -286,7 +288,7 @@ async def _issue_waiting(
         client_id=client.id,
         person_id=None,
         month=month,
-        source_key=f"own_sales:{waiting[0].id}",
+        source_key=f"own_sales:{waiting[0].source_key}",
         lines=tuple(
             series.row_of([line], place, is_original=True)
             for place, line in enumerate(lines, start=1)

@@ -27,7 +27,7 @@ from billing import tariffs
 from billing.store import pricing as store
 from billing.store import problems
 from billing.store.pricing import ReadingRow, SessionRow
-from billing.tariff import Line, Price, Reading, Usage, needs_readings, price
+from billing.tariff import Line, Price, Reading, Tariff, Usage, needs_readings, price
 from billing.tariffs import NoTariff, Tariffs, Version
 from csms import contracts, deadlines
 from csms.db import transaction
@@ -158,14 +158,14 @@ async def _batch(connection: AsyncConnection, run_of: _Run, done: Priced) -> int
         run_of.after_id = found[-1].id
     world = await _load(connection, client_id)
     chosen, stopped = await _choose(connection, world, found, done, run_of.now)
-    readings = await _readings(connection, chosen)
+    readings = await readings_of(connection, [(s, v.tariff) for s, v, _, _ in chosen])
     rows = []
     for session, version, vat_case, percent in chosen:
         priced = price(
-            _usage(session),
+            usage_of(session),
             readings.get(session.id, ()),
             version.tariff,
-            zone=_zone(session.time_zone),
+            zone=zone_named(session.time_zone),
             vat_percent=percent,
             vat_free=vat_case in VAT_FREE,
         )
@@ -236,10 +236,10 @@ def _judge(
         return _of_client(world, session, "no_contract")
     if not any(mandated(contract, day) for contract in signed):
         return None
-    status = next((s for s in world.statuses if _is_on(s.from_on, s.to_on, day)), None)
+    status = next((s for s in world.statuses if is_on(s.from_on, s.to_on, day)), None)
     if status is None:
         return _of_client(world, session, "vat_status_missing")
-    percent = next((p for from_on, to_on, p in world.rates if _is_on(from_on, to_on, day)), None)
+    percent = next((p for from_on, to_on, p in world.rates if is_on(from_on, to_on, day)), None)
     if percent is None:
         return _of_client(world, session, "vat_rate_missing")
     held = _held(session)
@@ -381,15 +381,15 @@ async def _groups(
     return by_person
 
 
-async def _readings(
-    connection: AsyncConnection, chosen: Sequence[Chosen]
+async def readings_of(
+    connection: AsyncConnection, sessions: Sequence[tuple[SessionRow, Tariff]]
 ) -> dict[int, list[Reading]]:
-    """Readings of those sessions whose price depends on them."""
+    """Readings of those sessions whose price by that tariff depends on them."""
     asked = [
         session
-        for session, version, _, _ in chosen
+        for session, tariff in sessions
         if session.readings_from_at is not None
-        and needs_readings(_usage(session), version.tariff, zone=_zone(session.time_zone))
+        and needs_readings(usage_of(session), tariff, zone=zone_named(session.time_zone))
     ]
     if not asked:
         return {}
@@ -438,7 +438,8 @@ def _unit_factor(told_wh: float, session: SessionRow) -> float:
     return 1000.0 if 300 < ratio < 3000 else 0.001 if 1 / 3000 < ratio < 1 / 300 else 1.0
 
 
-def _usage(session: SessionRow) -> Usage:
+def usage_of(session: SessionRow) -> Usage:
+    """What of a session is billed."""
     return Usage(session.started_at, session.ended_at, session.energy_wh or 0)
 
 
@@ -556,10 +557,12 @@ async def note_changed(
     return len(rows)
 
 
-def _is_on(from_on: date, to_on: date | None, day: date) -> bool:
+def is_on(from_on: date, to_on: date | None, day: date) -> bool:
+    """Whether a day lies in a range of days; its end does not."""
     return from_on <= day and (to_on is None or day < to_on)
 
 
 @cache
-def _zone(name: str) -> ZoneInfo:
+def zone_named(name: str) -> ZoneInfo:
+    """A time zone of the database's, made once."""
     return ZoneInfo(name)

@@ -193,6 +193,7 @@ async def _write(connection: AsyncConnection, shares: Sequence[ShareRow], now: d
                 share.session_id,
                 share.amount_cents,
                 days[share.client_id, share.earliest_on],
+                share.correction_id,
             )
             for share in ordered
         ],

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any, Final
 
-from fpdf import FPDF
-
 from billing import formats
-from billing.fonts import FAMILY, add_fonts
+from billing.paper import ACCENT, AMBER_INK, AMBER_TINT, INK, MARGIN_MM, MUTED, TINT, Paper
 from billing.statement import SessionLine, Statement
 from billing.statement_summary import calculation, net_label
 from billing.statement_texts import TEXTS
 from csms.deadlines import PARIS
 
-_MARGIN: Final = 16.0
-_INK, _MUTED, _ACCENT = (23, 33, 43), (84, 97, 106), (11, 110, 79)
-_TINT, _LINE, _AMBER, _AMBER_LINE = (233, 243, 239), (205, 212, 209), (255, 246, 221), (196, 138, 0)
+_AMBER_LINE: Final = (196, 138, 0)
+_PAD_MM: Final = 1.0  # between a column's border and its words
 
 
 def render(
@@ -42,25 +39,20 @@ def render(
     return bytes(paper.output())
 
 
-class _Paper(FPDF):
+class _Paper(Paper):
     """Pages with the head and the foot of every one."""
 
     def __init__(self, statement: Statement, language: str, simulated: bool) -> None:
-        super().__init__(unit="mm", format="A4")
+        super().__init__()
         self.language = language
         self.words = TEXTS[language]
         self.month = formats.month_name(statement.month, language)
         self._statement = statement
         self._simulated = simulated
-        self._widths: dict[tuple[str, str], float] = {}
-        add_fonts(self)
-        self.set_margin(_MARGIN)
-        self.set_auto_page_break(False)
         self.set_lang("fr-FR" if language == "fr" else "en-GB")
         self.set_title(f"{self.words['title']} – {self.month} – {statement.legal_name}")
         # The same statement makes the same file, whenever it is made.
         self.set_creation_date(datetime.combine(statement.month, datetime.min.time(), UTC))
-        self.alias_nb_pages()
 
     @property
     def bottom(self) -> float:
@@ -69,66 +61,31 @@ class _Paper(FPDF):
 
     def header(self) -> None:
         """Whose statement it is, on every page."""
-        self.ink(9, color=_MUTED)
-        self.set_xy(_MARGIN, 10)
-        self.cell(self.epw / 2, 5, f"{self.words['title']} – {self.month}")
-        self.cell(self.epw / 2, 5, self.fitted(self._statement.legal_name, self.epw / 2), align="R")
+        half = self.epw / 2
+        self.ink(9, colour=MUTED)
+        self.put(MARGIN_MM, 13.5, half, f"{self.words['title']} – {self.month}")
+        self.put(MARGIN_MM + half, 13.5, half, self._statement.legal_name, "R")
         self.rule(16)
         self.set_y(21)
         if self._simulated:
-            self.ink(9, "B", _AMBER_LINE)
-            self.cell(self.epw, 5, self.words["simulated"], new_x="LMARGIN", new_y="NEXT")
+            self.ink(9, "B", AMBER_INK)
+            self.put(MARGIN_MM, 24.5, self.epw, self.words["simulated"])
+            self.set_y(26)
 
     def footer(self) -> None:
         """Which page it is."""
         self.rule(self.h - 16)
-        self.set_y(self.h - 15)
-        self.ink(8, color=_MUTED)
+        self.set_xy(MARGIN_MM, self.h - 15)
+        self.ink(8, colour=MUTED)
         page = self.words["page"].format(number=self.page_no(), total="{nb}")
-        self.cell(
-            self.epw / 2, 5, self.words["contract"] + " " + self._statement.contract_reference
-        )
+        contract = f"{self.words['contract']} {self._statement.contract_reference}"
+        self.cell(self.epw / 2, 5, self.printable(contract))
         self.cell(self.epw / 2, 5, page, align="R")
-
-    def ink(self, size: float, style: str = "", color: tuple[int, int, int] = _INK) -> None:
-        """The letters of what follows."""
-        self.set_font(FAMILY, style, size)
-        self.set_text_color(*color)
-
-    def rule(self, y: float, color: tuple[int, int, int] = _LINE) -> None:
-        """A fine line over the width of the text."""
-        self.set_draw_color(*color)
-        self.set_line_width(0.2)
-        self.line(_MARGIN, y, self.w - _MARGIN, y)
 
     def heading(self, text: str) -> None:
         """What the part below is about."""
-        self.ink(13, "B", _ACCENT)
+        self.ink(13, "B", ACCENT)
         self.cell(self.epw, 9, text, new_x="LMARGIN", new_y="NEXT")
-
-    def fitted(self, text: str, width: float) -> str:
-        """As much of the text as there is room for, in the letters of now."""
-        if self._width(text) <= width - 2:
-            return text
-        while text and self._width(text + "…") > width - 2:
-            text = text[:-1]
-        return text + "…"
-
-    def _width(self, text: str) -> float:
-        """Of the text in the letters of now: letter by letter, each measured once."""
-        widths, style = self._widths, self.font_style
-        for letter in text:
-            if (letter, style) not in widths:
-                widths[letter, style] = self.get_string_width(letter) / self.font_size_pt
-        return sum(widths[letter, style] for letter in text) * self.font_size_pt
-
-    def put(self, x: float, y: float, width: float, text: str, align: str) -> None:
-        """A word in its place, cut where it is too long: what a cell does, ten times as fast."""
-        shown = self.fitted(text, width)
-        if align == "R":
-            x += width - self._width(shown) - 2
-        if shown:
-            self.text(x + 1, y, shown)
 
 
 # --- Page 1 ---------------------------------------------------------------------------------------
@@ -139,7 +96,11 @@ def _first_page(paper: _Paper, statement: Statement, contest_until: date | None)
     paper.set_y(paper.get_y() + 3)
     paper.ink(15, "B")
     paper.cell(
-        paper.epw, 8, paper.fitted(statement.legal_name, paper.epw), new_x="LMARGIN", new_y="NEXT"
+        paper.epw,
+        8,
+        paper.fitted(paper.printable(statement.legal_name), paper.epw),
+        new_x="LMARGIN",
+        new_y="NEXT",
     )
     paper.set_y(paper.get_y() + 3)
     _one_number(paper, statement)
@@ -154,65 +115,67 @@ def _first_page(paper: _Paper, statement: Statement, contest_until: date | None)
     _contest_box(paper, contest_until)
     top = paper.get_y() + 4
     half = (paper.epw - 8) / 2
-    _vat(paper, statement, _MARGIN, top, half)
-    _activity(paper, statement, _MARGIN + half + 8, top, half)
+    _vat(paper, statement, MARGIN_MM, top, half)
+    _activity(paper, statement, MARGIN_MM + half + 8, top, half)
 
 
 def _one_number(paper: _Paper, statement: Statement) -> None:
     top = paper.get_y()
-    paper.set_fill_color(*_TINT)
-    paper.rect(_MARGIN, top, paper.epw, 34, style="F", round_corners=True, corner_radius=2.5)
-    paper.set_xy(_MARGIN + 7, top + 4)
-    paper.ink(12, color=_MUTED)
+    paper.set_fill_color(*TINT)
+    paper.rect(MARGIN_MM, top, paper.epw, 34, style="F", round_corners=True, corner_radius=2.5)
+    paper.set_xy(MARGIN_MM + 7, top + 4)
+    paper.ink(12, colour=MUTED)
     paper.cell(paper.epw - 14, 6, net_label(statement, paper.language))
-    paper.set_xy(_MARGIN + 7, top + 11)
-    paper.ink(30, "B", _ACCENT)
+    paper.set_xy(MARGIN_MM + 7, top + 11)
+    paper.ink(30, "B", ACCENT)
     paper.cell(paper.epw - 14, 13, formats.money(statement.net_cents, paper.language))
-    paper.set_xy(_MARGIN + 7, top + 25)
-    paper.ink(10, color=_MUTED)
+    paper.set_xy(MARGIN_MM + 7, top + 25)
+    paper.ink(10, colour=MUTED)
     paper.cell(paper.epw - 14, 5, paper.words["net_hint"].format(month=paper.month))
-    paper.set_xy(_MARGIN, top + 39)
+    paper.set_xy(MARGIN_MM, top + 39)
 
 
 def _sum(paper: _Paper, label: str, detail: str, amount_cents: int, *, total: bool = False) -> None:
     style = "B" if total else ""
     amount = formats.money(amount_cents, paper.language)
     if total:
-        paper.rule(paper.get_y() + 0.5, _ACCENT)
+        paper.rule(paper.get_y() + 0.5, ACCENT)
         paper.set_y(paper.get_y() + 1)
     paper.ink(10.5, style)
-    paper.cell(paper.epw - 40, 6.5, paper.fitted(label, paper.epw - 40))
+    paper.cell(paper.epw - 40, 6.5, paper.fitted(paper.printable(label), paper.epw - 40))
     paper.cell(40, 6.5, amount, align="R", new_x="LMARGIN", new_y="NEXT")
     if detail:
-        paper.ink(8.5, color=_MUTED)
-        paper.multi_cell(paper.epw - 40, 4.2, detail, align="L", new_x="LMARGIN", new_y="NEXT")
+        paper.ink(8.5, colour=MUTED)
+        paper.multi_cell(
+            paper.epw - 40, 4.2, paper.printable(detail), align="L", new_x="LMARGIN", new_y="NEXT"
+        )
         paper.set_y(paper.get_y() + 1)
 
 
 def _contest_box(paper: _Paper, contest_until: date | None) -> None:
     words = paper.words
     top = paper.get_y()
-    paper.set_fill_color(*_AMBER)
+    paper.set_fill_color(*AMBER_TINT)
     paper.set_draw_color(*_AMBER_LINE)
     paper.set_line_width(0.4)
     text = words["contest_hint"] if contest_until else words["contest_later"]
     height = 20.0 if contest_until else 12.0
-    paper.rect(_MARGIN, top, paper.epw, height, style="DF", round_corners=True, corner_radius=2)
-    paper.set_xy(_MARGIN + 5, top + 3)
+    paper.rect(MARGIN_MM, top, paper.epw, height, style="DF", round_corners=True, corner_radius=2)
+    paper.set_xy(MARGIN_MM + 5, top + 3)
     if contest_until is not None:
         paper.ink(12, "B")
         day = formats.day(contest_until, paper.language)
         paper.cell(paper.epw - 10, 6, words["contest_until"].format(day=day))
-        paper.set_xy(_MARGIN + 5, top + 9.5)
+        paper.set_xy(MARGIN_MM + 5, top + 9.5)
     paper.ink(9)
     paper.multi_cell(paper.epw - 10, 4.4, text, align="L")
-    paper.set_xy(_MARGIN, top + height)
+    paper.set_xy(MARGIN_MM, top + height)
 
 
 def _vat(paper: _Paper, statement: Statement, left: float, top: float, width: float) -> None:
     words, language = paper.words, paper.language
     paper.set_xy(left, top)
-    paper.ink(11, "B", _ACCENT)
+    paper.ink(11, "B", ACCENT)
     paper.cell(width, 7, words["vat_collected"])
     rows = [
         (
@@ -226,14 +189,14 @@ def _vat(paper: _Paper, statement: Statement, left: float, top: float, width: fl
         heads = (words["vat_rate"], words["vat_base"], words["vat_amount"])
         _small_table(paper, left, top + 8, width, heads, rows)
     paper.set_xy(left, paper.get_y() + 1.5 if rows else top + 8)
-    paper.ink(8.5, color=_MUTED)
+    paper.ink(8.5, colour=MUTED)
     paper.multi_cell(width, 4.2, words["vat_hint"] if rows else words["vat_none"], align="L")
 
 
 def _activity(paper: _Paper, statement: Statement, left: float, top: float, width: float) -> None:
     words, language = paper.words, paper.language
     paper.set_xy(left, top)
-    paper.ink(11, "B", _ACCENT)
+    paper.ink(11, "B", ACCENT)
     paper.cell(width, 7, words["activity"])
     before = statement.previous
     rows = [
@@ -265,7 +228,7 @@ def _small_table(
     paper.set_y(top)
     for number, row in enumerate((heads, *rows)):
         paper.set_x(left)
-        paper.ink(8.5 if number == 0 else 9, color=_MUTED if number == 0 else _INK)
+        paper.ink(8.5 if number == 0 else 9, colour=MUTED if number == 0 else INK)
         for at, text in enumerate(row):
             paper.cell(column, 5.5, text, align="L" if at == 0 else "R")
         paper.set_y(paper.get_y() + 5.5)
@@ -353,7 +316,7 @@ def _annex(paper: _Paper, lines: Iterable[SessionLine]) -> None:
     ]
     count = _table(paper, columns, (_session(line, language) for line in lines), size=8, height=5.2)
     paper.set_y(paper.get_y() + 2)
-    paper.ink(8, color=_MUTED)
+    paper.ink(8, colour=MUTED)
     paper.multi_cell(paper.epw, 4.2, words["marks"] if count else words["none"], align="L")
 
 
@@ -405,15 +368,15 @@ def _row(
     filled: bool = False,
 ) -> None:
     paper.ink(size, style)
-    top, left = paper.get_y(), _MARGIN
+    top, left = paper.get_y(), MARGIN_MM
     if filled:
-        paper.set_fill_color(*_TINT)
-        paper.rect(_MARGIN, top, paper.epw, height, style="F")
+        paper.set_fill_color(*TINT)
+        paper.rect(MARGIN_MM, top, paper.epw, height, style="F")
     base = top + height / 2 + size * 0.12
     for column, text in zip(columns, texts, strict=True):
         width = column.width * paper.epw
-        paper.put(left, base, width, text, column.align)
+        paper.put(left + _PAD_MM, base, width - 2 * _PAD_MM, text, column.align)
         left += width
-    paper.set_xy(_MARGIN, top + height)
+    paper.set_xy(MARGIN_MM, top + height)
     if not filled:
         paper.rule(paper.get_y())

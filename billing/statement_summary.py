@@ -51,7 +51,8 @@ def calculation(statement: Statement, language: str) -> list[Sum]:
             detail += f" ({adjustment.invoice_number})"
         lines.append(Sum(words["adjustment"], detail, adjustment.amount_cents))
     if statement.disputed_cents:
-        lines.append(Sum(words["disputed"], "", -statement.disputed_cents))
+        held = "disputed" if statement.disputed_cents > 0 else "released"
+        lines.append(Sum(words[held], "", -statement.disputed_cents))
     return lines
 
 

@@ -8,15 +8,19 @@ Which tariff. The narrowest place that has one wins: EVSE, station, site, client
 one of a group of the driver's goes before everybody's; of several groups the one joined first.
 """
 
+import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 import psycopg
 from psycopg import AsyncConnection
 
+from billing.store import tariff_lists
 from billing.store import tariffs as store
 from billing.store.tariffs import ScopeRow, TariffRow, VersionRow
 from billing.tariff import Tariff, TariffError, dump, gaps, parse
@@ -24,6 +28,10 @@ from csms import clients
 from csms.clients import Actor
 from csms.deadlines import PARIS
 from csms.registry import AlreadyThere, Conflict, NotThere, Refusal
+
+log = logging.getLogger(__name__)
+
+READ_MAX: Final = 4096  # tariffs kept as values
 
 
 class Place(NamedTuple):
@@ -110,6 +118,29 @@ async def add_version(
     return made, gaps(content, zone)
 
 
+async def end_version(
+    connection: AsyncConnection,
+    tariff_id: int,
+    version_id: int,
+    at: datetime,
+    actor: Actor,
+    now: datetime,
+) -> None:
+    """What the tariff says ends at that moment, whatever follows.
+
+    Raises: NotThere; Conflict where a session that began later is priced by the tariff.
+    """
+    tariff = await locked(connection, tariff_id)
+    known = await store.list_versions(connection, client_id=tariff.client_id, tariff_id=tariff_id)
+    if version_id not in {version.id for version in known}:
+        raise NotThere(f"Tariff {tariff_id} has no version {version_id}.")
+    if await store.is_priced_since(connection, tariff_id, at):
+        raise Conflict("Sessions that began after that moment are priced already.", "at")
+    if not await tariff_lists.close_version(connection, version_id, at):
+        raise Conflict("The version does not hold at that moment.", "at")
+    await _note(connection, tariff, actor, now, "tariff.ended", {"version_id": version_id})
+
+
 async def assign(
     connection: AsyncConnection,
     tariff_id: int,
@@ -192,7 +223,23 @@ def read(document: Mapping[str, Any]) -> Tariff:
     try:
         return parse(document)
     except TariffError as error:
-        raise Refusal(str(error), "content") from None
+        where = f"content.{error.where}" if error.where else "content"
+        raise Refusal(str(error), where) from None
+
+
+@lru_cache(maxsize=READ_MAX)
+def _read_text(content: str) -> Tariff | None:
+    try:
+        return parse(json.loads(content))
+    except TariffError as error:
+        log.error("a tariff that is stored cannot be read: %s", error)
+        return None
+
+
+def read_stored(content: Mapping[str, Any]) -> Tariff | None:
+    """The tariff of a stored version; equal ones are one value. None: it cannot be read, which is
+    logged and counts as not being there."""
+    return _read_text(json.dumps(content, sort_keys=True))
 
 
 class Tariffs:
@@ -201,8 +248,10 @@ class Tariffs:
     def __init__(self, versions: Iterable[VersionRow], scopes: Iterable[ScopeRow]) -> None:
         self._versions: dict[int, list[tuple[VersionRow, Version]]] = {}
         for row in versions:
-            value = Version(row.id, parse(row.content))
-            self._versions.setdefault(row.tariff_id, []).append((row, value))
+            tariff = read_stored(row.content)
+            if tariff is not None:
+                value = Version(row.id, tariff)
+                self._versions.setdefault(row.tariff_id, []).append((row, value))
         self._scopes: dict[tuple[object, ...], list[ScopeRow]] = {}
         for scope in scopes:
             key = (scope.site_id, scope.station_key, scope.evse_id, scope.group_id)
@@ -231,10 +280,11 @@ class Tariffs:
             for group_id in (*group_ids, None):
                 for scope in self._scopes.get((*place, group_id), ()):
                     if _holds(scope.from_at, scope.to_at, at):
-                        return self._version(scope.tariff_id, at)
+                        return self.version_of(scope.tariff_id, at)
         return NoTariff(None)
 
-    def _version(self, tariff_id: int, at: datetime) -> Version | NoTariff:
+    def version_of(self, tariff_id: int, at: datetime) -> Version | NoTariff:
+        """What a tariff says at a moment."""
         for row, value in self._versions.get(tariff_id, ()):
             if _holds(row.from_at, row.to_at, at):
                 return value

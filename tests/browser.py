@@ -15,7 +15,6 @@ from csms.config import Settings
 from tests.people_at_the_door import PASSWORD
 
 CHROMIUM: Final = Path("/usr/bin/chromium")
-PICTURES: Final = "T2P_SCREENSHOTS"  # the folder that pictures are kept in
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
 PHONE: Final[ViewportSize] = {"width": 390, "height": 844}
 PATIENCE_MS: Final = 30_000
@@ -35,7 +34,7 @@ def why_none() -> str | None:
 async def open_browser() -> AsyncIterator[Browser]:
     """Chromium without a window; it ends with the block."""
     # Its sandbox needs a user other than root; the pages that it reads here are our own.
-    options = ["--lang=fr-FR", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
+    options = ["--no-sandbox"] if os.geteuid() == 0 else []
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         try:

@@ -1,9 +1,10 @@
 """What every test may ask for: a database of its own, a pool on it, settings with free ports.
 
-One server runs for the whole session: the embedded one, or the one whose administrator's URL is in
-T2P_TEST_DATABASE_URL (`make test-timescale`), which is for tests alone: its roles t2p_owner and
-t2p_app get new passwords, its databases t2p_test_* are dropped. Tests that stop or kill a server
-start their own all the same.
+Tests run in one process or in several that know nothing of each other (pytest-xdist). Each has one
+server for its whole session: the embedded one, or the one whose administrator's URL is in
+T2P_TEST_DATABASE_URL (`make test-timescale`), which is for the tests of one process alone: its
+roles t2p_owner and t2p_app get new passwords, its databases t2p_test_* are dropped. Tests that stop
+or kill a server start their own all the same.
 
 A database is a copy of one that has been migrated once, so that a test pays for a copy and not for
 the migrations. Where TimescaleDB keeps the tables each is migrated: its workers are never far from
@@ -12,20 +13,20 @@ a database, and no copy is made of one in use.
 
 import asyncio
 import os
+import random
 import secrets
 import shutil
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from itertools import count
+from contextlib import contextmanager, suppress
+from itertools import count, cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
-from playwright.async_api import Browser, Page
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
@@ -34,10 +35,14 @@ from csms import timeseries
 from csms.config import Settings
 from csms.db import Database, connect, migrate, open_pool
 from csms.embedded import APP, OWNER, SERVICE, SUPERUSER, EmbeddedServer
-from csms.serve import open_service
-from tests import browser as browsing
+
+if TYPE_CHECKING:  # they take seconds to import, which most tests need not wait for
+    from playwright.async_api import Browser, Page
 
 _numbers = count(1)
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# Below those of outgoing connections; a process has every sixteenth, in an order of its own.
+_ports = cycle(random.sample(range(10_000 + _worker % 16, 32_768, 16), k=1_423))
 TEMPLATE = "t2p_test_template"
 EXTERNAL = "T2P_TEST_DATABASE_URL"
 MEMORY = Path("/dev/shm")
@@ -255,12 +260,14 @@ async def people(database: Database, settings: Settings) -> AsyncIterator[AsyncC
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+async def browser() -> "AsyncIterator[Browser]":
     """Chromium without a window."""
-    reason = browsing.why_none()
+    from tests.browser import open_browser, why_none
+
+    reason = why_none()
     if reason is not None:
         pytest.skip(reason)
-    async with browsing.open_browser() as browser:
+    async with open_browser() as browser:
         yield browser
 
 
@@ -272,13 +279,16 @@ def faults() -> list[str]:
 
 @pytest.fixture
 async def page(
-    browser: Browser, database: Database, settings: Settings, faults: list[str]
-) -> AsyncIterator[Page]:
+    browser: "Browser", database: Database, settings: Settings, faults: list[str]
+) -> "AsyncIterator[Page]":
     """A page in the browser, of the service's web part on `settings`: nobody is logged in. In the
     end nothing may have failed to load, and the console must be empty."""
+    from csms.serve import open_service
+    from tests.browser import open_page
+
     async with (
         open_service(settings, only="web"),
-        browsing.open_page(browser, settings, faults=faults) as page,
+        open_page(browser, settings, faults=faults) as page,
     ):
         yield page
     assert not faults
@@ -287,19 +297,42 @@ async def page(
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     """Where pictures of pages go: the folder that T2P_SCREENSHOTS names, for people to look at."""
-    folder = Path(os.environ.get(browsing.PICTURES) or tmp_path / "pictures")
+    folder = Path(os.environ.get("T2P_SCREENSHOTS") or tmp_path / "pictures")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def free_ports(number: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    """Ports of 127.0.0.1 that nobody listens on now, and nobody is about to: neither another
+    process of these tests, nor the system, for a connection that goes out."""
+    sockets: list[socket.socket] = []
     try:
+        while len(sockets) < number:
+            with suppress(OSError):  # somebody listens there
+                sockets.append(socket.create_server(("127.0.0.1", next(_ports))))
         return [opened.getsockname()[1] for opened in sockets]
     finally:
         for opened in sockets:
             opened.close()
+
+
+# Where several processes share the tests, one of them takes each file. Those whose tests start
+# whole services, gateways by the handful or servers, and give them so long for something, go to
+# one process, and first: two of them at once would wait for each other.
+
+CROWDED = {
+    *("test_backup", "test_bench", "test_checks", "test_cli", "test_crash", "test_demo"),
+    *("test_embedded", "test_nodes", "test_outside", "test_serve", "test_simulator_load"),
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return
+    items.sort(key=lambda item: item.path.stem not in CROWDED)
+    for item in items:
+        name = "crowded" if item.path.stem in CROWDED else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(name))
 
 
 # On a build machine (CI set) a skipped test is a failure, unless it needs the shared data folder or

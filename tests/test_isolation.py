@@ -51,6 +51,11 @@ MANAGERS: Final = {
     "GET /api/v1/stations/{station_id:path}/declarability",
     "GET /api/v1/stations/{station_id:path}/history",
     "GET /api/v1/stations/{station_id:path}",
+    "GET /api/v1/tariffs",
+    "GET /api/v1/tariffs/{tariff_id}",
+    "GET /api/v1/tariffs/{tariff_id}/scopes",
+    "GET /api/v1/tariffs/{tariff_id}/versions",
+    "POST /api/v1/tariffs/preview",
     "GET /api/v1/webhooks",
     "GET /api/v1/webhooks/{webhook_id}",
 }
@@ -124,8 +129,18 @@ FINANCE: Final = {
     "POST /api/v1/invoices/{invoice_id}/correct",
     "POST /api/v1/invoices/{invoice_id}/credit",
     "POST /api/v1/receipts",
+    "POST /api/v1/tariffs",
+    "DELETE /api/v1/tariffs/{tariff_id}",
+    "POST /api/v1/tariffs/{tariff_id}/scopes",
+    "DELETE /api/v1/tariffs/{tariff_id}/scopes/{scope_id}",
+    "POST /api/v1/tariffs/{tariff_id}/versions",
+    "DELETE /api/v1/tariffs/{tariff_id}/versions/{version_id}",
+    "POST /api/v1/vat-rates",
 }
-NEEDS: Final[dict[str, str]] = dict.fromkeys(FINANCE, "finance")
+NEEDS: Final[dict[str, str]] = {
+    **dict.fromkeys(FINANCE, "finance"),
+    "POST /api/v1/tariffs/preview": "read",  # it changes nothing
+}
 
 
 def needed_role(operation: Operation) -> str:

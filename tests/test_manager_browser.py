@@ -88,6 +88,32 @@ async def test_a_line_is_contested_in_its_place(page: Page, world: World, pictur
     await row.get_by_text("contestation retirée").wait_for()
 
 
+async def test_what_was_contested_is_put_right_in_the_next_statement(
+    page: Page, database: Database, world: World, pictures: Path
+) -> None:
+    await log_in(page, MANAGER)
+    await page.goto(f"/gestion/releves/{world.statement_id}")
+    await page.get_by_label("Contester la ligne 3", exact=True).click()
+    row = page.locator("#line-3")
+    await row.get_by_label("Pourquoi contestez-vous cette ligne").fill("Comptée deux fois.")
+    await row.get_by_role("button", name="Envoyer la contestation").click()
+    await row.get_by_text("Comptée deux fois.").wait_for()
+    before = await page.locator(".net .amount").inner_text()
+    async with await connect(database, owner=True) as owner:
+        await statements.put_right(owner, world, 2, "alpha")
+    await page.reload()
+    assert await row.get_by_text("contestation acceptée").is_visible()
+    assert await page.locator(".net .amount").inner_text() == before, "a statement is never edited"
+    await page.get_by_role("link", name="Relevés").click()
+    await page.get_by_role("link", name="Novembre 2026").click()
+    assert await page.get_by_text("Solde reporté sur le prochain relevé").first.is_visible()
+    table = page.get_by_role("region", name="Ajustements de mois passés")
+    text = (await table.inner_text()).replace("\u202f", " ").replace("\xa0", " ")
+    for part in ("Octobre 2026", "Session comptée deux fois", "alpha-A-2026-000002", "−4,00 €"):
+        assert part in text
+    await check(page, pictures, "gestion-put-right")
+
+
 async def test_a_phone_without_scripts_contests_a_line_too(
     browser: Browser, page: Page, settings: Settings, world: World
 ) -> None:

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect
+from csms.deadlines import PARIS
 from csms.registry import Refusal
 from csms.web import create_app
 from tests.people_at_the_door import csrf, log_in_page, person
@@ -112,8 +113,35 @@ async def test_a_manager_lands_on_the_month_at_a_glance(
     before = plain(await page.get("/gestion?month=2026-09"))
     assert "Aucune session terminée" in before
     assert "Connu à la clôture" in before
-    after = plain(await page.get("/gestion?month=2026-11"))
-    assert "−100 % par rapport à octobre 2026" in after
+    running = datetime.now(PARIS)
+    now = plain(await page.get(f"/gestion?month={running:%Y-%m}"))
+    assert "<small>(en cours)</small>" in now
+    assert "par rapport à" not in now, "a part of a month is not held against a whole one"
+
+
+async def test_a_month_stands_beside_the_one_before(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """
+            INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id,
+                                 evse_id, authorization_status, state, started_at, ended_at,
+                                 energy_wh)
+            SELECT 1, client_id, site_id, station_key, '1', '1', 1, 'Accepted', 'ended',
+                   '2026-09-05', '2026-09-30 21:59Z', 400000
+              FROM station WHERE client_id = %s
+            """,
+            (worlds[0].client_id,),
+        )
+    shown = plain(await page.get("/gestion?month=2026-10"))
+    assert "+50 % par rapport à septembre 2026" in shown
+    september = plain(await page.get("/gestion?month=2026-09"))
+    assert "400 kWh" in september
+    assert "1 session de ce mois n’a pas encore de prix" in september
+    assert "Badge sans utilisateur connu" in plain(
+        await page.get("/gestion/utilisateurs?month=2026-09")
+    )
 
 
 async def test_pages_are_in_english_where_it_is_asked_for(page: httpx.AsyncClient) -> None:
@@ -179,6 +207,22 @@ async def test_the_files_of_a_statement_agree_with_its_page(
     assert (await page.get(f"{at}.exe")).status_code == 404
     english = await page.get(f"{at}.csv?lang=en")
     assert "statement-2026-10" in english.headers["content-disposition"]
+
+
+async def test_the_invoice_of_each_use_is_a_click_away(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    at = f"/api/v1/invoices/{worlds[0].invoice_ids[4]}/files/pdf"
+    for path in (f"/gestion/releves/{worlds[0].statement_id}", "/gestion/factures"):
+        assert f'href="{at}"' in (await page.get(path)).text, path
+    answer = await page.get(at)
+    assert answer.headers["content-type"] == "application/pdf"
+    document = pypdfium2.PdfDocument(answer.content)
+    text = document[0].get_textpage().get_text_range()
+    document.close()
+    assert "alpha-F-2026-000005" in text
+    other = f"/api/v1/invoices/{worlds[1].invoice_ids[0]}/files/pdf"
+    assert (await page.get(other)).status_code == 404
 
 
 async def test_a_file_that_was_kept_is_the_one_that_is_downloaded(

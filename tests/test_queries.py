@@ -82,6 +82,16 @@ INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction
                      energy_wh, readings_from_at, readings_to_at)
     VALUES (:n, 2, 'site-1', 1, :n, :n, 'BADGE' || :n, 1, 1, 'Accepted', 'ended', '2026-10-01',
             '2026-10-02', 1000, '2026-10-01', '2026-10-02');
+INSERT INTO tariff (client_id, code, name) VALUES (2, 'tariff-' || :n, 'Tarif');
+INSERT INTO tariff_version (client_id, tariff_id, from_at, to_at, content, created_at, created_by)
+    VALUES (2, 1, timestamptz '2026-01-01' + :n * interval '1 day',
+            timestamptz '2026-01-02' + :n * interval '1 day',
+            '{"elements": [{"price_components": [{"type": "ENERGY", "price": 0.35}]}]}', now(),
+            'test');
+INSERT INTO tariff_scope (client_id, tariff_id, station_key, from_at, created_at, created_by)
+    SELECT 2, 1, station_key, '2026-01-01', now(), 'test' FROM station WHERE id = 'station-' || :n;
+INSERT INTO vat_rate (from_on, to_on, percent, source)
+    VALUES (date '2000-01-01' + :n, date '2000-01-01' + :n + 1, 20, 'test');
 INSERT INTO meter_profile (key, measurands, phases, units, contexts, locations)
     VALUES (:n, '{Voltage}', '{""}', '{V}', '{""}', '{""}');
 INSERT INTO meter_reading (station_key, stated_at, digest, at, received_at, session_id, profile_id,

@@ -96,15 +96,17 @@ def test_the_figures_agree_in_every_format(statement: Statement, lines: list[Ses
 
 
 def test_what_leads_to_the_net_sums_to_it(statement: Statement) -> None:
-    whole = replace(
-        statement,
-        opening_cents=-500,
-        offset_cents=250,
-        disputed_cents=340,
-        net_cents=statement.net_cents - 500 - 250 - 340,
-    )
-    for language in ("fr", "en"):
-        assert sum(one.amount_cents for one in calculation(whole, language)) == whole.net_cents
+    for disputed, label in ((340, "retenu jusqu’à la décision"), (-340, "plus retenu")):
+        whole = replace(
+            statement,
+            opening_cents=-500,
+            offset_cents=250,
+            disputed_cents=disputed,
+            net_cents=statement.net_cents - 500 - 250 - disputed,
+        )
+        for language in ("fr", "en"):
+            assert sum(one.amount_cents for one in calculation(whole, language)) == whole.net_cents
+        assert label in calculation(whole, "fr")[-1].label
 
 
 def test_csv_opens_in_a_french_spreadsheet(statement: Statement, lines: list[SessionLine]) -> None:

@@ -34,6 +34,7 @@ class ChargedRow:
     energy_wh: int
     amount_cents: int
     invoice_id: int | None  # None: it costs nothing
+    invoice_number: str
     collected_cents: int
 
 
@@ -44,6 +45,7 @@ class ShareRow:
     id: int
     session_id: int
     invoice_id: int
+    invoice_number: str  # of the correction, where one gave it back
     amount_cents: int
     booked_on: date
     correction_id: int | None
@@ -120,6 +122,23 @@ async def list_clients_to_close(
     return [row[0] for row in await cursor.fetchall()]
 
 
+async def list_pending_months(
+    connection: AsyncConnection, client_id: int, month: date
+) -> list[date]:
+    """Months up to this one with priced sessions that are on no invoice."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT p.month FROM priced_session p
+         WHERE p.client_id = %s AND p.month <= %s
+           AND NOT EXISTS (SELECT FROM invoice_line l
+                            WHERE l.session_id = p.session_id AND l.is_original)
+         ORDER BY p.month
+        """,
+        (client_id, month),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def find_statement(
     connection: AsyncConnection, client_id: int, month: date
 ) -> StatementHead | None:
@@ -157,6 +176,7 @@ async def fetch_charged(
                    coalesce(nullif(trim(n.given_name || ' ' || n.family_name), ''), n.email, '')
                    AS user,
                    p.energy_wh, p.amount_incl_cents AS amount_cents, l.invoice_id,
+                   coalesce(i.number, '') AS invoice_number,
                    coalesce(r.cents, 0)::bigint AS collected_cents
               FROM priced_session p
               JOIN station st USING (station_key)
@@ -164,6 +184,7 @@ async def fetch_charged(
               LEFT JOIN evse e ON e.station_key = p.station_key AND e.evse_id = p.evse_id
               LEFT JOIN site ON site.id = p.site_id
               LEFT JOIN invoice_line l ON l.session_id = p.session_id AND l.is_original
+              LEFT JOIN invoice i ON i.id = l.invoice_id
               LEFT JOIN (SELECT session_id, sum(amount_cents) AS cents FROM receipt_share
                           WHERE client_id = %(client_id)s AND booked_on <= %(until_on)s
                           GROUP BY session_id) r ON r.session_id = p.session_id
@@ -190,7 +211,8 @@ async def fetch_shares(
                 SELECT r.session_id, sum(r.amount_cents) AS cents
                   FROM receipt_share r JOIN statement_line l ON l.receipt_share_id = r.id
                  WHERE r.client_id = %(client_id)s GROUP BY r.session_id)
-            SELECT r.id, r.session_id, r.invoice_id, r.amount_cents, r.booked_on, r.correction_id,
+            SELECT r.id, r.session_id, r.invoice_id, i.number AS invoice_number, r.amount_cents,
+                   r.booked_on, r.correction_id,
                    coalesce(told.cents, 0)::bigint AS before_cents,
                    (SELECT json_agg(json_build_array(percent, gross, net) ORDER BY percent)
                       FROM (SELECT part ->> 'vat_percent' AS percent,
@@ -199,6 +221,7 @@ async def fetch_shares(
                               FROM jsonb_array_elements(p.lines) AS part GROUP BY 1) AS rate
                    ) AS vat_parts
               FROM receipt_share r JOIN priced_session p USING (session_id)
+              JOIN invoice i ON i.id = coalesce(r.correction_id, r.invoice_id)
               LEFT JOIN told USING (session_id)
              WHERE r.client_id = %(client_id)s AND r.booked_on <= %(until_on)s
                AND NOT EXISTS (SELECT FROM statement_line l WHERE l.receipt_share_id = r.id)

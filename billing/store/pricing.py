@@ -6,7 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import args_row, class_row
 
 from csms.domain.metering import Profile, SampleKind
 
@@ -104,6 +104,52 @@ async def fetch_unpriced(
             },
         )
         return await rows.fetchall()
+
+
+async def fetch_session(
+    connection: AsyncConnection, session_id: int, now: datetime
+) -> tuple[int, SessionRow] | None:
+    """Any session with its client, priced or not; one that goes on as if it ended now."""
+    async with connection.cursor(row_factory=args_row(_with_client)) as rows:
+        await rows.execute(
+            """
+            SELECT s.client_id, s.id, s.site_id, s.station_key, t.id, s.evse_id,
+                   coalesce(site.time_zone, 'Europe/Paris'), s.started_at,
+                   greatest(coalesce(s.ended_at, %(now)s), s.started_at), s.energy_wh,
+                   s.meter_start_wh::float8, s.readings_from_at, s.readings_to_at, s.flags,
+                   (coalesce(s.ended_at, %(now)s) AT TIME ZONE 'Europe/Paris')::date, s.token_uid,
+                   b.person_id
+              FROM session s
+              JOIN station t USING (station_key)
+              LEFT JOIN site ON site.id = s.site_id
+              LEFT JOIN driver_badge b ON b.uid_key = lower(s.token_uid)
+                   AND s.started_at >= b.from_at AND (b.to_at IS NULL OR s.started_at < b.to_at)
+             WHERE s.id = %(id)s LIMIT 1
+            """,
+            {"id": session_id, "now": now},
+        )
+        return await rows.fetchone()
+
+
+def _with_client(client_id: int, *columns: Any) -> tuple[int, SessionRow]:
+    return client_id, SessionRow(*columns)
+
+
+async def fetch_amounts(
+    connection: AsyncConnection, session_ids: Sequence[int]
+) -> dict[int, tuple[int, bool]]:
+    """What sessions cost, VAT included, and whether that is estimated; those that have a price and
+    that the caller may see."""
+    cursor = await connection.execute(
+        """
+        SELECT session_id, amount_incl_cents, is_estimated FROM priced_session
+         WHERE session_id = ANY (%s)
+        """,
+        (list(session_ids),),
+    )
+    return {
+        session_id: (cents, estimated) for session_id, cents, estimated in await cursor.fetchall()
+    }
 
 
 async def fetch_memberships(

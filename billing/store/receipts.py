@@ -47,7 +47,8 @@ class PayableRow:
 
 @dataclass(frozen=True, slots=True)
 class ShareRow:
-    """Money of a receipt on a session of an invoice. `earliest_on`: both are there by then."""
+    """Money of a receipt on a session of an invoice. `earliest_on`: both are there by then.
+    `correction_id`: the document since which it is too much."""
 
     receipt_id: int
     person_id: int
@@ -57,6 +58,7 @@ class ShareRow:
     session_id: int
     amount_cents: int
     earliest_on: date
+    correction_id: int | None = None
 
 
 async def find_receipt(connection: AsyncConnection, source_key: str) -> ReceiptRow | None:
@@ -338,7 +340,9 @@ async def fetch_excess(
             SELECT p.receipt_id, r.person_id, i.client_id, p.invoice_id, i.number, p.session_id,
                    (-least(p.of_receipt_cents, p.cents - p.later_cents))::bigint AS amount_cents,
                    greatest(p.booked_on, (SELECT max(c.issued_on) FROM invoice c
-                                           WHERE c.original_id = i.id)) AS earliest_on
+                                           WHERE c.original_id = i.id)) AS earliest_on,
+                   (SELECT max(c.id) FROM invoice c JOIN invoice_line l ON l.invoice_id = c.id
+                     WHERE c.original_id = i.id AND l.session_id = p.session_id) AS correction_id
               FROM paid p JOIN receipt r ON r.id = p.receipt_id
               JOIN invoice i ON i.id = p.invoice_id
              WHERE p.cents > p.later_cents
@@ -371,21 +375,21 @@ async def fetch_shares(connection: AsyncConnection, receipt_id: int) -> list[Sha
 
 async def insert_shares(
     connection: AsyncConnection,
-    rows: Sequence[tuple[int, int, int, int, int, date]],
+    rows: Sequence[tuple[int, int, int, int, int, date, int | None]],
     now: datetime,
 ) -> list[int]:
     """New shares; their ids in the order given. Rows are receipt_id, client_id, invoice_id,
-    session_id, amount_cents, booked_on."""
+    session_id, amount_cents, booked_on, correction_id."""
     cursor = await connection.execute(
         """
         INSERT INTO receipt_share (receipt_id, client_id, invoice_id, session_id, amount_cents,
-                                   booked_on, created_at)
+                                   booked_on, correction_id, created_at)
         SELECT n.receipt_id, n.client_id, n.invoice_id, n.session_id, n.amount_cents,
-               n.booked_on, %s
+               n.booked_on, n.correction_id, %s
           FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-                      %s::date[])
+                      %s::date[], %s::bigint[])
                WITH ORDINALITY AS n (receipt_id, client_id, invoice_id, session_id, amount_cents,
-                                     booked_on, position)
+                                     booked_on, correction_id, position)
          ORDER BY n.position
         RETURNING id
         """,

@@ -34,6 +34,7 @@ from csms.web import (
     keys_api,
     limits_api,
     login_pages,
+    manager_contest,
     manager_pages,
     manager_statement,
     me_api,
@@ -55,6 +56,7 @@ from csms.web import (
     sites_api,
     stations_api,
     stickers_api,
+    tariffs_api,
     tokens_api,
     webhooks_api,
 )
@@ -80,6 +82,7 @@ _TAGS = [
     {"name": "Energy", "description": "How much power may be given, where and when."},
     {"name": "Clients and sites", "description": "Whose they are and where."},
     {"name": "Contracts", "description": "What was agreed with clients, and what is in force."},
+    {"name": "Tariffs", "description": "What charging costs, where, for whom and from when on."},
     {"name": "Badges", "description": "Who may charge."},
     {"name": "Drivers", "description": "Who charges: groups, access, badges, means of payment."},
     {"name": "My badges", "description": "A driver's own."},
@@ -142,6 +145,7 @@ def create_app(
         sites_api,
         clients_api,
         contracts_api,
+        tariffs_api,
         tokens_api,
         drivers_api,
         groups_api,
@@ -173,6 +177,7 @@ def create_app(
     login_pages.install(app)
     app.include_router(manager_pages.router)
     app.include_router(manager_statement.router)
+    app.include_router(manager_contest.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -296,6 +296,11 @@ class Reading:
         own = self._principal.client_id
         return sorted(self._principal.manages | ({own} if own is not None else set()))
 
+    @property
+    def language(self) -> str:
+        """Of whoever reads: fr or en."""
+        return self._principal.language
+
     def connection(self) -> AbstractAsyncContextManager[AsyncConnection]:
         """A connection to read with."""
         if self._principal.is_operator:

@@ -113,7 +113,8 @@ async def show_dashboard(request: Request, client: str = "", month: str = "") ->
         months=named_months(months_until(paris_day(now)), language),
         month=f"{of:%Y-%m}",
         month_name=shown.month(of),
-        figures=_figures(this, before, of, shown),
+        is_running=end > now,
+        figures=_figures(this, before, of, shown, is_running=end > now),
         unpriced=sum(one.unpriced for one in this.days),
         waiting=_waiting(standings, shown),
         statement_id=this.money.statement_id,
@@ -243,12 +244,15 @@ async def _month(connection: AsyncConnection, client_id: int, month: date) -> Mo
     )
 
 
-def _figures(this: Month, before: Month, month: date, shown: Shown) -> list[Figure]:
+def _figures(
+    this: Month, before: Month, month: date, shown: Shown, *, is_running: bool
+) -> list[Figure]:
+    """What the month came to; beside the month before once it is whole."""
     words = MANAGER_TEXTS[shown.language]
     former = shown.month(add_months(month, -1))
 
     def note(now: int, then: int) -> str:
-        if not before.sessions or not then:
+        if is_running or not before.sessions or not then:
             return ""
         if now == then:
             return words["as_before"].format(month=former)

@@ -24,6 +24,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "uncollected": "Non encore encaissé",
         "than_before": "{change} par rapport à {month}",
         "as_before": "comme en {month}",
+        "running": "en cours",
         "unpriced": "{number} sessions de ce mois n’ont pas encore de prix : elles ne comptent "
         "pas dans les montants.",
         "unpriced_one": "1 session de ce mois n’a pas encore de prix : elle ne compte pas dans les "
@@ -124,6 +125,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "uncollected": "Not yet collected",
         "than_before": "{change} compared with {month}",
         "as_before": "as in {month}",
+        "running": "not over yet",
         "unpriced": "{number} sessions of this month have no price yet: the amounts do not count "
         "them.",
         "unpriced_one": "1 session of this month has no price yet: the amounts do not count it.",

@@ -74,6 +74,9 @@ class PointOut(Output):
     access: AccessOut
     driver_app: ServiceOut
     reservations: ServiceOut
+    prices: list[str] | None = Field(
+        description="For her who asks, in her language; null: none is known, or in a list."
+    )
 
 
 class WatchOut(Output):
@@ -117,6 +120,12 @@ class MySessionOut(Output):
     power_w: float | None = Field(description="The newest, while it goes on.")
     stop_reason: str | None
     flags: list[str]
+    amount_incl_cents: int | None = Field(
+        description="What it costs, VAT included; null: it has no price yet."
+    )
+    amount_estimated: bool = Field(
+        description="Some of its energy was shared among prices by time, not by the meter."
+    )
 
 
 class MyValueOut(Output):

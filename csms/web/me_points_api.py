@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request
 from psycopg_pool import AsyncConnectionPool
 
+from billing import point_prices
 from csms import notices, points
 from csms.config import Settings
 from csms.db import transaction
@@ -82,15 +83,19 @@ async def list_my_points(
 async def get_my_point(
     request: Request, pool: Pool, driver: Driver, own: Own, point_id: PointPath
 ) -> PointOut:
-    """One point, if the driver may ever use it: `not_allowed_here` says that she may not, or that
-    it is not there."""
+    """One point, if the driver may ever use it, with what it costs her to begin there now;
+    `not_allowed_here` says that she may not, or that it is not there."""
     now = datetime.now(UTC)
     assert driver.person_id is not None
     async with own.connection() as connection:
         found = await points.get_point(
             connection, _asking(pool), driver.person_id, point_id.upper(), now
         )
-    return point_out(found, request, driver.language, now)
+    async with pool.connection() as connection:
+        prices = await point_prices.sentences(
+            connection, found.row, driver.person_id, now, driver.language
+        )
+    return point_out(found, request, driver.language, now, prices)
 
 
 @router.post(
@@ -136,7 +141,13 @@ async def unwatch_point(pool: Pool, driver: Driver, point_id: PointPath) -> None
                 await choices.cancel_watch(connection, driver.person_id, watch.id, now)
 
 
-def point_out(point: Point, request: Request, language: str, now: datetime) -> PointOut:
+def point_out(
+    point: Point,
+    request: Request,
+    language: str,
+    now: datetime,
+    prices: list[str] | None = None,
+) -> PointOut:
     """A point in its shape on the wire."""
     row, standing = point.row, point.standing
     connectors = [ConnectorAtPoint(**connector) for connector in row.connectors or ()]
@@ -170,6 +181,7 @@ def point_out(point: Point, request: Request, language: str, now: datetime) -> P
         access=AccessOut.model_validate(point.access, from_attributes=True),
         driver_app=_service(point.closed.get(Option.DRIVER_APP), language),
         reservations=_service(point.closed.get(Option.RESERVATIONS), language),
+        prices=prices,
     )
 
 

@@ -13,6 +13,7 @@ from fastapi.responses import StreamingResponse
 from psycopg_pool import AsyncConnectionPool
 from starlette.types import Receive, Scope, Send
 
+from billing.store import pricing
 from csms import commands, live, remote
 from csms.config import Settings
 from csms.db import transaction
@@ -148,14 +149,19 @@ async def list_my_sessions(
         key=lambda row: (row.started_at, row.id),
     )
     now = datetime.now(UTC)
-    items = [_session_out(row, now) for row in page.items]
+    async with own.connection() as connection:
+        amounts = await pricing.fetch_amounts(connection, [row.id for row in page.items])
+    items = [_session_out(row, now, amounts.get(row.id)) for row in page.items]
     return PageOf[MySessionOut](items=items, next=page.next, total=page.total)
 
 
 @router.get("/me/sessions/{session_id}", summary="A session", responses=documented(403, 404))
 async def get_my_session(_: Driver, own: Own, session_id: Identifier) -> MySessionOut:
     """One session of the driver's."""
-    return _session_out(await _fetch_session(own, session_id), datetime.now(UTC))
+    session = await _fetch_session(own, session_id)
+    async with own.connection() as connection:
+        amounts = await pricing.fetch_amounts(connection, [session_id])
+    return _session_out(session, datetime.now(UTC), amounts.get(session_id))
 
 
 @router.get(
@@ -419,7 +425,9 @@ def _start_out(row: StartRow, language: str) -> StartOut:
     )
 
 
-def _session_out(row: MySession, now: datetime) -> MySessionOut:
+def _session_out(
+    row: MySession, now: datetime, priced: tuple[int, bool] | None = None
+) -> MySessionOut:
     active = row.state == "active"
     return MySessionOut(
         id=row.id,
@@ -438,4 +446,6 @@ def _session_out(row: MySession, now: datetime) -> MySessionOut:
         power_w=row.power_w if active else None,
         stop_reason=row.stop_reason,
         flags=row.flags,
+        amount_incl_cents=None if priced is None else priced[0],
+        amount_estimated=priced is not None and priced[1],
     )

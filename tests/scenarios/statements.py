@@ -13,6 +13,8 @@ from typing import Any, Final
 from psycopg import AsyncConnection
 
 from billing import statement
+from billing.invoice import Document, added_up, to_json
+from billing.money import vat_in
 from billing.statement import (
     Adjustment,
     Commission,
@@ -24,6 +26,7 @@ from billing.statement import (
     UserFigures,
     VatCollected,
 )
+from tests.scenarios import documents
 
 MONTH: Final = date(2026, 10, 1)
 DELIVERED_AT: Final = datetime(2026, 11, 2, 9, tzinfo=UTC)
@@ -158,6 +161,22 @@ INSERT INTO invoice_series (client_id, kind, year, prefix)
 """
 
 
+def invoice_of(line: SessionLine) -> Document:
+    """A session's invoice, at 0.40 €/kWh."""
+    vat_cents = vat_in(line.amount_incl_cents, line.vat_percent)
+    use = replace(
+        documents.use(wh=line.energy_wh),
+        net_cents=line.amount_incl_cents - vat_cents,
+        vat_cents=vat_cents,
+        gross_cents=line.amount_incl_cents,
+        session_id=line.session_id,
+        point=f"{line.site}, {line.point}",
+        tariff=("0,40 €/kWh, TVA comprise",),
+        unit_price_eur=Decimal("0.40"),
+    )
+    return added_up(replace(documents.charging(), number=line.invoice_number, lines=(use,)))
+
+
 async def fill(connection: AsyncConnection[Any], name: str, sessions: int) -> World:
     """Make a client, called `name`, with its closed month; on a connection of the owner."""
     await connection.execute(_GROUND.replace(":name", f"'{name}'").encode())
@@ -226,6 +245,60 @@ async def deliver(connection: AsyncConnection[Any], world: World, at: datetime) 
     )
 
 
+async def put_right(connection: AsyncConnection[Any], world: World, number: int, name: str) -> int:
+    """The operator agrees with who contested a line: credit note, decision, and November's
+    statement that has it, sent; its id."""
+    credit_id = await _one(
+        connection,
+        """
+        INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code,
+                             vat_case, month, issued_on, due_on, amount_excl_cents, vat_cents,
+                             amount_incl_cents, effect_cents, effect_vat_cents, original_id, reason,
+                             source_key, content, content_sha256, created_at)
+        SELECT issuer, client_id, person_id, series_id, 900, %(number)s, 381, vat_case, month,
+               '2026-11-20', '2026-11-20', amount_excl_cents, vat_cents, amount_incl_cents,
+               -amount_incl_cents, -vat_cents, id, 'Session comptée deux fois', %(number)s, '{}',
+               '', now()
+          FROM invoice WHERE id = %(id)s RETURNING id
+        """,
+        {"id": world.invoice_ids[number], "number": f"{name}-A-2026-000002"},
+    )
+    await connection.execute(
+        """
+        UPDATE dispute SET decided_at = now(), decided_by = 'person 1', decision = 'upheld',
+               decision_reason = 'Session comptée deux fois', correction_id = %s
+         WHERE statement_line_id = %s
+        """,
+        (credit_id, world.line_ids[number]),
+    )
+    told = replace(
+        made(world.client_id, name, []),
+        month=date(2026, 11, 1),
+        fees=(),
+        adjustments=(
+            Adjustment(-PRICE_CENTS, "Session comptée deux fois", f"{name}-A-2026-000002", MONTH),
+        ),
+        net_cents=-PRICE_CENTS,
+    )
+    statement_id = await _one(
+        connection,
+        """
+        INSERT INTO statement (client_id, month, opening_cents, collected_cents, uncollected_cents,
+                               commission_cents, fees_cents, offset_cents, adjustment_cents,
+                               disputed_cents, net_cents, content, sha256, closed_at)
+        VALUES (%s, %s, 0, 0, 0, 0, 0, 0, %s, 0, %s, %s, '', now()) RETURNING id
+        """,
+        world.client_id,
+        told.month,
+        -PRICE_CENTS,
+        told.net_cents,
+        statement.to_json(told),
+    )
+    after = replace(world, statement_id=statement_id)
+    await deliver(connection, after, datetime.now(UTC))
+    return statement_id
+
+
 async def _charge(
     connection: AsyncConnection[Any], client_id: int, name: str, line: SessionLine
 ) -> int:
@@ -242,6 +315,7 @@ async def _charge(
         "estimated": line.is_estimated,
         "position": line.position,
         "lines": json.dumps([{"vat_percent": "20.00"}]),
+        "content": to_json(invoice_of(line)),
     }
     await connection.execute(
         """
@@ -279,7 +353,8 @@ async def _charge(
                              content_sha256, created_at)
         SELECT 'client', p.client_id, p.person_id, s.id, %(position)s, %(number)s, 380,
                'redevable', p.month, '2026-11-01', '2026-11-01', p.amount_excl_cents, p.vat_cents,
-               p.amount_incl_cents, p.amount_incl_cents, p.vat_cents, %(number)s, '{}', '', now()
+               p.amount_incl_cents, p.amount_incl_cents, p.vat_cents, %(number)s, %(content)s,
+               sha256(convert_to(%(content)s, 'utf8')), now()
           FROM priced_session p JOIN invoice_series s USING (client_id)
          WHERE p.session_id = %(id)s RETURNING id
         """,

@@ -133,9 +133,15 @@ INSERT INTO notification_delivery (notification_id, client_id, channel, person_i
                                    next_at, give_up_at)
     SELECT id, client_id, 'email', person_id, at, at, at FROM notification;
 INSERT INTO tariff (client_id, code, name)
-    SELECT id, name, name || '-tariff' FROM client WHERE NOT is_operator ORDER BY id;
+    SELECT id, name || '-code', name || '-tariff' FROM client WHERE NOT is_operator ORDER BY id;
 INSERT INTO tariff_version (client_id, tariff_id, from_at, content, created_at, created_by)
-    SELECT client_id, id, '2026-01-01', '{"elements": []}', now(), 'test' FROM tariff ORDER BY id;
+    SELECT client_id, id, '2026-01-01',
+           '{"elements": [{"price_components": [{"type": "ENERGY", "price": 0.35}]}]}', now(),
+           'person ' || code
+      FROM tariff;
+INSERT INTO tariff_scope (client_id, tariff_id, site_id, from_at, created_at, created_by)
+    SELECT t.client_id, t.id, s.id, '2026-01-01', now(), 'test'
+      FROM tariff t JOIN site s USING (client_id);
 INSERT INTO priced_session (session_id, client_id, month, supplied_on, site_id, station_key,
                             evse_id, person_id, tariff_version_id, vat_case, started_at,
                             ended_at, energy_wh,

@@ -10,6 +10,6 @@ Pure, with no clock and no database: money (cents), tariff (what a session costs
 document and its arithmetic), ledger (entries and accounts), statement (figures of a month). Over
 them the edges: tariffs, pricing, issuing (charging, own_sales, corrections; numbered by series),
 books, receipts, closing, disputes, checks; files for people (statement_files, invoice_pdf, facturx)
-and for machines (platform, fec). billing.store is the only place with SQL. Nothing in csms below its web pages,
-worker and command line imports billing; nothing here imports reporting.
+and for machines (platform, fec). billing.store is the only place with SQL. Nothing in csms below
+its web pages, worker and command line imports billing; nothing here imports reporting.
 """

@@ -2,8 +2,8 @@
 
 Goes through the replayed month day by day, as an operator's worker would have: what ended is
 priced, uses are invoiced, and most drivers pay at once. What they pay is simulated, and says so
-wherever it shows. Then the month is closed as `time2plug billing close` does, now: its statements can be
-contested from today on. Running it again finds everything there.
+wherever it shows. Then the month is closed as `time2plug billing close` does, now: its statements
+can be contested from today on. Running it again finds everything there.
 """
 
 import asyncio

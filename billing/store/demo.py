@@ -33,8 +33,8 @@ async def list_of_day(connection: AsyncConnection, client_id: int, day: date) ->
         await rows.execute(
             """
             SELECT i.id, i.number, i.sequence::int, i.issued_on, i.amount_incl_cents,
-                   coalesce((SELECT min(session_id) FROM invoice_line l WHERE l.invoice_id = i.id), 0)
-                   AS session_id
+                   coalesce((SELECT min(session_id) FROM invoice_line l
+                              WHERE l.invoice_id = i.id), 0) AS session_id
               FROM invoice i
              WHERE i.client_id = %s AND i.issuer = 'client' AND i.type_code = 380
                AND i.issued_on = %s
@@ -53,8 +53,8 @@ async def list_first(
         await rows.execute(
             """
             SELECT i.id, i.number, i.sequence::int, i.issued_on, i.amount_incl_cents,
-                   coalesce((SELECT min(session_id) FROM invoice_line l WHERE l.invoice_id = i.id), 0)
-                   AS session_id
+                   coalesce((SELECT min(session_id) FROM invoice_line l
+                              WHERE l.invoice_id = i.id), 0) AS session_id
               FROM invoice i
              WHERE i.client_id = %s AND i.issuer = 'client' AND i.type_code = 380 AND i.month = %s
                AND i.amount_incl_cents >= 200

@@ -122,8 +122,8 @@ async def fetch_pending_persons(
     after: int,
     limit: int,
 ) -> list[int]:
-    """Drivers who have something of the month, supplied up to a day, on no invoice: by number, after
-    the one given."""
+    """Drivers who have something of the month, supplied up to a day, on no invoice: by number,
+    after the one given."""
     cursor = await connection.execute(
         """
         SELECT DISTINCT p.person_id FROM priced_session p

@@ -1,35 +1,32 @@
 """Managers' pages in a real browser: read by everybody, used with a script and without."""
 
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page
 from psycopg_pool import AsyncConnectionPool
 
-from csms import serve
+from billing import disputes, issuing
+from csms.clients import Actor
 from csms.config import Settings
-from csms.db import Database, connect
+from csms.db import Database, connect, transaction
+from csms.deadlines import add_months, paris_day, start_of_day
+from tests import billing_world
+from tests.billing_world import MONTH, NOW
 from tests.browser import PHONE, axe, is_too_wide, log_in, open_page, take_pictures
 from tests.people_at_the_door import person
 from tests.scenarios import statements
 from tests.scenarios.statements import World
-from tests.test_manager_pages import MANAGER, YESTERDAY, Desk
+from tests.test_closing import close, pay
+from tests.test_manager_pages import MANAGER, YESTERDAY
 
 PAGES = ("", "/releves", "/factures", "/utilisateurs")
 
 
-@pytest.fixture(autouse=True)
-def _desk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service contests lines by rows alone."""
-    create_app = serve.create_app
-
-    def with_desk(*given: Any, **named: Any) -> Any:
-        app = create_app(*given, **named)
-        app.state.disputing = Desk()
-        return app
-
-    monkeypatch.setattr(serve, "create_app", with_desk)
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return billing_world.with_operator(settings)
 
 
 @pytest.fixture
@@ -89,29 +86,78 @@ async def test_a_line_is_contested_in_its_place(page: Page, world: World, pictur
 
 
 async def test_what_was_contested_is_put_right_in_the_next_statement(
-    page: Page, database: Database, world: World, pictures: Path
+    page: Page, database: Database, pool: AsyncConnectionPool, settings: Settings, pictures: Path
 ) -> None:
+    """From the recorded session through two closings, by the books: nothing is a row of ours but
+    that the statements were sent."""
+    client_id = await billing_world.add_client(
+        database, "Copropriété de démonstration 1", fee_cents=1_500
+    )
+    driver_id = await billing_world.add_driver(database, "anne")
+    first, _ = await billing_world.add_sessions(database, client_id, driver_id, [4_000, 2_000])
+    async with pool.connection() as connection:
+        await issuing.issue(connection, client_id, MONTH, NOW, settings=settings)
+    await pay(pool, first, 4_000, date(2026, 10, 20), "bank:1")
+    assert (await close(pool, settings)).statements == 1
+    await send(database, YESTERDAY)
+    await person(pool, MANAGER, manages=(client_id,))
+
     await log_in(page, MANAGER)
-    await page.goto(f"/gestion/releves/{world.statement_id}")
-    await page.get_by_label("Contester la ligne 3", exact=True).click()
-    row = page.locator("#line-3")
+    await page.get_by_role("link", name="Relevés").click()
+    await page.get_by_role("link", name="Octobre 2026").click()
+    before = await page.locator(".net .amount").inner_text()
+    assert before.replace("\u202f", " ").replace("\xa0", " ") == "19,60 €"
+    await page.get_by_label("Contester la ligne 1", exact=True).click()
+    row = page.locator("#line-1")
     await row.get_by_label("Pourquoi contestez-vous cette ligne").fill("Comptée deux fois.")
     await row.get_by_role("button", name="Envoyer la contestation").click()
     await row.get_by_text("Comptée deux fois.").wait_for()
-    before = await page.locator(".net .amount").inner_text()
-    async with await connect(database, owner=True) as owner:
-        await statements.put_right(owner, world, 2, "alpha")
+
+    async with transaction(pool) as connection:
+        cursor = await connection.execute("SELECT id, held_cents FROM dispute")
+        ((dispute_id, held_cents),) = await cursor.fetchall()
+        assert held_cents > 0
+        now = datetime.now(UTC)
+        await disputes.decide(
+            connection,
+            dispute_id,
+            "upheld",
+            "Session comptée deux fois",
+            correction="credit",
+            actor=Actor("command line"),
+            now=now,
+            settings=settings,
+        )
     await page.reload()
     assert await row.get_by_text("contestation acceptée").is_visible()
     assert await page.locator(".net .amount").inner_text() == before, "a statement is never edited"
+
+    month = paris_day(now).replace(day=1)
+    after = start_of_day(add_months(month, 1)) + timedelta(hours=9)
+    assert (await close(pool, settings, month, after)).statements == 1
+    await send(database, now)
     await page.get_by_role("link", name="Relevés").click()
-    await page.get_by_role("link", name="Novembre 2026").click()
+    await page.get_by_role("table").get_by_role("link").first.click()
     assert await page.get_by_text("Solde reporté sur le prochain relevé").first.is_visible()
     table = page.get_by_role("region", name="Ajustements de mois passés")
     text = (await table.inner_text()).replace("\u202f", " ").replace("\xa0", " ")
-    for part in ("Octobre 2026", "Session comptée deux fois", "alpha-A-2026-000002", "−4,00 €"):
-        assert part in text
+    for part in ("Octobre 2026", "Session comptée deux fois", "-A-", "−40,00 €"):
+        assert part in text, text
     await check(page, pictures, "gestion-put-right")
+
+
+async def send(database: Database, at: datetime) -> None:
+    """Statements that were not sent are, and have arrived."""
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """
+            INSERT INTO statement_event (statement_id, client_id, kind, at)
+            SELECT id, client_id, kind, %s
+              FROM statement CROSS JOIN unnest(ARRAY['sent', 'delivered']) kind
+             WHERE NOT EXISTS (SELECT FROM statement_event e WHERE e.statement_id = statement.id)
+            """,
+            (at,),
+        )
 
 
 async def test_a_phone_without_scripts_contests_a_line_too(

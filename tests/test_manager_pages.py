@@ -11,14 +11,11 @@ import openpyxl
 import pypdfium2
 import pytest
 from fastapi import FastAPI
-from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect
 from csms.deadlines import PARIS
-from csms.registry import Refusal
 from csms.web import create_app
 from tests.people_at_the_door import csrf, log_in_page, person
 from tests.scenarios import statements
@@ -28,37 +25,6 @@ MANAGER = "gestionnaire@example.org"
 NOBODY = "conductrice@example.org"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
 PAGES = ("/gestion", "/gestion/releves", "/gestion/factures", "/gestion/utilisateurs")
-
-
-class Desk:
-    """Disputes as rows alone, without what the books make of them."""
-
-    async def contest_line(
-        self, connection: AsyncConnection, line_id: int, reason: str, actor: Actor, now: datetime
-    ) -> None:
-        if reason == "refuse":
-            raise Refusal("No.")
-        await connection.execute(
-            """
-            INSERT INTO dispute (client_id, statement_line_id, month, opened_at, opened_by,
-                                 person_id, window_ends_on, reason, held_cents)
-            SELECT client_id, id, '2026-10-01', %s, %s, %s, '2026-12-31', %s, amount_cents
-              FROM statement_line WHERE id = %s
-            """,
-            (now, actor.name, actor.person_id, reason, line_id),
-        )
-
-    async def withdraw_line(
-        self, connection: AsyncConnection, line_id: int, actor: Actor, now: datetime
-    ) -> None:
-        await connection.execute(
-            """
-            UPDATE dispute SET decided_at = %s, decided_by = %s, decision = 'withdrawn',
-                   decision_reason = 'withdrawn'
-             WHERE statement_line_id = %s AND decided_at IS NULL
-            """,
-            (now, actor.name, line_id),
-        )
 
 
 @pytest.fixture
@@ -74,9 +40,7 @@ async def worlds(database: Database) -> tuple[World, World]:
 
 @pytest.fixture
 def app(pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings) -> FastAPI:
-    made = create_app(pool, settings, people=people)
-    made.state.disputing = Desk()
-    return made
+    return create_app(pool, settings, people=people)
 
 
 @pytest.fixture
@@ -385,7 +349,7 @@ async def test_a_reason_is_needed_and_what_was_written_stays(
     page: httpx.AsyncClient, worlds: tuple[World, World]
 ) -> None:
     token = csrf(await page.get(f"/gestion/releves/{worlds[0].statement_id}"))
-    for reason, told in (("", "motif"), ("x" * 2001, "motif"), ("refuse", "ne peut pas être")):
+    for reason, told in (("", "motif"), ("x" * 2001, "motif")):
         answer = await page.post(contesting(worlds[0], 57), data={"csrf": token, "reason": reason})
         assert answer.status_code == 422
         assert told in answer.text, reason[:10]
@@ -393,6 +357,14 @@ async def test_a_reason_is_needed_and_what_was_written_stays(
         assert not reason or f">{reason}</textarea>" in answer.text
     without = await page.post(contesting(worlds[0], 57), data={"reason": "x"})
     assert without.status_code == 403
+    for status in (303, 422):
+        sent = {"csrf": token, "reason": "Double"}
+        answer = await page.post(contesting(worlds[0], 57), data=sent)
+        assert answer.status_code == status
+    assert "ou l’est déjà" in answer.text
+    for status in (303, 422):
+        answer = await page.post(contesting(worlds[0], 57, "retirer"), data={"csrf": token})
+        assert answer.status_code == status
 
 
 @pytest.mark.parametrize(("days_ago", "is_open"), [(9, True), (15, False)])

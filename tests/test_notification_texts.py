@@ -40,6 +40,14 @@ VALUES: dict[str, Any] = {
     "request": "access",
     "client": "Résidence Exemple",
     "contract": "D-2026-17",
+    "month": "2026-10-01",
+    "net_cents": 123_456,
+    "balance": "due",
+    "contest_until": "2026-11-12",
+    "missing": 2,
+    "clients": "Résidence Exemple, Résidence Modèle",
+    "what": "C00002-F-2026-000007",
+    "decision": "upheld",
 }
 
 
@@ -108,6 +116,9 @@ def test_numbers_and_times_are_written_as_people_read_them() -> None:
     assert writing.moment(datetime(2026, 7, 14, 22, 30, tzinfo=UTC), paris, "fr") == (
         "15/07/2026\u00a000:30"
     )
+    assert writing.money(-123_405, "fr") == "\u22121\u00a0234,05\u00a0€"
+    assert writing.money(123_405, "en") == "€1,234.05"
+    assert writing.month(at.date(), "fr") == "novembre\u00a02026"
     assert writing.duration(at, datetime(2026, 11, 22, 13, 50, tzinfo=UTC)) == "45\u00a0min"
     assert writing.duration(at, datetime(2026, 11, 23, 14, 10, tzinfo=UTC)) == "25\u00a0h\u00a005"
     assert writing.french("« Oui » : non ?") == "«\u00a0Oui\u00a0»\u00a0: non\u00a0?"

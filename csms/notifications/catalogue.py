@@ -17,6 +17,7 @@ class Audience(StrEnum):
     PERSON = "person"  # the one whom it is about
     MANAGERS = "managers"  # of the client, those of the moment of delivery
     OPERATORS = "operators"  # the address of T2P_NOTIFICATION_OPERATOR_ADDRESS
+    ADDRESS = "address"  # that in its data (`email`), of somebody who has no account
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,8 @@ class Event:
     webhook: bool = True  # machines are told too
     link: bool = False  # nothing without the link in its secret
     elsewhere: bool = False  # goes to the address in its data (`email`), which is kept as a secret
+    always: bool = False  # managers of clients without the option of notifications too
+    attaches: bool = False  # the statement of its data (`statement_id`) goes with the mail, as PDF
 
 
 CATEGORIES: Final = {
@@ -55,6 +58,7 @@ CATEGORIES: Final = {
         Category(code="stations", optional=True),
         Category(code="data", optional=False),
         Category(code="contract", optional=False),
+        Category(code="billing", optional=False),
     )
 }
 
@@ -143,6 +147,52 @@ CATALOGUE: Final = {
             code="contract.notice",
             category="contract",
             audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
+        # client, month, net_cents, balance (due, carried, nothing), contest_until, link;
+        # statement_id: its PDF goes with the mail
+        Event(
+            code="statement.available",
+            category="billing",
+            audience=(Audience.MANAGERS,),
+            always=True,
+            attaches=True,
+        ),
+        # as above; email (of a contact of the client's)
+        Event(
+            code="statement.told",
+            category="billing",
+            audience=(Audience.ADDRESS,),
+            webhook=False,
+            elsewhere=True,
+            attaches=True,
+        ),
+        # month, due_on, missing (how many clients), clients (the first of them)
+        Event(
+            code="statement.due",
+            category="billing",
+            audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
+        Event(
+            code="statement.overdue",
+            category="billing",
+            audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
+        # client, month, what (number of the invoice, or of the line), number
+        Event(
+            code="dispute.opened",
+            category="billing",
+            audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
+        # month, what, decision (upheld, rejected), why
+        Event(
+            code="dispute.decided",
+            category="billing",
+            audience=(Audience.MANAGERS,),
+            always=True,
             webhook=False,
         ),
     )

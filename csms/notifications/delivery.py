@@ -287,9 +287,11 @@ class _Mails(_Lane):
 
     def _recipient(self, claimed: Claimed) -> str:
         """Raises: Refused."""
-        operator = self._settings.notification_operator_address
-        person = self._secret(claimed).get("address") or claimed.email
-        address = operator if claimed.person_id is None else person
+        address = self._secret(claimed).get("address")
+        if not address and claimed.person_id is not None:
+            address = claimed.email
+        elif not address and not CATALOGUE[claimed.event].elsewhere:
+            address = self._settings.notification_operator_address
         if not address:
             raise _Nowhere("no address")
         return address
@@ -317,6 +319,7 @@ class _Mails(_Lane):
             log.error("delivery %s: no text: %s", claimed.id, type(error).__name__)
             raise Refused(f"its text cannot be made: {type(error).__name__}") from None
         address = self._recipient(claimed)
+        attached = await self._attached(claimed)
         message = compose(
             self._settings,
             address,
@@ -325,10 +328,23 @@ class _Mails(_Lane):
             at=claimed.at,
             language=language if language in LANGUAGES else LANGUAGES[0],
             choices_url=choices_url,
+            attached=attached,
         )
         reply = await self._server.send(message, address)
         metrics.MAIL_SERVER.set(1)
         return reply
+
+    async def _attached(self, claimed: Claimed) -> tuple[str, bytes] | None:
+        """The name and bytes of the PDF that goes with it. Raises: Deferred: it is not made."""
+        if not CATALOGUE[claimed.event].attaches:
+            return None
+        async with self._pool.connection() as connection:
+            found = await store.get_statement_pdf(
+                connection, claimed.client_id, int(claimed.data["statement_id"])
+            )
+        if found is None:
+            raise Deferred("its file is not there yet")
+        return f"releve-{str(claimed.data['month'])[:7]}.pdf", found
 
     async def _close(self) -> None:
         await self._server.close()

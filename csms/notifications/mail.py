@@ -49,8 +49,10 @@ def compose(
     at: datetime,
     language: str,
     choices_url: str | None,
+    attached: tuple[str, bytes] | None = None,
 ) -> EmailMessage:
-    """The message as it goes out: both bodies, and headers that no value can add to.
+    """The message as it goes out: both bodies, and headers that no value can add to. `attached`:
+    the name and bytes of a PDF.
 
     Raises: Refused for an address that is none.
     """
@@ -68,6 +70,9 @@ def compose(
         message["List-Unsubscribe"] = f"<{choices_url}>"
     message.set_content(mail.text, cte="quoted-printable")
     message.add_alternative(mail.html, subtype="html", cte="quoted-printable")
+    if attached is not None:
+        name, content = attached
+        message.add_attachment(content, maintype="application", subtype="pdf", filename=name)
     message["Content-Language"] = language  # after the bodies, which take such headers with them
     return message
 

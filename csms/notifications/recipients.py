@@ -25,7 +25,8 @@ async def resolve(
 ) -> int:
     """Make the deliveries of up to a batch of notifications, in a transaction; how many of them.
 
-    Managers and webhooks of a client that has not subscribed to notifications are not told.
+    Managers and webhooks of a client that has not subscribed to notifications are not told but of
+    what the operator owes it to tell.
     """
     async with connection.transaction():
         found = await store.lock_unresolved(connection, BATCH)
@@ -48,13 +49,14 @@ async def resolve(
                 }
                 for id, event, client_id in known
                 if (event.webhook if audience is None else audience in event.audience)
-                and not (open_only and client_id in closed)
+                and not (open_only and client_id in closed and not event.always)
             ]
 
         await store.insert_for_persons(connection, plan(Audience.PERSON), now)
         await store.insert_for_managers(connection, plan(Audience.MANAGERS, open_only=True), now)
         if settings.notification_operator_address is not None:
-            await store.insert_for_operators(connection, plan(Audience.OPERATORS), now)
+            await store.insert_for_addresses(connection, plan(Audience.OPERATORS), now)
+        await store.insert_for_addresses(connection, plan(Audience.ADDRESS), now)
         await store.insert_for_webhooks(connection, plan(None), sorted(closed), now)
         await store.mark_resolved(connection, [id for id, _, _ in found], now)
     return len(found)

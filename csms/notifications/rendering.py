@@ -89,6 +89,8 @@ def _environment(language: str) -> Environment:
     environment.filters |= {
         "moment": lambda value, zone=None: writing.moment(_time(value), _zone(zone), language),
         "day": lambda value: writing.day(_date(value), language),
+        "month": lambda value: writing.month(_date(value), language),
+        "money": lambda value: writing.money(value, language),
         "energy": lambda value: writing.energy(value, language),
         "duration": lambda begin, end: writing.duration(_time(begin), _time(end)),
         "reason": lambda code: reasons.get(str(code), "") if code else "",

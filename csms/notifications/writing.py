@@ -16,6 +16,15 @@ _MONTHS: Final = (
     *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
 )
 
+_MOIS: Final = (
+    *("janvier", "février", "mars", "avril", "mai", "juin"),
+    *("juillet", "août", "septembre", "octobre", "novembre", "décembre"),
+)
+_MONTHS_WHOLE: Final = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
 
 def typeset(texts: Any, language: str) -> Any:
     """The texts (nested lists and tables of them) with the spaces that their language asks for."""
@@ -44,6 +53,23 @@ def energy(energy_wh: Any, language: str) -> str:
     if not isinstance(energy_wh, int):
         return ""
     return number(Decimal(energy_wh) / 1000, 2, language) + f"{NBSP}kWh"
+
+
+def money(amount_cents: Any, language: str) -> str:
+    """Cents as euros; '' for None."""
+    if not isinstance(amount_cents, int):
+        return ""
+    text = number(abs(Decimal(amount_cents)) / 100, 2, language)
+    sign = "\N{MINUS SIGN}" if amount_cents < 0 else ""
+    return f"{sign}{text}{NBSP}€" if language == "fr" else f"{sign}€{text}"
+
+
+def month(value: date | None, language: str) -> str:
+    """A month by its name and year; '' for None."""
+    if value is None:
+        return ""
+    names = _MOIS if language == "fr" else _MONTHS_WHOLE
+    return f"{names[value.month - 1]}{NBSP}{value.year}"
 
 
 def duration(begin: datetime | None, end: datetime | None) -> str:

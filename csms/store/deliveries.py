@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
 
 from csms.store.paging import Cursor, fetch_count
 
@@ -126,6 +126,22 @@ async def claim(
             {"channel": channel, "lease": lease, "now": now, "until": until},
         )
         return await rows.fetchone()
+
+
+async def get_statement_pdf(
+    connection: AsyncConnection, client_id: int, statement_id: int
+) -> bytes | None:
+    """A client's statement as it was kept in French; None: it is not made."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute(
+            """
+            SELECT content FROM statement_file
+             WHERE client_id = %s AND statement_id = %s AND format = 'pdf' AND language = 'fr'
+            """,
+            (client_id, statement_id),
+        )
+        found: bytes | None = await rows.fetchone()
+        return found
 
 
 async def finish(

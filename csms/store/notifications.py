@@ -120,10 +120,11 @@ async def insert_for_managers(
     )
 
 
-async def insert_for_operators(
+async def insert_for_addresses(
     connection: AsyncConnection, plan: list[dict[str, Any]], now: datetime
 ) -> None:
-    """Deliveries by e-mail to the operators' address. `plan`: id, lasts_s of each."""
+    """Deliveries by e-mail to nobody with an account: to the operators' address, or to that in the
+    notification's secret. `plan`: id, lasts_s of each."""
     await connection.execute(
         """
         INSERT INTO notification_delivery

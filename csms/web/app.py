@@ -136,7 +136,6 @@ def create_app(
     app.state.telemetry = None  # wakes nodes by MQTT, where there is a broker
     app.state.live = Live(pool, settings)  # its `run` is the caller's
     app.state.price = me_sessions_api.no_price  # of a session so far; handed in from above
-    app.state.disputing = None  # how a line of a statement is contested
     problems.install(app)
     for part in (
         commands_api,  # these first: the address of a station may hold slashes, and takes the rest

@@ -6,12 +6,12 @@ which works as any form where they do not.
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Final, Protocol
 
 from fastapi import APIRouter, Request
 from psycopg import AsyncConnection
 from starlette.responses import Response
 
+from billing import disputes
 from billing.statement import from_json
 from billing.store import managing
 from csms.clients import Actor
@@ -23,7 +23,6 @@ from csms.web.manager_frame import Shown, manager_of, manager_page, missing, rea
 from csms.web.manager_standing import standing_of
 from csms.web.manager_statement import (
     LINES_SHOWN,
-    can_contest,
     has_several_sites,
     shown_line,
     statement_page,
@@ -33,36 +32,21 @@ from csms.web.rendering import language_of, read_form, sent_to
 
 router = APIRouter(include_in_schema=False, default_response_class=Response)
 
-REASON_LENGTH_MAX: Final = 2_000
-
-
-class Disputing(Protocol):
-    """How a line is contested, in a transaction of the machines' role. Each raises Refusal."""
-
-    async def contest_line(
-        self, connection: AsyncConnection, line_id: int, reason: str, actor: Actor, now: datetime
-    ) -> object:
-        """Open a dispute: what the line comes to is held back."""
-
-    async def withdraw_line(
-        self, connection: AsyncConnection, line_id: int, actor: Actor, now: datetime
-    ) -> object:
-        """Let go of the dispute that is open on the line."""
-
 
 @router.post("/gestion/releves/{statement_id}/lignes/{line_id}/contester")
 async def contest(request: Request, statement_id: Identifier, line_id: Identifier) -> Response:
     """Contest a line, with a reason."""
     form, me = await _sent(request)
     reason = form.get("reason", "").strip()
-    if not 0 < len(reason) <= REASON_LENGTH_MAX:
+    if not 0 < len(reason) <= disputes.REASON_LENGTH_MAX:
         return await _answer(request, me, statement_id, line_id, "contested", "reason", reason)
     refused = await _act(
         request,
         me,
         statement_id,
         line_id,
-        lambda way, connection, now: way.contest_line(connection, line_id, reason, _by(me), now),
+        lambda connection, now: disputes.contest_line(connection, line_id, reason, _by(me), now),
+        in_time=True,
     )
     return await _answer(request, me, statement_id, line_id, "contested", refused, reason)
 
@@ -76,7 +60,8 @@ async def withdraw(request: Request, statement_id: Identifier, line_id: Identifi
         me,
         statement_id,
         line_id,
-        lambda way, connection, now: way.withdraw_line(connection, line_id, _by(me), now),
+        lambda connection, now: disputes.withdraw_line(connection, line_id, _by(me), now),
+        in_time=False,
     )
     return await _answer(request, me, statement_id, line_id, "withdrawn", refused, "")
 
@@ -107,22 +92,24 @@ async def _act(
     me: Principal,
     statement_id: int,
     line_id: int,
-    change: Callable[[Disputing, AsyncConnection, datetime], Awaitable[object]],
+    change: Callable[[AsyncConnection, datetime], Awaitable[object]],
+    *,
+    in_time: bool,
 ) -> str:
-    """Do it, if the line is hers to see; why not, as the texts call it: empty when it was done."""
-    way: Disputing | None = request.app.state.disputing
+    """Do it, if the line is hers to see; why not, as the texts call it: empty when it was done.
+    `in_time`: only while the statement is open."""
     async with reading(request, me) as connection:
         if not await managing.list_lines(connection, statement_id, line_id=line_id):
             return "missing"
         found = await managing.list_statements(connection, statement_id=statement_id)
     now = datetime.now(UTC)
-    if way is None or not found:
-        return "other"
-    if not standing_of(found[0], now).is_open:
+    if not found:
+        return "missing"
+    if in_time and not standing_of(found[0], now).is_open:
         return "late"
     try:
         async with transaction(request.app.state.pool) as connection:
-            await change(way, connection, now)
+            await change(connection, now)
     except Refusal:
         return "other"
     return ""
@@ -160,7 +147,7 @@ async def _answer(
             line=shown_line(rows[0], Shown(language_of(request))),
             path=f"/gestion/releves/{statement_id}/lignes",
             several_sites=has_several_sites(from_json(found[0].content)),
-            can_contest=can_contest(request, standing_of(found[0], datetime.now(UTC))),
+            can_contest=standing_of(found[0], datetime.now(UTC)).is_open,
             error=error,
             given=given,
             done="" if error else words[f"said_{done}"].format(number=rows[0].position),

@@ -30,7 +30,7 @@ from csms.web.manager_frame import (
     missing,
     reading,
 )
-from csms.web.manager_standing import Standing, standing_of
+from csms.web.manager_standing import standing_of
 from csms.web.manager_texts import MANAGER_TEXTS
 from csms.web.rendering import language_of, sent_to
 
@@ -108,11 +108,6 @@ async def _note_opened(request: Request, me: Principal, statement_id: int) -> No
         await managing.note_opened(connection, statement_id, me.person_id, datetime.now(UTC))
 
 
-def can_contest(request: Request, standing: Standing) -> bool:
-    """Whether its lines can still be contested, and there is somebody who takes it."""
-    return standing.is_open and request.app.state.disputing is not None
-
-
 @dataclass(frozen=True, slots=True)
 class ShownLine:
     """A session on the statement, with the last dispute about it."""
@@ -185,7 +180,7 @@ async def statement_page(
         several_sites=has_several_sites(told),
         simulated=told.is_simulated,
         path=f"/gestion/releves/{statement_id}",
-        can_contest=can_contest(request, standing),
+        can_contest=standing.is_open,
         lines=[shown_line(row, shown) for row in rows],
         first=first + 1,
         total=total,

@@ -71,6 +71,7 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "category_stations": "Pannes et retours en service des bornes",
         "category_data": "Mes données personnelles",
         "category_contract": "Contrats",
+        "category_billing": "Relevés et factures",
         "memberships": "Propositions de groupe",
         "memberships_lead": "Si vous acceptez, le gestionnaire du groupe voit votre nom, votre "
         "adresse e-mail et vos badges, ainsi que vos charges sur ses bornes.",
@@ -210,6 +211,7 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "category_stations": "Faults of charge points, and their end",
         "category_data": "My personal data",
         "category_contract": "Contracts",
+        "category_billing": "Statements and invoices",
         "memberships": "Requests to join a group",
         "memberships_lead": "If you accept, the manager of the group sees your name, your e-mail "
         "address and your badges, and what you charge at her charge points.",

@@ -245,60 +245,6 @@ async def deliver(connection: AsyncConnection[Any], world: World, at: datetime) 
     )
 
 
-async def put_right(connection: AsyncConnection[Any], world: World, number: int, name: str) -> int:
-    """The operator agrees with who contested a line: credit note, decision, and November's
-    statement that has it, sent; its id."""
-    credit_id = await _one(
-        connection,
-        """
-        INSERT INTO invoice (issuer, client_id, person_id, series_id, sequence, number, type_code,
-                             vat_case, month, issued_on, due_on, amount_excl_cents, vat_cents,
-                             amount_incl_cents, effect_cents, effect_vat_cents, original_id, reason,
-                             source_key, content, content_sha256, created_at)
-        SELECT issuer, client_id, person_id, series_id, 900, %(number)s, 381, vat_case, month,
-               '2026-11-20', '2026-11-20', amount_excl_cents, vat_cents, amount_incl_cents,
-               -amount_incl_cents, -vat_cents, id, 'Session comptée deux fois', %(number)s, '{}',
-               '', now()
-          FROM invoice WHERE id = %(id)s RETURNING id
-        """,
-        {"id": world.invoice_ids[number], "number": f"{name}-A-2026-000002"},
-    )
-    await connection.execute(
-        """
-        UPDATE dispute SET decided_at = now(), decided_by = 'person 1', decision = 'upheld',
-               decision_reason = 'Session comptée deux fois', correction_id = %s
-         WHERE statement_line_id = %s
-        """,
-        (credit_id, world.line_ids[number]),
-    )
-    told = replace(
-        made(world.client_id, name, []),
-        month=date(2026, 11, 1),
-        fees=(),
-        adjustments=(
-            Adjustment(-PRICE_CENTS, "Session comptée deux fois", f"{name}-A-2026-000002", MONTH),
-        ),
-        net_cents=-PRICE_CENTS,
-    )
-    statement_id = await _one(
-        connection,
-        """
-        INSERT INTO statement (client_id, month, opening_cents, collected_cents, uncollected_cents,
-                               commission_cents, fees_cents, offset_cents, adjustment_cents,
-                               disputed_cents, net_cents, content, sha256, closed_at)
-        VALUES (%s, %s, 0, 0, 0, 0, 0, 0, %s, 0, %s, %s, '', now()) RETURNING id
-        """,
-        world.client_id,
-        told.month,
-        -PRICE_CENTS,
-        told.net_cents,
-        statement.to_json(told),
-    )
-    after = replace(world, statement_id=statement_id)
-    await deliver(connection, after, datetime.now(UTC))
-    return statement_id
-
-
 async def _charge(
     connection: AsyncConnection[Any], client_id: int, name: str, line: SessionLine
 ) -> int:

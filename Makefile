@@ -15,9 +15,9 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-# Every process has a server and databases of its own; tests/conftest.py says which tests share one.
+# Every process has a server and databases of its own; tests/conftest.py says which shares which.
 # One that dies ends it all: a worker in its place may wait for ever (pytest-xdist, issue 784).
-ALL_TESTS := --numprocesses 2 --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
+ALL_TESTS := --numprocesses 2 --no-loadscope-reorder --max-worker-restart 0
 CHROMIUM := /usr/bin/chromium
 
 .PHONY: demo test test-timescale bench chaos lint clean

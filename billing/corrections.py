@@ -121,7 +121,9 @@ async def correct(
         line
         for session_id, there in chain.left.items()
         for line in (
-            documents.repriced(there, changed[session_id]) if session_id in changed else there
+            documents.repriced(there, changed[session_id], chain.document.language)
+            if session_id in changed
+            else there
         )
     ]
     if not changed:
@@ -205,10 +207,11 @@ async def _write(
     opened = await series.opened(
         connection, chain.original.client_id, "credit" if is_credit else "invoice", now
     )
-    paid = await invoice_store.fetch_paid(connection, chain.original.id, list(prices))
+    paid = await invoice_store.fetch_paid(connection, chain.original.id, list(chain.left))
     returned = sum(max(0, paid.get(session_id, 0) - price) for session_id, price in prices.items())
+    kept = 0 if is_credit else sum(paid.values()) - returned
     document = await _document(
-        connection, chain, type_code, lines, opened.issued_on, reason, settings
+        connection, chain, type_code, lines, opened.issued_on, reason, settings, kept
     )
     if returned:
         amount = formats.money(returned, document.language)
@@ -248,6 +251,7 @@ async def _document(
     issued_on: date,
     reason: str,
     settings: Settings,
+    paid_cents: int,
 ) -> Document:
     """The correcting document: parties and VAT case are the original's, texts those of its day."""
     original = chain.document
@@ -268,6 +272,7 @@ async def _document(
             is_simulated=original.is_simulated,
             original=original,
             reason=reason.strip(),
+            paid_cents=paid_cents,
         )
     except MentionMissing as missing:
         raise Conflict(

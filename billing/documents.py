@@ -36,9 +36,11 @@ _WORDS: Final = {
         "duration": "Durée",
         "price": "Prix TTC",
         "price_net": "Prix",
-        "estimated": "Répartition entre les tranches",
+        "estimated": "Répartition",
         "is_estimated": "estimée",
         "tariff": "Tarif",
+        "corrected": "Montant",
+        "is_corrected": "corrigé",
         "wallet": "Somme déjà payée, portée à votre compte : {amount}.",
     },
     "en": {
@@ -51,9 +53,11 @@ _WORDS: Final = {
         "duration": "Duration",
         "price": "Price incl. VAT",
         "price_net": "Price",
-        "estimated": "Split between time slots",
+        "estimated": "Split",
         "is_estimated": "estimated",
         "tariff": "Tariff",
+        "corrected": "Amount",
+        "is_corrected": "corrected",
         "wallet": "Already paid, and put to your account: {amount}.",
     },
 }
@@ -259,6 +263,7 @@ def compose(
     is_simulated: bool,
     original: Document | None = None,
     reason: str = "",
+    paid_cents: int = 0,
 ) -> Document:
     """A document that waits for its number. Raises: MentionMissing."""
     return added_up(
@@ -279,7 +284,7 @@ def compose(
             net_cents=0,
             vat_cents=0,
             gross_cents=0,
-            paid_cents=0,
+            paid_cents=paid_cents,
             mentions=mentions_of(
                 texts,
                 seller=seller,
@@ -298,18 +303,35 @@ def compose(
     )
 
 
-def repriced(lines: Sequence[DocumentLine], gross_cents: int) -> tuple[DocumentLine, ...]:
+def repriced(
+    lines: Sequence[DocumentLine], gross_cents: int, language: str
+) -> tuple[DocumentLine, ...]:
     """The lines of one use at another price, VAT included, split in proportion to what they were;
-    each line's VAT is the one contained in it."""
+    each line's VAT is the one contained in it. What changes is no more a quantity at the tariff's
+    price, and says so."""
     shares = money.split(gross_cents, [max(line.gross_cents, 0) for line in lines])
-    found = []
-    for line, gross in zip(lines, shares, strict=True):
-        vat = money.vat_in(gross, line.vat_percent)
-        made = replace(line, gross_cents=gross, vat_cents=vat, net_cents=gross - vat)
-        if gross != line.gross_cents:  # no more the quantity at the price
-            made = replace(made, unit_price_eur=None, billed_wh=None, billed_s=None)
-        found.append(made)
-    return tuple(found)
+    return tuple(
+        line if gross == line.gross_cents else _at_another_price(line, gross, language)
+        for line, gross in zip(lines, shares, strict=True)
+    )
+
+
+def _at_another_price(line: DocumentLine, gross_cents: int, language: str) -> DocumentLine:
+    words = _WORDS[language]
+    dropped = (words["price"], words["price_net"], words["corrected"])
+    kept = tuple(pair for pair in line.attributes if pair[0] not in dropped)
+    vat = money.vat_in(gross_cents, line.vat_percent)
+    return replace(
+        line,
+        attributes=(*kept, (words["corrected"], words["is_corrected"])),
+        tariff=(),
+        gross_cents=gross_cents,
+        vat_cents=vat,
+        net_cents=gross_cents - vat,
+        unit_price_eur=None,
+        billed_wh=None,
+        billed_s=None,
+    )
 
 
 def reversed_sign(line: DocumentLine) -> DocumentLine:

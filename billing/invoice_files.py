@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from importlib import import_module
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -53,9 +52,10 @@ async def kept_file(
 
 
 def _maker(file_format: str) -> Callable[[Document], bytes]:
-    """What makes the format. The libraries of Factur-X load slowly: on first need."""
-    found: Callable[[Document], bytes] = getattr(import_module("billing.facturx"), file_format)
-    return found
+    """What makes the format. Its libraries load slowly: on first need."""
+    from billing import facturx
+
+    return facturx.pdf if file_format == "pdf" else facturx.xml
 
 
 async def make_available(

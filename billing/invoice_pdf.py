@@ -16,12 +16,18 @@ from csms.deadlines import PARIS
 
 _FOOT_MM: Final = 22.0  # of each page
 _ROW_MM: Final = 9.4  # a use: two lines of words
+_PART_MM: Final = 4.6  # a further part of its price
+_AFTER_PARTS_MM: Final = 1.4
+_SMALL_PT: Final = 7.4
 _RULE_MM: Final = 3.9  # from the foot of a row's words up to the line above them
 _RIGHT_SHARE: Final = 0.42  # of the head's width, for what the document is and for whom
 _SUM_MM: Final = 5.4
 _HEAD_MENTION: Final = "REG"  # printed under the seller, not at the end
-_PRICE_NAMES: Final = ("Prix TTC", "Prix", "Price incl. VAT", "Price")
-_SHOWN_NAMES: Final = (*_PRICE_NAMES, "Énergie", "Energy")  # attributes that have a column
+_PRICE_NAMES: Final = frozenset({"Prix TTC", "Prix", "Price incl. VAT", "Price"})
+_DURATION_NAMES: Final = frozenset({"Durée", "Duration"})
+_TARIFF_NAMES: Final = frozenset({"Tarif", "Tariff"})
+# Attributes that have a column of their own.
+_SHOWN_NAMES: Final = _PRICE_NAMES | _DURATION_NAMES | {"Énergie", "Energy"}
 
 
 class _Column(NamedTuple):
@@ -253,6 +259,9 @@ def _sum_on_top(paper: _Sheets, document: Document, y: float) -> float:
     words, language = paper.words, paper.language
     if document.type_code is TypeCode.CREDIT_NOTE:
         name, amount, hint = words["credited"], document.gross_cents, words["credited_hint"]
+    elif document.type_code is TypeCode.CORRECTED and not document.paid_cents:
+        # What was paid for the original is not on this document.
+        name, amount, hint = words["restated"], document.gross_cents, words["restated_hint"]
     elif _due(document):
         day = formats.day(document.due_on, language)
         name, amount, hint = words["to_pay"], _due(document), words["to_pay_by"].format(day=day)
@@ -277,23 +286,35 @@ def _sum_on_top(paper: _Sheets, document: Document, y: float) -> float:
 
 
 def _table(paper: _Sheets, document: Document, y: float) -> float:
+    """A row for each use or sale; further parts of a use's price follow close, without a line."""
     columns = _columns(document, paper.words)
     y = _head(paper, columns, y)
     former: DocumentLine | None = None
+    was_part = False
     for line in document.lines:
-        if y + _ROW_MM > paper.bottom:
+        is_part = _is_same_use(line, former)
+        if not is_part and was_part:
+            y += _AFTER_PARTS_MM
+        if y + (_PART_MM if is_part else _ROW_MM) > paper.bottom:
             y = _head(paper, columns, paper.next_page())
-            former = None
+            former, is_part = None, False
+        if former is not None and not is_part:
+            paper.rule(y - _RULE_MM)
         cells = (
-            _use(line, former, document, paper.words)
+            _use(line, document, paper.words, is_part=is_part)
             if document.is_goods
             else _sale(line, document)
         )
-        _row(paper, columns, cells, y)
-        y += _ROW_MM
-        paper.rule(y - _RULE_MM)
-        former = line
+        _row(paper, columns, cells, y, is_part=is_part)
+        y += _PART_MM if is_part else _ROW_MM
+        former, was_part = line, is_part
+    y += _AFTER_PARTS_MM if was_part else 0
+    paper.rule(y - _RULE_MM)
     return y + 1
+
+
+def _is_same_use(line: DocumentLine, former: DocumentLine | None) -> bool:
+    return former is not None and former.session_id == line.session_id is not None
 
 
 def _columns(document: Document, words: dict[str, str]) -> list[_Column]:
@@ -304,7 +325,7 @@ def _columns(document: Document, words: dict[str, str]) -> list[_Column]:
             _Column(words["date"], 21, "L"),
             _Column(words["point"], 60, "L"),
             _Column(words["times"], 25, "L"),
-            _Column(words["energy"], 22, "R"),
+            _Column(words["quantity"], 22, "R"),
             _Column(words["price" if has_vat else "price_plain"], 25, "R"),
             _Column(words["amount" if has_vat else "amount_plain"], 25, "R"),
         ]
@@ -331,40 +352,62 @@ def _head(paper: _Sheets, columns: list[_Column], y: float) -> float:
     return y + 6.6
 
 
-def _row(paper: _Sheets, columns: list[_Column], cells: list[tuple[str, str]], y: float) -> None:
-    """Two lines of words in each cell, the second small."""
+def _row(
+    paper: _Sheets,
+    columns: list[_Column],
+    cells: list[tuple[str, str]],
+    y: float,
+    *,
+    is_part: bool = False,
+) -> None:
+    """Two lines of words in each cell, the second small; of a further part one, its name small."""
     x = MARGIN_MM
     for column, (text, detail) in zip(columns, cells, strict=True):
         room = column.width_mm - 1.5 * (column.align == "L")
-        paper.ink(9)
+        if is_part and column.align == "L":
+            paper.ink(_SMALL_PT, colour=MUTED)
+        else:
+            paper.ink(9)
         paper.put(x, y, room, text, column.align)
         if detail:
-            paper.ink(7.2, colour=MUTED)
+            paper.ink(_SMALL_PT, colour=MUTED)
             paper.put(x, y + 3.5, room, detail, column.align)
         x += column.width_mm
 
 
 def _use(
-    line: DocumentLine, former: DocumentLine | None, document: Document, words: dict[str, str]
+    line: DocumentLine, document: Document, words: dict[str, str], *, is_part: bool
 ) -> list[tuple[str, str]]:
     """One part of the price of a use. What the row above says of its session is not said again."""
     language = document.language
-    is_part = former is not None and former.session_id == line.session_id
-    day, times, lasted = ("", "", "") if is_part else _when(line, words, language)
-    more = [
-        f"{name} : {value}" if language == "fr" else f"{name}: {value}"
-        for name, value in line.attributes
-        if name not in _SHOWN_NAMES
-    ]
-    energy = formats.energy(line.energy_wh, language) if line.energy_wh is not None else ""
-    return [
-        (day, ""),
-        ("" if is_part else line.point, " · ".join([line.label, *more])),
-        (times, lasted),
-        (energy, ""),
+    more = _told(line, language, _SHOWN_NAMES | _TARIFF_NAMES if is_part else _SHOWN_NAMES)
+    quantities = [
+        (_quantity(line, language), ""),
         (_price(line, language), ""),
         (formats.money(line.gross_cents, language), ""),
     ]
+    if is_part:
+        return [("", ""), (more, ""), ("", ""), *quantities]
+    day, times, lasted = _when(line, words, language)
+    return [(day, ""), (line.point, more), (times, lasted), *quantities]
+
+
+def _told(line: DocumentLine, language: str, but: frozenset[str]) -> str:
+    """The line's name and its attributes, the tariff's last since what follows may be cut."""
+    colon = " : " if language == "fr" else ": "
+    pairs = sorted(line.attributes, key=lambda pair: pair[0] in _TARIFF_NAMES)
+    return " · ".join(
+        [line.label, *(f"{name}{colon}{value}" for name, value in pairs if name not in but)]
+    )
+
+
+def _quantity(line: DocumentLine, language: str) -> str:
+    """Energy, or how long, where it is time that is paid for."""
+    if line.energy_wh is not None:
+        return formats.energy(line.energy_wh, language)
+    if line.billed_s is not None:
+        return formats.duration(line.billed_s, language)
+    return next((value for name, value in line.attributes if name in _DURATION_NAMES), "")
 
 
 def _when(line: DocumentLine, words: dict[str, str], language: str) -> tuple[str, str, str]:

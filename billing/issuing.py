@@ -8,6 +8,7 @@ what is on them.
 from collections.abc import Callable
 from datetime import date, datetime
 
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from billing.charging import Issued, issue
@@ -58,3 +59,13 @@ async def issue_month(
             if progress is not None:
                 progress(done, len(clients))
     return total
+
+
+async def issue_on(
+    connection: AsyncConnection, month: date, now: datetime, *, settings: Settings
+) -> int:
+    """As `issue_month` for all clients, on this connection; how many documents."""
+    documents = 0
+    for each in await store.fetch_clients_to_issue(connection, month, None):
+        documents += (await issue(connection, each, month, now, settings=settings)).documents
+    return documents

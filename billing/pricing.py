@@ -30,7 +30,6 @@ from billing.store.pricing import ReadingRow, SessionRow
 from billing.tariff import Line, Price, Reading, Tariff, Usage, needs_readings, price
 from billing.tariffs import NoTariff, Tariffs, Version
 from csms import contracts, deadlines
-from csms.db import transaction
 from csms.domain.contract import Contract, mandated
 from csms.domain.metering import Profile
 from csms.domain.session import Flag
@@ -107,14 +106,33 @@ async def run(
     `progress` is told of each batch how many sessions it looked at. Two runs at once share the
     work by client and batch.
     """
-    from_at, to_at = span(month, now)
     async with pool.connection() as connection:
-        client_ids = await store.list_clients_to_price(connection, client_id, from_at, to_at)
+        return await run_on(
+            connection,
+            now=now,
+            month=month,
+            client_id=client_id,
+            dry_run=dry_run,
+            progress=progress,
+        )
+
+
+async def run_on(
+    connection: AsyncConnection,
+    *,
+    now: datetime,
+    month: date | None = None,
+    client_id: int | None = None,
+    dry_run: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Priced:
+    """As `run`, each batch in a transaction of its own on this connection."""
+    from_at, to_at = span(month, now)
     done = Priced()
-    for each in client_ids:
+    for each in await store.list_clients_to_price(connection, client_id, from_at, to_at):
         run_of = _Run(each, (from_at, to_at), now, dry_run)
         while not run_of.is_over:
-            async with transaction(pool) as connection:
+            async with connection.transaction():
                 await store.lock_client(connection, each)
                 looked_at = await _batch(connection, run_of, done)
             if progress is not None:

@@ -10,7 +10,18 @@ from typing import Annotated
 
 import typer
 
-from csms.cli import billing, billing_issue, common, data, keys, reports, stations, tokens, users
+from csms.cli import (
+    billing,
+    billing_issue,
+    billing_month,
+    common,
+    data,
+    keys,
+    reports,
+    stations,
+    tokens,
+    users,
+)
 
 app = typer.Typer(
     name="time2plug",
@@ -30,6 +41,7 @@ app.add_typer(users.app, name="user")
 app.add_typer(reports.app, name="report")
 app.add_typer(billing.app, name="billing")
 billing_issue.register()
+billing_month.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -13,7 +13,18 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from csms import booking, commands, db, letters_due, logins, maintenance, privacy, retention
+from billing import issuing, pricing
+from csms import (
+    booking,
+    commands,
+    db,
+    deadlines,
+    letters_due,
+    logins,
+    maintenance,
+    privacy,
+    retention,
+)
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
@@ -144,6 +155,18 @@ async def _watch_requests(connection: AsyncConnection, settings: Settings, now: 
     return await privacy.watch_requests(connection, now)
 
 
+async def _price_sessions(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    return (await pricing.run_on(connection, now=now)).sessions
+
+
+async def _invoice_uses(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    """Invoices of each use, of the month that runs; those of a month wait for its closing."""
+    if settings.operator_name is None:
+        return None  # nobody is there yet in whose hand the mandates are
+    month = deadlines.paris_day(now).replace(day=1)
+    return await issuing.issue_on(connection, month, now, settings=settings)
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -154,6 +177,8 @@ JOBS: Final = (
     Job("give up orders that nobody will answer", 5.0, give_up_orders),
     Job("close the connections of dead nodes", 10.0, _close_dead_nodes),
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
+    Job("price sessions that have ended", 120.0, _price_sessions),
+    Job("issue the invoices of each use", 300.0, _invoice_uses),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
     Job("find what people are to be told", 10.0, _find_notifications),
     Job("tell of letters that are due", 3600.0, _announce_letters),

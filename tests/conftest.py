@@ -317,8 +317,8 @@ def free_ports(number: int) -> list[int]:
 
 
 # Where several processes share the tests, one of them takes each file. Those whose tests start
-# whole services, gateways by the handful or servers, and give them so long for something, go to
-# one process, and first: two of them at once would wait for each other.
+# whole services, gateways by the handful or servers, and give them so long for something, go
+# together to one process, and first: two of them at once would wait for each other.
 
 CROWDED = {
     *("test_backup", "test_bench", "test_checks", "test_cli", "test_crash", "test_demo"),
@@ -327,12 +327,19 @@ CROWDED = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        return
-    items.sort(key=lambda item: item.path.stem not in CROWDED)
-    for item in items:
-        name = "crowded" if item.path.stem in CROWDED else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(name))
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=lambda item: item.path.stem not in CROWDED)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            name = Path(nodeid.partition("::")[0]).stem
+            return "crowded" if name in CROWDED else name
+
+    return ByFile(config, log)
 
 
 # On a build machine (CI set) a skipped test is a failure, unless it needs the shared data folder or

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
@@ -13,10 +14,11 @@ from billing import books, closing, issuing, ledger, statement
 from billing.closing import Closed
 from csms.clients import Actor
 from csms.config import Settings
-from csms.db import Database, transaction
+from csms.db import Database, open_pool, transaction
 from csms.registry import Refusal
 from tests import billing_world as world
 from tests.billing_world import MONTH, NOW, rows
+from tests.conftest import Server, drop_database, make_database, run_in_thread
 
 DECEMBER = datetime(2026, 12, 1, 9, tzinfo=UTC)
 NOVEMBER = date(2026, 11, 1)
@@ -350,25 +352,30 @@ async def prepare(database: Database, pool: AsyncConnectionPool, settings: Setti
         await world.add_sessions(database, each, person_id, [1_234], day=date(2026, 10, 30))
 
 
-_baseline: list[list[list[tuple[Any, ...]]]] = []  # what a closing that nothing kills leaves
-
-
-async def baseline(
-    database: Database, pool: AsyncConnectionPool, settings: Settings
+@pytest.fixture(scope="module")
+def measure(
+    server: Server, administrator: psycopg.Connection, storage: str
 ) -> list[list[tuple[Any, ...]]]:
-    """Made by the first test that asks."""
-    if not _baseline:
-        await prepare(database, pool, settings)
-        await close(pool, settings)
-        _baseline.append(await everything(pool))
-    return _baseline[0]
+    """What a closing leaves that nothing kills, in a database of its own."""
+
+    async def make() -> list[list[tuple[Any, ...]]]:
+        settings = world.with_operator(
+            Settings(database_url=database.app_url, database_owner_url=database.owner_url)
+        )
+        async with open_pool(database, settings) as pool:
+            await prepare(database, pool, settings)
+            await close(pool, settings)
+            return await everything(pool)
+
+    database = make_database(server, administrator, "t2p_test_measure", storage)
+    made: list[list[tuple[Any, ...]]] = run_in_thread(make)
+    drop_database(administrator, "t2p_test_measure")
+    return made
 
 
-async def test_a_closing_that_nothing_kills_is_the_measure(
-    database: Database, pool: AsyncConnectionPool, settings: Settings
-) -> None:
-    made = await baseline(database, pool, settings)
-    assert [row[1] for row in made[2]] == [2, 4, 2]
+def test_every_series_is_without_a_gap(measure: list[list[tuple[Any, ...]]]) -> None:
+    """Client A: two invoices; client B: one for each of four uses; the operator: two."""
+    assert [row[1] for row in measure[2]] == [2, 4, 2]
 
 
 @pytest.mark.parametrize("step", range(1, 37))
@@ -376,12 +383,11 @@ async def test_killed_between_any_two_steps_a_closing_arrives_at_the_same(
     database: Database,
     pool: AsyncConnectionPool,
     settings: Settings,
+    measure: list[list[tuple[Any, ...]]],
     monkeypatch: pytest.MonkeyPatch,
     step: int,
 ) -> None:
     """The process dies after the `step`th call; there are no more than these."""
-    if not _baseline:
-        pytest.skip("needs the test before it")
     await prepare(database, pool, settings)
     calls = _die_at(monkeypatch, step)
     try:
@@ -394,7 +400,7 @@ async def test_killed_between_any_two_steps_a_closing_arrives_at_the_same(
     monkeypatch.undo()
     await check_books(pool)
     await close(pool, settings)
-    assert await everything(pool) == _baseline[0]
+    assert await everything(pool) == measure
 
 
 STEPS: list[tuple[Any, str]] = [

@@ -214,6 +214,9 @@ async def test_what_was_paid_beyond_the_price_goes_back_to_the_wallet(world: Wor
     document = await world.document(await world.correct({first: 600}))
     told = dict(document.mentions)["wallet"]
     assert told.startswith("Somme déjà payée, portée à votre compte : 6,01")
+    assert (document.gross_cents, document.paid_cents) == (933, 933), "the rest is paid"
+    assert document.lines[0].attributes[-1] == ("Montant", "corrigé")
+    assert "Prix TTC" not in dict(document.lines[0].attributes)
     assert faults(document) == []
     assert await balance(world, ledger.wallet(world.person_id)) == -601
     assert await balance(world, ledger.owed("available", world.client_id)) == -(1_534 - 601)
@@ -276,7 +279,7 @@ def test_lines_at_another_price_sum_to_it_and_hold_their_vat(
         rate = Decimal(tenths) / 10
         vat = money.vat_in(amount, rate)
         lines.append(DocumentLine("x", (), rate, amount - vat, vat, amount, session_id=1))
-    made = repriced(lines, gross)
+    made = repriced(lines, gross, "fr")
     assert sum(line.gross_cents for line in made) == gross
     assert all(line.gross_cents >= 0 for line in made)
     assert all(line.vat_cents == money.vat_in(line.gross_cents, line.vat_percent) for line in made)

@@ -22,7 +22,7 @@ from lxml import etree
 
 from billing.facturx import pdf, xml
 from billing.facturx_reading import differences
-from billing.invoice import Document, TypeCode, VatCase, added_up
+from billing.invoice import Document, TypeCode, VatCase, added_up, faults
 from billing.money import euros
 from tests.scenarios.documents import BUSINESS, CONSUMER, charging, every_kind, own, use
 from tests.schematron import BR_FR, EN16931, broken, judge, schema_errors
@@ -523,6 +523,8 @@ def test_what_corrects_says_what_it_corrects_and_why() -> None:
     assert "Montant de l’avoir" in credit
     assert "Facture rectificative" in corrected
     assert "remplace la facture n° C00001-F-2026-000007 du 01/11/2026" in corrected
+    assert "Montant rectifié" in corrected
+    assert "Reste à payer" not in corrected
 
 
 def test_a_simulated_document_says_so_on_every_page() -> None:
@@ -548,12 +550,25 @@ def test_many_uses_take_many_pages_and_none_is_lost() -> None:
 
 def test_parts_of_one_use_name_its_place_once() -> None:
     part = replace(use(0, wh=10_000), label="Recharge : heures creuses", session_id=1000)
-    document = added_up(replace(charging(uses=1), lines=(use(0), part)))
+    parked = replace(
+        part,
+        label="Recharge : stationnement",
+        energy_wh=None,
+        billed_wh=None,
+        billed_s=2_700,
+        unit_price_eur=Decimal(2),
+        gross_cents=150,
+        vat_cents=25,
+        net_cents=125,
+    )
+    document = added_up(replace(charging(uses=1), lines=(use(0), part, parked)))
+    assert faults(document) == []
 
-    text = words_of(pdf(document))
+    text = plain(words_of(pdf(document)))
 
     assert text.count("Résidence de l’Œillet, place 1") == 1
     assert "Recharge : heures creuses" in text
+    assert "Recharge : stationnement 45 min 2,00 €/h 1,50 €" in text
     assert "1 recharge ·" in text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, charging, ledger, series, wording
+from billing import books, charging, ledger, receipts, series, wording
 from billing.charging import Issued
 from billing.invoice import Document, from_json
 from csms.clients import Actor
@@ -503,6 +503,30 @@ async def test_a_business_without_an_address_waits_and_nobody_else(
         )
     assert (await issue(pool, operator, client_id)).documents == 1
     assert await problems(pool) == ["driver_without_address"]
+
+
+async def test_what_was_paid_in_advance_is_on_the_invoice_that_it_pays(
+    database: Database, pool: AsyncConnectionPool, operator: Settings
+) -> None:
+    client_id = await add_client(database, "alpha", invoicing="per_use")
+    ann = await add_driver(database, "ann")
+    await add_sessions(database, client_id, ann, [500, 700, 300])
+    async with transaction(pool) as connection:
+        await receipts.receive(
+            connection,
+            source_key="bank-1",
+            amount_cents=800,
+            received_on=NOW.date(),
+            means="transfer",
+            actor=ACTOR,
+            now=NOW,
+            person_id=ann,
+        )
+    await issue(pool, operator, client_id)
+    assert [each.paid_cents for each in await documents(pool)] == [500, 300, 0]
+    async with pool.connection() as connection:
+        assert await books.balance(connection, ledger.wallet(ann)) == 0
+        assert await books.balance(connection, ledger.receivable_drivers(client_id)) == 700
 
 
 async def test_a_month_of_very_many_uses_is_several_documents(

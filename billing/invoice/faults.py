@@ -7,7 +7,7 @@ neither issued nor shown.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
@@ -165,20 +165,21 @@ def _of_mentions(document: Document) -> Iterator[str]:
 def _of_texts(document: Document) -> Iterator[str]:
     """Texts are there, bounded, and of characters that can be printed."""
     parties = [document.seller, document.buyer, document.invoicer]
-    short = [document.original_number, document.reason]
+    texts = [document.original_number, document.reason]
     for party in parties:
         if party is not None:
-            short += [party.name, party.street, party.postal_code, party.city, party.email]
-            short += [party.legal_form, party.register]
-    if any(map(_is_bad, short)):
+            texts += [party.name, party.street, party.postal_code, party.city, party.email]
+            texts += [party.legal_form, party.register]
+    if _are_bad(texts):
         yield f"A text is longer than {TEXT_LENGTH_MAX}, or has a character that cannot be printed."
     for code, text in document.mentions:
         if not text.strip() or len(text) > MENTION_LENGTH_MAX or _UNPRINTABLE.search(text):
             yield f"The mention {code} is empty, too long or cannot be printed."
 
 
-def _is_bad(text: str) -> bool:
-    return len(text) > TEXT_LENGTH_MAX or _UNPRINTABLE.search(text) is not None
+def _are_bad(texts: Collection[str]) -> bool:
+    """Whether one of them is too long or cannot be printed; looked through together, for speed."""
+    return max(map(len, texts)) > TEXT_LENGTH_MAX or _UNPRINTABLE.search("".join(texts)) is not None
 
 
 def _of_lines(document: Document) -> Iterator[str]:
@@ -213,7 +214,7 @@ def _of_line(document: Document, line: DocumentLine) -> Iterator[str]:
         yield "it has VAT, and the seller charges none."
     if line.vat_cents != vat_in(line.gross_cents, line.vat_percent):
         yield "its VAT is not the one that its gross amount contains."
-    if not line.label or any(map(_is_bad, _texts_of(line))):
+    if not line.label or _are_bad([*_texts_of(line)]):
         yield "a text is missing, too long or cannot be printed."
     if len(line.attributes) > ATTRIBUTES_MAX:
         yield f"it has more than {ATTRIBUTES_MAX} attributes."

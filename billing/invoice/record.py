@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from datetime import date
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Final
 
 from billing.invoice.document import Document, DocumentLine, Party, TypeCode, VatCase, VatTotal
@@ -17,6 +18,7 @@ _FIELDS: Final[dict[type, tuple[str, ...]]] = {
     kind: tuple(field.name for field in fields(kind))
     for kind in (Document, DocumentLine, Party, VatTotal)
 }
+_VALUES: Final = {kind: attrgetter(*names) for kind, names in _FIELDS.items()}
 _DAYS: Final = (
     "issued_on",
     "due_on",
@@ -57,7 +59,8 @@ def _plain(value: object) -> object:
         return f"{value.normalize():f}" if value else "0"
     if isinstance(value, date):
         return value.isoformat()
-    return {name: getattr(value, name) for name in _FIELDS[type(value)]}
+    kind = type(value)
+    return dict(zip(_FIELDS[kind], _VALUES[kind](value), strict=True))
 
 
 def _line(values: dict[str, Any]) -> DocumentLine:

@@ -185,6 +185,20 @@ async def fetch_drivers(
         return {row.person_id: row for row in await rows.fetchall()}
 
 
+async def fetch_advances(connection: AsyncConnection, persons: Sequence[int]) -> dict[int, int]:
+    """What drivers have in their wallets, in cents; those with nothing are not in it."""
+    cursor = await connection.execute(
+        """
+        SELECT a.person_id, -sum(p.amount_cents)::bigint
+          FROM ledger_account a JOIN ledger_posting p ON p.account_id = a.id
+         WHERE a.person_id = ANY (%s) AND a.code = 'wallet:' || a.person_id
+         GROUP BY a.person_id HAVING sum(p.amount_cents) < 0
+        """,
+        (list(persons),),
+    )
+    return {row[0]: row[1] for row in await cursor.fetchall()}
+
+
 async def fetch_periods(connection: AsyncConnection, client_id: int) -> list[Period]:
     """How often drivers get an invoice, by contract and date."""
     async with connection.cursor(row_factory=class_row(Period)) as rows:
@@ -257,8 +271,8 @@ async def advance_series(connection: AsyncConnection, series_id: int, last_numbe
 async def insert_invoices(
     connection: AsyncConnection, invoices: Sequence[NewInvoice]
 ) -> dict[str, int]:
-    """Documents, in one statement (COPY does not go with row-level security); their ids by their
-    number."""
+    """Documents, in one statement (COPY does not go with row-level security), their content in
+    binary, which needs no quotes; their ids by their number."""
     columns = [[getattr(each, name) for each in invoices] for name in NewInvoice.__slots__]
     cursor = await connection.execute(
         """
@@ -270,7 +284,7 @@ async def insert_invoices(
             %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::text[],
             %s::smallint[], %s::text[], %s::boolean[], %s::date[], %s::date[], %s::date[],
             %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-            %s::text[], %s::text[], %s::text[], %s::bytea[], %s::timestamptz[])
+            %s::text[], %s::text[], %b::text[], %b::bytea[], %s::timestamptz[])
         RETURNING number, id
         """,
         columns,

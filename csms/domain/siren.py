@@ -1,11 +1,13 @@
 """SIREN: the nine digits by which a French company or association goes, and its VAT number."""
 
 import re
+from functools import lru_cache
 from typing import Final
 
 _NINE_DIGITS: Final = re.compile(r"[0-9]{9}", re.ASCII)
 
 
+@lru_cache(maxsize=10_000)
 def siren_is_valid(siren: str) -> bool:
     """Nine digits that pass the check of Luhn."""
     if not _NINE_DIGITS.fullmatch(siren):

@@ -34,7 +34,8 @@ def calculation(statement: Statement, language: str) -> list[Sum]:
             excl=formats.money(one.excl_cents, language),
             vat=formats.money(one.vat_cents, language),
         )
-        lines.append(Sum(words["commission"], detail, -one.incl_cents))
+        name = "commission_back" if one.incl_cents < 0 else "commission"
+        lines.append(Sum(words[name], detail, -one.incl_cents))
     for fee in statement.fees:
         detail = words["fee_of"].format(
             excl=formats.money(fee.excl_cents, language),

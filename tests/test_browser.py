@@ -43,9 +43,8 @@ async def test_a_manager_logs_in_and_keeps_her_account(
     assert await page.title() == "Se connecter – Time2Plug Supervision"
     await check(page, pictures, "login")
     await log_in(page, manager)
-    assert await page.get_by_text("Vous êtes connecté").is_visible()
-    await check(page, pictures, "home")
-    await page.get_by_role("main").get_by_role("link", name="Mon compte").click()
+    assert await page.title() == "Tableau de bord – Time2Plug Supervision"
+    await page.get_by_role("link", name="Mon compte").click()
     await page.get_by_label("Prénom").fill("Élodie")
     await page.get_by_role("button", name="Enregistrer").first.click()
     assert await page.get_by_text("Votre profil est enregistré").is_visible()

@@ -8,8 +8,8 @@ twice; what is still to do is found by anti-join:
 
 Pure, with no clock and no database: money (cents), tariff (what a session costs), invoice (a
 document and its arithmetic), ledger (entries and accounts), statement (figures of a month). Over
-them the edges: tariffs, books, invoices, receipts, pipeline (the stages and their restart),
-disputes, checks; files for people (statement_files, invoice_pdf, facturx) and for machines
-(platform, fec). billing.store is the only place with SQL. Nothing in csms below its web pages,
-worker and command line imports billing; nothing here imports reporting.
+them the edges: tariffs, pricing, issuing (charging, own_sales, corrections; numbered by series),
+books, receipts, closing, disputes, checks; files for people (statement_files, invoice_pdf, facturx)
+and for machines (platform, fec). billing.store is the only place with SQL. Nothing in csms below
+its web pages, worker and command line imports billing; nothing here imports reporting.
 """

@@ -166,7 +166,7 @@ async def _batch(
         if client is None:
             raise NotThere(f"There is no client {client_id}.")
         persons = await store.fetch_pending_persons(
-            connection, client_id, month, after, BATCH_PERSONS
+            connection, client_id, month, deadlines.paris_day(now), after, BATCH_PERSONS
         )
         if persons:
             part = await _issue_batch(connection, client, month, persons, operator, settings, now)
@@ -190,7 +190,8 @@ async def _issue_batch(
     now: datetime,
 ) -> Issued:
     """Documents of some drivers, in the caller's transaction, which holds the client's row."""
-    pending = await store.fetch_pending(connection, client.id, month, persons)
+    today = deadlines.paris_day(now)  # nothing is invoiced before its day of supply
+    pending = await store.fetch_pending(connection, client.id, month, today, persons)
     opened = await series.opened(connection, client.id, "invoice", now)
     world = await _world(connection, client, month, pending, operator, settings, opened.issued_on)
     found = Issued()

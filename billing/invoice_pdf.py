@@ -4,126 +4,39 @@ Drawn from the document alone; `billing.facturx` puts the XML into it.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime, time
 from decimal import Decimal
-from typing import Final, NamedTuple
+from typing import Final
 
 from billing import formats
-from billing.invoice import Document, DocumentLine, Party, TypeCode, VatCase
-from billing.invoice_texts import TEXTS, is_account, title
+from billing.invoice import Document, Party, TypeCode, VatCase
+from billing.invoice_sheets import Sheets, business_of
+from billing.invoice_table import draw_table
+from billing.invoice_texts import is_account, title
 from billing.paper import ACCENT, AMBER_INK, AMBER_TINT, INK, MARGIN_MM, MUTED, Colour, Paper
-from csms.deadlines import PARIS
 
-_FOOT_MM: Final = 22.0  # of each page
-_ROW_MM: Final = 9.4  # a use: two lines of words
-_PART_MM: Final = 4.6  # a further part of its price
-_AFTER_PARTS_MM: Final = 1.4
-_SMALL_PT: Final = 7.4
-_RULE_MM: Final = 3.9  # from the foot of a row's words up to the line above them
 _RIGHT_SHARE: Final = 0.42  # of the head's width, for what the document is and for whom
 _SUM_MM: Final = 5.4
 _HEAD_MENTION: Final = "REG"  # printed under the seller, not at the end
-_PRICE_NAMES: Final = frozenset({"Prix TTC", "Prix", "Price incl. VAT", "Price"})
-_DURATION_NAMES: Final = frozenset({"Durée", "Duration"})
-_TARIFF_NAMES: Final = frozenset({"Tarif", "Tariff"})
-# Attributes that have a column of their own.
-_SHOWN_NAMES: Final = _PRICE_NAMES | _DURATION_NAMES | {"Énergie", "Energy"}
-
-
-class _Column(NamedTuple):
-    """Of a table: its head, how wide, and to which side its words stand."""
-
-    head: str
-    width_mm: float
-    align: str
 
 
 def draw(document: Document) -> Paper:
     """The pages, complete but for the foot of the last; some 0.3 ms for each use."""
-    paper = _Sheets(document)
+    paper = Sheets(document)
     paper.add_page()
     y = _parties(paper, document)
     y = _banners(paper, document, y)
     y = _sum_on_top(paper, document, y)
-    y = _table(paper, document, y)
+    y = draw_table(paper, document, y)
     y = _tariffs(paper, document, y)
     y = _totals(paper, document, y)
     _mentions(paper, document, y)
     return paper
 
 
-class _Sheets(Paper):
-    """Pages that say whose document they are of, and which they are."""
-
-    def __init__(self, document: Document) -> None:
-        super().__init__()
-        self.words = TEXTS[document.language]
-        self.language = document.language
-        self._document = document
-        self._heading = f"{title(document)} {self.words['no']} {document.number}"
-        self.set_lang("fr-FR" if document.language == "fr" else "en-GB")
-        self.set_title(f"{self._heading} – {document.seller.name}")
-        self.set_author(document.seller.name)
-        self.set_subject(title(document))
-        self.set_creator("Time2Plug")
-        # Of the day of issue, whenever it is printed.
-        self.set_creation_date(datetime.combine(document.issued_on, time(), UTC))
-
-    @property
-    def bottom(self) -> float:
-        """Where the foot of the page begins."""
-        return float(self.h) - _FOOT_MM
-
-    def header(self) -> None:
-        """From the second page on: what this is a page of."""
-        if self.page_no() == 1:
-            return
-        self.ink(8.5, colour=MUTED)
-        simulated = f" · {self.words['simulated']}" if self._document.is_simulated else ""
-        self.put(MARGIN_MM, 13, self.epw * 0.7, self._heading + simulated)
-        self.put(MARGIN_MM + self.epw * 0.7, 13, self.epw * 0.3, self._document.seller.name, "R")
-        self.rule(16)
-
-    def footer(self) -> None:
-        """The seller's particulars and the number of the page."""
-        self.rule(self.h - 16)
-        self.ink(7.5, colour=MUTED)
-        self.set_xy(MARGIN_MM, self.h - 14)
-        self.cell(30, 4, self.words["page"].format(number=self.page_no(), total="{nb}"))
-        self.put(
-            MARGIN_MM + 30,
-            self.h - 11.3,
-            self.epw - 30,
-            _particulars(self._document, self.words),
-            "R",
-        )
-
-    def next_page(self) -> float:
-        """Begin a page. Returns where its first line stands."""
-        self.add_page()
-        return 24.0
-
-
-def _particulars(document: Document, words: dict[str, str]) -> str:
-    """Of the seller, and of who makes the document out for it."""
-    seller = document.seller
-    parts = [seller.name, seller.legal_form, _siren(seller, words), seller.register]
-    if seller.vat_number and not is_account(document):
-        parts.append(f"{words['vat_number']} {seller.vat_number}")
-    return " · ".join(part for part in parts if part)
-
-
-def _siren(party: Party, words: dict[str, str]) -> str:
-    """SIREN 999 000 003, in groups as people write it."""
-    digits = party.siren
-    groups = "\u202f".join(digits[at : at + 3] for at in range(0, len(digits), 3))
-    return f"{words['siren']} {groups}" if digits else ""
-
-
 # --- The head of the first page -------------------------------------------------------------------
 
 
-def _parties(paper: _Sheets, document: Document) -> float:
+def _parties(paper: Sheets, document: Document) -> float:
     """The seller large on the left, what the document is on the right, the buyer below."""
     left = _seller(paper, document)
     right = _identity(paper, document)
@@ -141,13 +54,13 @@ def _parties(paper: _Sheets, document: Document) -> float:
         y += 4.4
     if not document.buyer.is_consumer:
         paper.ink(8.5, colour=MUTED)
-        for line in _business(document, document.buyer, words):
+        for line in business_of(document, document.buyer, words):
             paper.put(x, y, width, line)
             y += 4
     return y + 4
 
 
-def _seller(paper: _Sheets, document: Document) -> float:
+def _seller(paper: Sheets, document: Document) -> float:
     seller, words = document.seller, paper.words
     width = paper.epw * 0.56
     paper.ink(17, "B", ACCENT)
@@ -157,7 +70,12 @@ def _seller(paper: _Sheets, document: Document) -> float:
         paper.put(MARGIN_MM, y, width, line)
         y += 4.4
     paper.ink(8.5, colour=MUTED)
-    lines = [seller.legal_form, seller.register, *_business(document, seller, words), seller.email]
+    lines = [
+        seller.legal_form,
+        seller.register,
+        *business_of(document, seller, words),
+        seller.email,
+    ]
     for line in filter(None, lines):
         paper.put(MARGIN_MM, y, width, line)
         y += 4
@@ -168,20 +86,13 @@ def _seller(paper: _Sheets, document: Document) -> float:
     return y
 
 
-def _business(document: Document, party: Party, words: dict[str, str]) -> list[str]:
-    lines = [_siren(party, words)]
-    if party.vat_number and not is_account(document):
-        lines.append(f"{words['vat_number']} {party.vat_number}")
-    return [line for line in lines if line]
-
-
 def _address(party: Party) -> list[str]:
     town = f"{party.postal_code} {party.city}".strip()
     country = party.country if party.country not in ("", "FR") else ""
     return [line for line in (party.street, town, country) if line]
 
 
-def _identity(paper: _Sheets, document: Document) -> float:
+def _identity(paper: Sheets, document: Document) -> float:
     """Title, number and days, at the right margin."""
     words, language = paper.words, paper.language
     width = paper.epw * _RIGHT_SHARE
@@ -213,11 +124,7 @@ def _days(document: Document, words: dict[str, str], language: str) -> Iterable[
         yield words["due"], formats.day(document.due_on, language)
 
 
-def _due(document: Document) -> int:
-    return document.gross_cents - document.paid_cents
-
-
-def _banners(paper: _Sheets, document: Document, y: float) -> float:
+def _banners(paper: Sheets, document: Document, y: float) -> float:
     """What it corrects and why; that it is of the demonstration."""
     words = paper.words
     if document.is_simulated:
@@ -238,9 +145,7 @@ def _banners(paper: _Sheets, document: Document, y: float) -> float:
     return _banner(paper, y, head, reason, ((241, 244, 246), INK))
 
 
-def _banner(
-    paper: _Sheets, y: float, head: str, text: str, colours: tuple[Colour, Colour]
-) -> float:
+def _banner(paper: Sheets, y: float, head: str, text: str, colours: tuple[Colour, Colour]) -> float:
     ground, ink = colours
     paper.ink(8.5)
     lines = paper.wrapped(text, paper.epw - 10) if text else []
@@ -254,7 +159,7 @@ def _banner(
     return y + height + 3
 
 
-def _sum_on_top(paper: _Sheets, document: Document, y: float) -> float:
+def _sum_on_top(paper: Sheets, document: Document, y: float) -> float:
     """The one number that a reader looks for."""
     words, language = paper.words, paper.language
     if document.type_code is TypeCode.CREDIT_NOTE:
@@ -282,176 +187,14 @@ def _sum_on_top(paper: _Sheets, document: Document, y: float) -> float:
     return y + height + 8
 
 
-# --- The table ------------------------------------------------------------------------------------
-
-
-def _table(paper: _Sheets, document: Document, y: float) -> float:
-    """A row for each use or sale; further parts of a use's price follow close, without a line."""
-    columns = _columns(document, paper.words)
-    y = _head(paper, columns, y)
-    former: DocumentLine | None = None
-    was_part = False
-    for line in document.lines:
-        is_part = _is_same_use(line, former)
-        if not is_part and was_part:
-            y += _AFTER_PARTS_MM
-        if y + (_PART_MM if is_part else _ROW_MM) > paper.bottom:
-            y = _head(paper, columns, paper.next_page())
-            former, is_part = None, False
-        if former is not None and not is_part:
-            paper.rule(y - _RULE_MM)
-        cells = (
-            _use(line, document, paper.words, is_part=is_part)
-            if document.is_goods
-            else _sale(line, document)
-        )
-        _row(paper, columns, cells, y, is_part=is_part)
-        y += _PART_MM if is_part else _ROW_MM
-        former, was_part = line, is_part
-    y += _AFTER_PARTS_MM if was_part else 0
-    paper.rule(y - _RULE_MM)
-    return y + 1
-
-
-def _is_same_use(line: DocumentLine, former: DocumentLine | None) -> bool:
-    return former is not None and former.session_id == line.session_id is not None
-
-
-def _columns(document: Document, words: dict[str, str]) -> list[_Column]:
-    """Widths sum to the text's."""
-    has_vat = document.vat_case is VatCase.REDEVABLE
-    if document.is_goods:
-        return [
-            _Column(words["date"], 21, "L"),
-            _Column(words["point"], 60, "L"),
-            _Column(words["times"], 25, "L"),
-            _Column(words["quantity"], 22, "R"),
-            _Column(words["price" if has_vat else "price_plain"], 25, "R"),
-            _Column(words["amount" if has_vat else "amount_plain"], 25, "R"),
-        ]
-    if not has_vat:
-        return [
-            _Column(words["designation"], 148, "L"),
-            _Column(words["amount_plain"], 30, "R"),
-        ]
-    return [
-        _Column(words["designation"], 92, "L"),
-        _Column(words["net"], 28, "R"),
-        _Column(words["rate"], 26, "R"),
-        _Column(words["amount"], 32, "R"),
-    ]
-
-
-def _head(paper: _Sheets, columns: list[_Column], y: float) -> float:
-    x = MARGIN_MM
-    paper.ink(8, "B", MUTED)
-    for column in columns:
-        paper.put(x, y, column.width_mm - 1.5 * (column.align == "L"), column.head, column.align)
-        x += column.width_mm
-    paper.rule(y + 2, MUTED)
-    return y + 6.6
-
-
-def _row(
-    paper: _Sheets,
-    columns: list[_Column],
-    cells: list[tuple[str, str]],
-    y: float,
-    *,
-    is_part: bool = False,
-) -> None:
-    """Two lines of words in each cell, the second small; of a further part one, its name small."""
-    x = MARGIN_MM
-    for column, (text, detail) in zip(columns, cells, strict=True):
-        room = column.width_mm - 1.5 * (column.align == "L")
-        if is_part and column.align == "L":
-            paper.ink(_SMALL_PT, colour=MUTED)
-        else:
-            paper.ink(9)
-        paper.put(x, y, room, text, column.align)
-        if detail:
-            paper.ink(_SMALL_PT, colour=MUTED)
-            paper.put(x, y + 3.5, room, detail, column.align)
-        x += column.width_mm
-
-
-def _use(
-    line: DocumentLine, document: Document, words: dict[str, str], *, is_part: bool
-) -> list[tuple[str, str]]:
-    """One part of the price of a use. What the row above says of its session is not said again."""
-    language = document.language
-    more = _told(line, language, _SHOWN_NAMES | _TARIFF_NAMES if is_part else _SHOWN_NAMES)
-    quantities = [
-        (_quantity(line, language), ""),
-        (_price(line, language), ""),
-        (formats.money(line.gross_cents, language), ""),
-    ]
-    if is_part:
-        return [("", ""), (more, ""), ("", ""), *quantities]
-    day, times, lasted = _when(line, words, language)
-    return [(day, ""), (line.point, more), (times, lasted), *quantities]
-
-
-def _told(line: DocumentLine, language: str, but: frozenset[str]) -> str:
-    """The line's name and its attributes, the tariff's last since what follows may be cut."""
-    colon = " : " if language == "fr" else ": "
-    pairs = sorted(line.attributes, key=lambda pair: pair[0] in _TARIFF_NAMES)
-    return " · ".join(
-        [line.label, *(f"{name}{colon}{value}" for name, value in pairs if name not in but)]
-    )
-
-
-def _quantity(line: DocumentLine, language: str) -> str:
-    """Energy, or how long, where it is time that is paid for."""
-    if line.energy_wh is not None:
-        return formats.energy(line.energy_wh, language)
-    if line.billed_s is not None:
-        return formats.duration(line.billed_s, language)
-    return next((value for name, value in line.attributes if name in _DURATION_NAMES), "")
-
-
-def _when(line: DocumentLine, words: dict[str, str], language: str) -> tuple[str, str, str]:
-    """Day, begin and end in Paris, and how long it lasted, which clocks set back do not tell."""
-    if not (line.started_at and line.ended_at):
-        return "", "", ""
-    begun = datetime.fromisoformat(line.started_at)
-    ended = datetime.fromisoformat(line.ended_at)
-    from_local, to_local = begun.astimezone(PARIS), ended.astimezone(PARIS)
-    days = (to_local.date() - from_local.date()).days
-    later = " " + words["next_day"].format(days=days) if days else ""
-    return (
-        formats.day(from_local.date(), language),
-        f"{from_local:%H:%M} – {to_local:%H:%M}",
-        formats.duration((ended - begun).total_seconds(), language) + later,
-    )
-
-
-def _price(line: DocumentLine, language: str) -> str:
-    """What a kWh or an hour cost, as the driver knows it."""
-    if line.unit_price_eur is None:
-        return next((value for name, value in line.attributes if name in _PRICE_NAMES), "")
-    unit = "kWh" if line.billed_wh is not None else "h"
-    return f"{formats.unit_price(line.unit_price_eur, language)}/{unit}"
-
-
-def _sale(line: DocumentLine, document: Document) -> list[tuple[str, str]]:
-    language = document.language
-    detail = " · ".join(value for _, value in line.attributes)
-    gross = (formats.money(line.gross_cents, language), "")
-    if document.vat_case is not VatCase.REDEVABLE:
-        return [(line.label, detail), gross]
-    return [
-        (line.label, detail),
-        (formats.money(line.net_cents, language), ""),
-        (formats.money(line.vat_cents, language), formats.percent(line.vat_percent, language)),
-        gross,
-    ]
+def _due(document: Document) -> int:
+    return document.gross_cents - document.paid_cents
 
 
 # --- The end --------------------------------------------------------------------------------------
 
 
-def _tariffs(paper: _Sheets, document: Document, y: float) -> float:
+def _tariffs(paper: Sheets, document: Document, y: float) -> float:
     """Each price that was in force, once."""
     said = dict.fromkeys(text for line in document.lines for text in line.tariff)
     if not said:
@@ -471,7 +214,7 @@ def _tariffs(paper: _Sheets, document: Document, y: float) -> float:
     return y + 2
 
 
-def _totals(paper: _Sheets, document: Document, y: float) -> float:
+def _totals(paper: Sheets, document: Document, y: float) -> float:
     """Sums on the right, kept together; on the left how many uses they are of."""
     rows = list(_sums(document, paper.words, paper.language))
     if y + _SUM_MM * len(rows) + 4 > paper.bottom:
@@ -528,7 +271,7 @@ def _vat_name(
     return f"{name} ({words['base']} {formats.money(base_cents, language)})" if rates > 1 else name
 
 
-def _mentions(paper: _Sheets, document: Document, y: float) -> None:
+def _mentions(paper: Sheets, document: Document, y: float) -> None:
     """What the law wants said, the VAT first."""
     mentions = [(code, text) for code, text in document.mentions if code != _HEAD_MENTION]
     mentions.sort(key=lambda mention: mention[0] not in tuple(VatCase))

@@ -52,6 +52,11 @@ class Paper(FPDF):
             x += width - self.width_of(shown)
         self.text(x, y, shown)
 
+    def figure(self, right: float, y: float, text: str) -> None:
+        """An amount or a quantity that ends at the right: never cut, whatever its room."""
+        if text:
+            self.text(right - self.width_of(text), y, text)
+
     def wrapped(self, text: str, width: float) -> list[str]:
         """The words on as many lines as they need, in the letters of now."""
         lines = [""]

@@ -18,7 +18,7 @@ import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from csms import db, demo_people, keys, registry, worker
+from csms import db, demo_billing, demo_people, keys, registry, worker
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.embedded_broker import Broker
@@ -90,7 +90,7 @@ def run(settings: Settings, *, once: bool, sessions: Path | None) -> int:
     except (OSError, ValueError) as error:
         print(f"time2plug: {error}", file=sys.stderr)
         return 2
-    settings = _with_free_ports(settings)
+    settings = demo_billing.with_operator(_with_free_ports(settings))
     exit_code = 1
     try:
         exit_code = uvloop.run(_run(settings, job, once))
@@ -172,7 +172,34 @@ async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
     console.print()
     console.print(summary, markup=False, highlight=False)
     console.print("Written: " + ", ".join(str(path) for path in [*paths, summary_path]))
-    return _compare(job, result, written)
+    arrived = _compare(job, result, written)
+    return max(arrived, await _money(settings, pool, month, folder))
+
+
+async def _money(
+    settings: Settings, pool: AsyncConnectionPool, month: collection.Month, folder: Path
+) -> int:
+    """From the sessions to the statements; 0 when every client has one and the books are right."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=console) as progress:
+        task = progress.add_task("Prices, invoices, simulated payments, by day", total=None)
+        shown = await demo_billing.run(
+            pool,
+            settings,
+            date(month.year, month.month, 1),
+            datetime.now(UTC),
+            folder / "facturation",
+            lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    console.print(
+        f"{shown.sessions:,} sessions priced, {shown.invoices:,} invoices and notes, "
+        f"{shown.receipts:,} simulated payments; {shown.unpaid:,} invoices are left unpaid. "
+        f"{shown.statements} statements of {month} and {shown.documents} documents lie in "
+        f"{shown.folder}"
+    )
+    for client_id, stopped in shown.closed.stopped.items():
+        console.print(f"Client {client_id}: {stopped.message} {stopped.remedy}", markup=False)
+    return 1 if shown.closed.stopped else 0
 
 
 async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:
@@ -195,6 +222,9 @@ async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, fo
             site_ids,
             collection.Month.parse(job.month_name).start_at,
             datetime.now(UTC),
+        )
+        await demo_billing.provide_tariffs(
+            connection, collection.Month.parse(job.month_name).start_at, datetime.now(UTC)
         )
     console.print(
         f"Sessions: {job.source}, {len(job.records):,} in all. Provisioned {len(site_ids)} garages "
@@ -314,7 +344,7 @@ async def _tell_where(settings: Settings, pool: AsyncConnectionPool, once: bool)
             role="operator",
             expires_at=datetime.now(UTC) + timedelta(days=1),
         )
-    console.print(f"Pages        {base}/login")
+    console.print(f"Pages        {base}/login; a manager's: {base}/gestion")
     console.print(f"API          {base}/docs")
     console.print(f"Metrics      {base}/metrics")
     console.print(f"Stations     ws://{settings.host}:{settings.ocpp_port}/ocpp/{{station_id}}")

@@ -49,7 +49,7 @@ class DemoClient:
     name: str
     legal_name: str
     client_class: str
-    siren: str | None
+    siren: str
     vat_status: str
     invoicing: str
     with_reservations: bool = True
@@ -60,7 +60,7 @@ CLIENTS: Final = (
         "Copropriété de démonstration 1",
         "Syndicat de la copropriété de démonstration 1",
         "non_professionnel",
-        None,
+        "999000011",
         "non_assujetti",
         "per_use",
     ),
@@ -159,9 +159,7 @@ async def _client(
         connection,
         client_id,
         status=demo.vat_status,
-        vat_number=french_vat_number(demo.siren)
-        if demo.siren is not None and demo.vat_status == "redevable"
-        else None,
+        vat_number=french_vat_number(demo.siren) if demo.vat_status == "redevable" else None,
         from_on=deadlines.paris_day(since),
         to_on=None,
         actor=_ACTOR,

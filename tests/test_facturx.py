@@ -548,6 +548,28 @@ def test_many_uses_take_many_pages_and_none_is_lost() -> None:
     assert "200 recharges" in text
 
 
+@pytest.mark.parametrize(
+    "document",
+    [
+        charging(buyer=BUSINESS, uses=1),
+        added_up(
+            replace(charging(uses=1), lines=(use(0, wh=7_310), use(4, percent=Decimal("5.5"))))
+        ),
+    ],
+)
+def test_a_business_and_who_pays_several_rates_sees_net_amount_and_rate_of_each_use(
+    document: Document,
+) -> None:
+    text = plain(words_of(pdf(document)))
+
+    assert "HT TVA Montant TTC" in text
+    assert "0,35 €/kWh 2,13 € 20 % 2,56 €" in text
+
+
+def test_a_consumer_sees_prices_with_vat_alone() -> None:
+    assert "0,35 €/kWh 2,56 €" in plain(words_of(pdf(charging())))
+
+
 def test_parts_of_one_use_name_its_place_once() -> None:
     part = replace(use(0, wh=10_000), label="Recharge : heures creuses", session_id=1000)
     parked = replace(

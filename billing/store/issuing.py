@@ -115,26 +115,37 @@ class NewLine:
 
 
 async def fetch_pending_persons(
-    connection: AsyncConnection, client_id: int, month: date, after: int, limit: int
+    connection: AsyncConnection,
+    client_id: int,
+    month: date,
+    until_on: date,
+    after: int,
+    limit: int,
 ) -> list[int]:
-    """Drivers who have something of the month on no invoice, by number, after the one given."""
+    """Drivers who have something of the month, supplied up to a day, on no invoice: by number,
+    after the one given."""
     cursor = await connection.execute(
         """
         SELECT DISTINCT p.person_id FROM priced_session p
-         WHERE p.client_id = %s AND p.month = %s AND p.person_id > %s
+         WHERE p.client_id = %s AND p.month = %s AND p.supplied_on <= %s AND p.person_id > %s
            AND NOT EXISTS (SELECT FROM invoice_line l
                             WHERE l.session_id = p.session_id AND l.is_original)
          ORDER BY p.person_id LIMIT %s
         """,
-        (client_id, month, after, limit),
+        (client_id, month, until_on, after, limit),
     )
     return [row[0] for row in await cursor.fetchall()]
 
 
 async def fetch_pending(
-    connection: AsyncConnection, client_id: int, month: date, persons: Sequence[int]
+    connection: AsyncConnection,
+    client_id: int,
+    month: date,
+    until_on: date,
+    persons: Sequence[int],
 ) -> list[PendingSession]:
-    """What they have of the month on no invoice, in the order of their invoices and lines."""
+    """What they have of the month, supplied up to a day, on no invoice, in the order of their
+    invoices and lines."""
     async with connection.cursor(row_factory=class_row(PendingSession)) as rows:
         await rows.execute(
             """
@@ -148,12 +159,13 @@ async def fetch_pending(
               JOIN station s ON s.station_key = p.station_key
               LEFT JOIN evse e ON e.station_key = p.station_key AND e.evse_id = p.evse_id
               LEFT JOIN site k ON k.id = p.site_id
-             WHERE p.client_id = %s AND p.month = %s AND p.person_id = ANY (%s)
+             WHERE p.client_id = %s AND p.month = %s AND p.supplied_on <= %s
+               AND p.person_id = ANY (%s)
                AND NOT EXISTS (SELECT FROM invoice_line l
                                 WHERE l.session_id = p.session_id AND l.is_original)
              ORDER BY p.person_id, p.ended_at, p.session_id
             """,
-            (client_id, month, list(persons)),
+            (client_id, month, until_on, list(persons)),
         )
         return await rows.fetchall()
 

@@ -13,8 +13,9 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from billing import statement, statement_files
-from billing.statement import SessionLine, Statement
+from billing.statement import Statement
 from billing.statement_files import FORMATS, MEDIA_TYPES, Format
+from billing.statement_lines import session_line, user
 from billing.statement_summary import calculation, net_label
 from billing.store import managing
 from billing.store.managing import LineRow
@@ -81,7 +82,7 @@ async def download(request: Request, statement_id: Identifier, format: str) -> R
         made = await asyncio.to_thread(
             statement_files.render,
             told,
-            [_session_line(row, language) for row in rows],
+            [session_line(row, language) for row in rows],
             kind,
             language,
             contest_until=standing_of(found[0], now).contest_until,
@@ -221,10 +222,6 @@ def _activity(told: Statement, shown: Shown) -> list[tuple[str, str, str]]:
     ]
 
 
-def _user(row: LineRow, language: str) -> str:
-    return row.name or MANAGER_TEXTS[language]["user_number"].format(number=row.person_id)
-
-
 def shown_line(row: LineRow, shown: Shown) -> ShownLine:
     """The line as its row on the page has it."""
     return ShownLine(
@@ -232,7 +229,7 @@ def shown_line(row: LineRow, shown: Shown) -> ShownLine:
         position=row.position,
         point=label_of(row.evse_static, row.station_id, row.evse_id or 0),
         site=row.site,
-        user=_user(row, shown.language),
+        user=user(row, shown.language),
         started_at=row.started_at,
         ended_at=row.ended_at,
         energy_wh=row.energy_wh,
@@ -248,25 +245,4 @@ def shown_line(row: LineRow, shown: Shown) -> ShownLine:
         decided_at=row.decided_at,
         decision=row.decision,
         decision_reason=row.decision_reason,
-    )
-
-
-def _session_line(row: LineRow, language: str) -> SessionLine:
-    """The line as files have it."""
-    return SessionLine(
-        position=row.position,
-        session_id=row.session_id,
-        point=label_of(row.evse_static, row.station_id, row.evse_id or 0),
-        site=row.site,
-        user=_user(row, language),
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        energy_wh=row.energy_wh,
-        amount_incl_cents=row.amount_cents,
-        vat_percent=row.vat_percent,
-        collected_cents=row.collected_cents,
-        invoice_number=row.invoice_number,
-        is_estimated=row.is_estimated,
-        is_late=row.is_late,
-        contested=(row.decision or "open") if row.dispute_id is not None else "",
     )

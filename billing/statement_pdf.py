@@ -2,6 +2,7 @@
 by user, then every session with the number of its invoice.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -15,6 +16,7 @@ from billing.statement_texts import TEXTS
 from csms.deadlines import PARIS
 
 _AMBER_LINE: Final = (196, 138, 0)
+_CHANGED: Final = re.compile(rb'(xmp:(?:Modify|Metadata)Date=)"[-0-9T:]{19}\+00:00"')
 _PAD_MM: Final = 1.0  # between a column's border and its words
 
 
@@ -36,7 +38,7 @@ def render(
     _by_user(paper, statement)
     paper.add_page(orientation="L")
     _annex(paper, lines)
-    return bytes(paper.output())
+    return _without_clock(bytes(paper.output()), paper.made_at)
 
 
 class _Paper(Paper):
@@ -52,7 +54,11 @@ class _Paper(Paper):
         self.set_lang("fr-FR" if language == "fr" else "en-GB")
         self.set_title(f"{self.words['title']} – {self.month} – {statement.legal_name}")
         # The same statement makes the same file, whenever it is made.
-        self.set_creation_date(datetime.combine(statement.month, datetime.min.time(), UTC))
+        self.made_at = datetime.combine(statement.month, datetime.min.time(), UTC)
+        self.set_creation_date(self.made_at)
+
+    def _default_file_id(self, buffer: bytearray) -> str:
+        return str(super()._default_file_id(bytearray(_without_clock(bytes(buffer), self.made_at))))
 
     @property
     def bottom(self) -> float:
@@ -86,6 +92,13 @@ class _Paper(Paper):
         """What the part below is about."""
         self.ink(13, "B", ACCENT)
         self.cell(self.epw, 9, text, new_x="LMARGIN", new_y="NEXT")
+
+
+def _without_clock(made: bytes, at: datetime) -> bytes:
+    """The document as though it was changed at that moment: the library writes when it was, in as
+    many characters, so that nothing moves."""
+    moment = at.isoformat(timespec="seconds").encode()
+    return _CHANGED.sub(rb'\g<1>"' + moment + b'"', made)
 
 
 # --- Page 1 ---------------------------------------------------------------------------------------

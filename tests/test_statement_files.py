@@ -5,7 +5,7 @@ import io
 import json
 import zipfile
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -208,6 +208,9 @@ def test_the_same_statement_makes_the_same_bytes(
     statement: Statement, lines: list[SessionLine], format: Format, language: Language
 ) -> None:
     once = rendered(statement, lines, format, language)
+    today = f"{datetime.now(UTC):%Y-%m-%dT}".encode()
+    assert format != "pdf" or once.count(b'Date="2026-10-01T00:00:00+00:00"') == 3
+    assert today not in once, "no file tells when it was made"
     again = rendered(from_json(to_json(statement)), list(lines), format, language)
     assert once == again
 

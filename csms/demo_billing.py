@@ -21,9 +21,9 @@ from billing import (
     issuing,
     pricing,
     receipts,
+    sending,
     statement,
     statement_files,
-    statement_lines,
     tariffs,
 )
 from billing.closing import Closed
@@ -145,6 +145,7 @@ async def run(
         progress(number + 1, days)
     await _correct(pool, settings, known, month, now)
     done = await closing.close_month(pool, month, now, settings=settings)
+    await sending.send_month(pool, month, now, settings=settings)
     statements = await _lay_statements(pool, month, folder)
     documents = await _lay_invoices(pool, month, folder, now)
     async with pool.connection() as connection:
@@ -224,20 +225,16 @@ async def _correct(
 
 
 async def _lay_statements(pool: AsyncConnectionPool, month: date, folder: Path) -> int:
-    """Each client's statement in every format."""
+    """Each client's statement in every format, as it was kept when it was sent."""
     async with pool.connection() as connection:
-        found = await store.list_statements(connection, month)
+        found = await store.list_files(connection, month)
     for row in found:
         told = statement.from_json(row.content)
-        async with pool.connection() as connection:
-            lines = await statement_lines.fetch(connection, row.id, "fr")
-        for kind in statement_files.FORMATS:
-            name = statement_files.file_name(told, kind, "fr")
-            made = statement_files.render(
-                told, lines, kind, "fr", contest_until=None, simulated=True
-            )
-            await asyncio.to_thread(_write, folder / name, made)
-    return len(found)
+        kind = row.format
+        assert kind in statement_files.FORMATS
+        name = statement_files.file_name(told, kind, "fr")
+        await asyncio.to_thread(_write, folder / name, row.file)
+    return len({row.id for row in found})
 
 
 async def _lay_invoices(pool: AsyncConnectionPool, month: date, folder: Path, now: datetime) -> int:

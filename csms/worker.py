@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import issuing, pricing
+from billing import issuing, pricing, sending
 from csms import (
     booking,
     commands,
@@ -167,6 +167,19 @@ async def _invoice_uses(connection: AsyncConnection, settings: Settings, now: da
     return await issuing.issue_on(connection, month, now, settings=settings)
 
 
+async def _follow_statements(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    return await sending.note_deliveries(connection) + await sending.finish(connection, now)
+
+
+async def _watch_statements(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    await sending.alarm(connection, now)
+    return None
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -179,6 +192,8 @@ JOBS: Final = (
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
     Job("price sessions that have ended", 120.0, _price_sessions),
     Job("issue the invoices of each use", 300.0, _invoice_uses),
+    Job("follow statements that were sent", 60.0, _follow_statements),
+    Job("watch the days of statements", 3600.0, _watch_statements),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
     Job("find what people are to be told", 10.0, _find_notifications),
     Job("tell of letters that are due", 3600.0, _announce_letters),

@@ -54,8 +54,8 @@ async def test_killed_at_any_moment_it_goes_on_without_a_gap(
     while await done(pool) < CLIENTS and kills < 12:
         process = await closing(settings)
         before = await done(pool)
-        while process.returncode is None and await done(pool) == before:
-            await asyncio.sleep(0.01)  # until it has got somewhere
+        while process.returncode is None and await done(pool) == before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)  # until the other process has got somewhere
         await asyncio.sleep(chance.random() * 0.06)
         if process.returncode is None:
             process.send_signal(signal.SIGKILL)

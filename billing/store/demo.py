@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Literal
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -20,11 +21,13 @@ class InvoiceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class StatementRow:
-    """A statement as it is stored."""
+class FileRow:
+    """A file of a statement."""
 
     id: int
-    content: str
+    content: str  # the statement's
+    format: Literal["pdf", "csv", "xlsx", "json"]
+    file: bytes
 
 
 async def list_of_day(connection: AsyncConnection, client_id: int, day: date) -> list[InvoiceRow]:
@@ -76,11 +79,16 @@ async def has_corrections(connection: AsyncConnection, client_id: int) -> bool:
     return bool(row[0])
 
 
-async def list_statements(connection: AsyncConnection, month: date) -> list[StatementRow]:
-    """The statements of a month, by client."""
-    async with connection.cursor(row_factory=class_row(StatementRow)) as rows:
+async def list_files(connection: AsyncConnection, month: date) -> list[FileRow]:
+    """The files that are kept of a month's statements, by client."""
+    async with connection.cursor(row_factory=class_row(FileRow)) as rows:
         await rows.execute(
-            "SELECT id, content FROM statement WHERE month = %s ORDER BY client_id", (month,)
+            """
+            SELECT s.id, s.content, f.format, f.content AS file
+              FROM statement s JOIN statement_file f ON f.statement_id = s.id
+             WHERE s.month = %s AND f.language = 'fr' ORDER BY s.client_id, f.format
+            """,
+            (month,),
         )
         return await rows.fetchall()
 

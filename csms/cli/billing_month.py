@@ -45,9 +45,9 @@ def price(
 async def _price(month: str | None, client: str | None, dry_run: bool) -> None:
     from billing import pricing
 
-    first = None if month is None else _first_day(month)
-    async with _opened() as (_, pool):
-        client_id = await _client_id(pool, client)
+    first = None if month is None else first_day(month)
+    async with opened() as (_, pool):
+        client_id = await client_id_of(pool, client)
         with progress_bar() as bar:
             task = bar.add_task("Sessions", total=None)
             done = await pricing.run(
@@ -85,9 +85,9 @@ def close(
 async def _close(month: str, client: str | None, dry_run: bool) -> None:
     from billing import closing
 
-    first = _first_day(month)
-    async with _opened() as (settings, pool):
-        client_id = await _client_id(pool, client)
+    first = first_day(month)
+    async with opened() as (settings, pool):
+        client_id = await client_id_of(pool, client)
         with progress_bar() as bar:
             task = bar.add_task("Clients", total=None)
             done = await closing.close_month(
@@ -124,8 +124,8 @@ def problems(client: Client = None) -> None:
 async def _problems(client: str | None) -> None:
     from billing.store import problems as store
 
-    async with _opened() as (_, pool):
-        client_id = await _client_id(pool, client)
+    async with opened() as (_, pool):
+        client_id = await client_id_of(pool, client)
         async with pool.connection() as connection:
             found = await store.list_open(connection, client_id=client_id)
     if not found:
@@ -138,7 +138,8 @@ async def _problems(client: str | None) -> None:
 
 
 @asynccontextmanager
-async def _opened() -> "AsyncIterator[tuple[Settings, AsyncConnectionPool]]":
+async def opened() -> "AsyncIterator[tuple[Settings, AsyncConnectionPool]]":
+    """The settings, and a pool on their database."""
     from csms import db
 
     settings = common.settings()
@@ -149,7 +150,7 @@ async def _opened() -> "AsyncIterator[tuple[Settings, AsyncConnectionPool]]":
         yield settings, pool
 
 
-async def _client_id(pool: "AsyncConnectionPool", name: str | None) -> int | None:
+async def client_id_of(pool: "AsyncConnectionPool", name: str | None) -> int | None:
     """The client of that name; None for none. Raises: NotThere."""
     from csms.registry import NotThere
     from csms.store import sites
@@ -163,7 +164,8 @@ async def _client_id(pool: "AsyncConnectionPool", name: str | None) -> int | Non
     return found.id
 
 
-def _first_day(month: str) -> "date":
+def first_day(month: str) -> "date":
+    """The first day of a month that is written like 2026-10; else the command ends."""
     from datetime import date
 
     try:

@@ -124,6 +124,33 @@ def import_receipts(
         raise typer.Exit(common.FAILED)
 
 
+@app.command()
+def check() -> None:
+    """Prove the books on the data itself; exit code 1 when a promise is broken.
+
+    It reads only, and the server may run meanwhile.
+    """
+    if not common.run(_check()):
+        raise typer.Exit(common.FAILED)
+
+
+async def _check() -> bool:
+    """Whether every promise is kept; what is not is printed."""
+    from rich.console import Console
+
+    from billing import checks
+    from csms import db
+    from csms.checks import show
+
+    async with (
+        common.open_migrated() as database,
+        await db.connect(database, application_name="time2plug billing check") as connection,
+    ):
+        found = await checks.find_offences(connection, common.now())
+    show(found, Console())
+    return not any(offences for _, offences in found)
+
+
 async def _receive(*, person: str | None, **values: Any) -> "Received":
     from billing import receipts
     from billing.store import receipts as store

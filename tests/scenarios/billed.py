@@ -4,6 +4,7 @@ Amounts are in cents, VAT included; nobody here charges VAT. Everything is of Oc
 """
 
 import hashlib
+import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any, LiteralString
@@ -158,7 +159,7 @@ async def _document(
     )
     series = await cursor.fetchone()
     assert series is not None
-    content = f'{{"number": "{series[2]}"}}'
+    content = content_of(series[2], issued_on, total)
     invoice_id = await _one(
         connection,
         """
@@ -185,6 +186,19 @@ async def _document(
         entry = ledger.invoice_issued(client_id, invoice_id, series[2], effect, issued_on)
         await books.post(connection, [entry], NOW)
     return str(series[2])
+
+
+def content_of(number: str, issued_on: date, total_cents: int) -> str:
+    """What of an invoice's content its row says too."""
+    return json.dumps(
+        {
+            "number": number,
+            "issued_on": issued_on.isoformat(),
+            "net_cents": total_cents,
+            "vat_cents": 0,
+            "gross_cents": total_cents,
+        }
+    )
 
 
 async def _one(

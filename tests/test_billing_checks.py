@@ -1,0 +1,241 @@
+"""`time2plug billing check`: silent on books as the product keeps them, and not on others.
+
+Each mutant is made by the superuser with all triggers off, as somebody could who owns the server.
+"""
+
+import asyncio
+import hashlib
+from datetime import date
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+from typer.testing import CliRunner
+
+from billing import books, checks, ledger
+from billing.receipts import apply_wallets
+from csms.config import Settings
+from csms.db import Database, connect, transaction
+from csms.embedded import SUPERUSER
+from tests.conftest import Server
+from tests.scenarios import billed
+from tests.scenarios.billed import NOW
+from tests.test_receipts import receive
+
+OWN = "T2P-F-2026-000001"
+
+
+@pytest.fixture
+async def books_of_a_month(database: Database, pool: AsyncConnectionPool) -> None:
+    """Two clients: invoices, money for them, one undone, a credit, a corrective, the operator's
+    invoice, a statement with a file, a closed month."""
+    async with await connect(database, owner=True) as owner:
+        await billed.build(owner)
+    async with transaction(pool) as connection:
+        first = await billed.issue(connection, 2, 1, [1000, 250])
+        second = await billed.issue(connection, 3, 1, [400, 500])
+        await billed.issue(connection, 2, 2, [700])
+        await receive(connection, "VIR-1", 1250, invoice_number=first)
+        await receive(connection, "VIR-2", 900, invoice_number=second)
+        await receive(connection, "VIR-3", 300, person_id=2, into=ledger.PSP_CLEARING)
+        await receive(connection, "VIR-4", -1250, reverses_key="VIR-1")
+        sessions = await billed.sessions_of(connection, second)
+        await billed.credit(connection, second, [(sessions[0], 400)])
+        sessions = await billed.sessions_of(connection, first)
+        await billed.correct(connection, first, [(sessions[0], 800), (sessions[1], 250)], -200)
+        await apply_wallets(connection, [1, 2], NOW)
+        await _own_invoice(connection)
+        await books.post(connection, [ledger.provider_settled("p1", 300, 5, NOW.date())], NOW)
+        await books.close_month(connection, 2, date(2026, 10, 1), NOW)
+        await connection.execute(
+            """
+            INSERT INTO invoice_file (invoice_id, client_id, format, content, sha256, created_at)
+            SELECT id, client_id, 'xml', 'x', sha256('x'), created_at FROM invoice LIMIT 1
+            """
+        )
+        await connection.execute(
+            """
+            INSERT INTO statement (client_id, month, opening_cents, collected_cents,
+                    uncollected_cents, commission_cents, fees_cents, offset_cents, adjustment_cents,
+                    disputed_cents, net_cents, content, sha256, closed_at)
+            VALUES (2, '2026-10-01', 0, 0, 0, 0, 0, 0, 0, 0, 0, '{"é": 1}',
+                    sha256(convert_to('{"é": 1}', 'UTF8')), %s)
+            """,
+            (NOW,),
+        )
+        await connection.execute(
+            """
+            INSERT INTO statement_line (statement_id, client_id, position, kind, session_id,
+                                        invoice_id, amount_cents)
+            SELECT s.id, s.client_id, 1, 'session', p.session_id, l.invoice_id, p.amount_incl_cents
+              FROM statement s JOIN priced_session p USING (client_id)
+              JOIN invoice_line l ON l.session_id = p.session_id AND l.is_original
+             ORDER BY p.session_id LIMIT 1
+            """
+        )
+
+
+async def _own_invoice(connection: AsyncConnection) -> None:
+    content = billed.content_of(OWN, billed.ISSUED_ON, 100).replace(
+        '"vat_cents": 0, "gross_cents": 100', '"vat_cents": 20, "gross_cents": 120'
+    )
+    await connection.execute(
+        """
+        WITH series AS (
+            INSERT INTO invoice_series (client_id, kind, year, prefix, last_number)
+            VALUES (NULL, 'invoice', 2026, 'T2P-F-2026-', 1) RETURNING id),
+        sale AS (
+            INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month,
+                                  source_key, created_at, created_by)
+            VALUES (2, 'commission', 'Commission', 100, '2026-10-31', '2026-10-01', 'c', %(now)s,
+                    'test') RETURNING id),
+        made AS (
+            INSERT INTO invoice (issuer, client_id, series_id, sequence, number, type_code,
+                                 vat_case, month, issued_on, due_on, amount_excl_cents, vat_cents,
+                                 amount_incl_cents, effect_cents, effect_vat_cents, source_key,
+                                 content, content_sha256, created_at)
+            SELECT 'operator', 2, id, 1, %(number)s, 380, 'redevable', '2026-10-01', '2026-11-02',
+                   '2026-11-10', 100, 20, 120, 120, 20, 'own', %(content)s, %(sha256)s, %(now)s
+              FROM series RETURNING id)
+        INSERT INTO invoice_line SELECT made.id, 1, 2, NULL, sale.id, true, 100, 20, 120
+          FROM made, sale
+        """,
+        {
+            "now": NOW,
+            "number": OWN,
+            "content": content,
+            "sha256": hashlib.sha256(content.encode()).digest(),
+        },
+    )
+    cursor = await connection.execute("SELECT id FROM invoice WHERE number = %s", (OWN,))
+    row = await cursor.fetchone()
+    assert row is not None
+    sale = ledger.own_invoice(row[0], OWN, 2, 100, 0, 20, billed.ISSUED_ON)
+    await books.post(connection, [sale], NOW)
+
+
+async def broken(pool: AsyncConnectionPool) -> dict[str, str]:
+    """The checks that found something, with the first offence."""
+    async with pool.connection() as connection:
+        found = await checks.find_offences(connection, NOW)
+    return {
+        check.name: f"{offences[0].subject}: {offences[0].detail}"
+        for check, offences in found
+        if offences
+    }
+
+
+async def test_the_products_own_books_are_sound(
+    pool: AsyncConnectionPool, books_of_a_month: None
+) -> None:
+    assert await broken(pool) == {}
+
+
+# Of each check at least one. What else finds the same is no matter.
+ALLOCATION = "(SELECT min(id) FROM ledger_entry WHERE kind = 'allocation')"
+MUTANTS = [
+    ("unbalanced entries", "UPDATE ledger_posting SET amount_cents = 7 WHERE (entry_id, position) = (1, 1)"),
+    ("unbalanced entries", "DELETE FROM ledger_posting WHERE entry_id = 1"),
+    ("changed entries", "UPDATE ledger_entry SET label = 'x' WHERE id = 1"),
+    ("changed entries", "UPDATE ledger_entry SET booked_on = '2026-11-01' WHERE id = 1"),
+    ("changed entries", "UPDATE ledger_posting SET amount_cents = amount_cents * 2 WHERE entry_id = 1"),
+    ("changed entries", "UPDATE ledger_account SET code = 'owed:available:9' WHERE code = 'owed:available:3'"),
+    ("broken chains", "DELETE FROM ledger_entry WHERE id = 1"),
+    ("broken chains", "DELETE FROM ledger_entry WHERE sequence = (SELECT max(sequence) FROM ledger_entry WHERE chain_key = 2) AND chain_key = 2"),
+    ("broken chains", "UPDATE ledger_entry SET body_sha256 = '\\x01' WHERE id = 2"),
+    ("broken chains", "UPDATE ledger_chain SET last_sha256 = '\\x01' WHERE chain_key = 0"),
+    ("broken chains", "UPDATE ledger_entry SET client_id = 3 WHERE id = (SELECT min(id) FROM ledger_entry WHERE client_id = 2)"),
+    ("late entries", "UPDATE ledger_entry SET booked_on = '2026-10-31', created_at = created_at + interval '1 s' WHERE id = (SELECT min(id) FROM ledger_entry WHERE client_id = 2)"),
+    ("client money lent", "UPDATE ledger_posting SET account_id = (SELECT id FROM ledger_account WHERE code = 'bank:own') WHERE account_id = (SELECT id FROM ledger_account WHERE code = 'bank:mandate')"),
+    ("overdrawn accounts", "UPDATE ledger_posting SET amount_cents = abs(amount_cents) WHERE account_id = (SELECT id FROM ledger_account WHERE code = 'owed:available:3')"),
+    ("overdrawn accounts", "UPDATE ledger_posting SET amount_cents = 99 * abs(amount_cents) WHERE account_id = (SELECT id FROM ledger_account WHERE code = 'wallet:1') AND amount_cents > 0"),
+    ("claims beside invoices", "UPDATE ledger_posting SET amount_cents = amount_cents + 1 WHERE account_id = (SELECT id FROM ledger_account WHERE code = 'receivable:drivers:2') AND entry_id = 1"),
+    ("claims beside invoices", "UPDATE ledger_posting SET amount_cents = amount_cents + 1 WHERE account_id = (SELECT id FROM ledger_account WHERE code = 'uncollected:2') AND entry_id = 1"),
+    ("claims beside invoices", "DELETE FROM receipt_share WHERE id = 1"),
+    ("receipts beside books", "DELETE FROM receipt WHERE source_key = 'VIR-3'"),
+    ("receipts beside books", "UPDATE receipt SET amount_cents = 301 WHERE source_key = 'VIR-3'"),
+    ("receipts beside books", "UPDATE receipt SET person_id = 1 WHERE source_key = 'VIR-3'"),
+    ("receipts beside books", "UPDATE receipt SET booked_on = '2026-11-01' WHERE source_key = 'VIR-3'"),
+    ("receipts beside books", "UPDATE ledger_entry SET source_key = 'receipt:77' WHERE kind = 'receipt' AND id = (SELECT min(id) FROM ledger_entry WHERE kind = 'receipt')"),
+    ("shares beside books", "UPDATE receipt_share SET amount_cents = amount_cents - 1 WHERE id = 1"),
+    ("shares beside books", f"UPDATE ledger_entry SET kind = 'other' WHERE id = {ALLOCATION}"),
+    ("shares beside books", "UPDATE receipt_share SET booked_on = '2026-11-01' WHERE id = 1"),
+    ("overspent receipts", "UPDATE receipt_share SET amount_cents = 5000 WHERE id = (SELECT max(s.id) FROM receipt_share s JOIN receipt r ON r.id = s.receipt_id WHERE source_key = 'VIR-3')"),
+    ("overspent receipts", "DELETE FROM receipt_share WHERE amount_cents < 0 AND receipt_id = (SELECT id FROM receipt WHERE source_key = 'VIR-1')"),
+    ("odd reversals", "UPDATE receipt SET amount_cents = -1249 WHERE source_key = 'VIR-4'"),
+    ("odd reversals", "UPDATE receipt SET person_id = 2 WHERE source_key = 'VIR-4'"),
+    ("gaps in series", "UPDATE invoice SET sequence = 9 WHERE number = 'C00002-F-2026-000002'"),
+    ("gaps in series", "DELETE FROM invoice WHERE number = 'C00002-F-2026-000001'"),
+    ("gaps in series", "UPDATE invoice_series SET last_number = last_number + 1 WHERE client_id = 3"),
+    ("gaps in series", "UPDATE invoice SET issued_on = '2026-11-01' WHERE number = 'C00002-F-2026-000002'"),
+    ("gaps in series", "UPDATE invoice SET number = 'C00002-F-2026-2' WHERE number = 'C00002-F-2026-000002'"),
+    ("invoices beside books", "UPDATE invoice SET effect_cents = effect_cents + 1 WHERE id = 1"),
+    ("invoices beside books", "UPDATE invoice SET client_id = 3 WHERE id = 1"),
+    ("invoices beside books", "DELETE FROM invoice WHERE id = 1"),
+    ("invoices beside books", f"UPDATE ledger_entry SET source_key = 'invoice:77' WHERE label = 'Facture {OWN}'"),
+    ("effects beside documents", "UPDATE invoice SET effect_cents = 1 WHERE type_code = 381"),
+    ("effects beside documents", "UPDATE invoice SET effect_cents = 1 WHERE type_code = 384"),
+    ("effects beside documents", f"UPDATE invoice SET effect_vat_cents = 19 WHERE number = '{OWN}'"),
+    ("overpaid sessions", "UPDATE receipt_share SET session_id = 5 WHERE session_id = 4"),
+    ("overpaid sessions", "UPDATE invoice_line SET amount_excl_cents = 1, amount_incl_cents = 1 WHERE session_id = 5"),
+    ("overpaid sessions", "INSERT INTO receipt_share (receipt_id, client_id, invoice_id, session_id, amount_cents, booked_on, created_at) SELECT receipt_id, client_id, invoice_id, session_id, -9999, booked_on, created_at FROM receipt_share WHERE id = 1"),
+    ("lines beside prices", "UPDATE invoice_line SET amount_excl_cents = 249, vat_cents = 1 WHERE session_id = 2"),
+    ("lines beside prices", "UPDATE priced_session SET person_id = 2 WHERE session_id = 2"),
+    ("lines beside prices", "UPDATE own_sale SET amount_excl_cents = 99"),
+    ("sums beside lines", "UPDATE invoice_line SET amount_excl_cents = 251, amount_incl_cents = 251 WHERE session_id = 2"),
+    ("sums beside lines", "DELETE FROM invoice_line WHERE session_id = 2"),
+    ("changed documents", "UPDATE invoice SET content = content || ' ' WHERE id = 1"),
+    ("changed documents", "UPDATE statement SET content = '{\"é\": 2}'"),
+    ("documents beside rows", "UPDATE invoice SET content = replace(content, '1250', '1251') WHERE id = 1"),
+    ("documents beside rows", "UPDATE invoice SET due_on = due_on, issued_on = '2026-11-01' WHERE id = 1"),
+    ("changed files", "ALTER TABLE invoice_file DROP CONSTRAINT invoice_file_check; UPDATE invoice_file SET content = 'y'"),
+    ("statements beside lines", "UPDATE statement SET net_cents = net_cents + 1"),
+    ("statements beside lines", "UPDATE statement SET collected_cents = 5, net_cents = 5"),
+    ("statements out of line", "UPDATE statement SET opening_cents = -5, net_cents = -5"),
+    ("lines beside sources", "UPDATE statement_line SET amount_cents = amount_cents + 1"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "act"), MUTANTS)
+async def test_every_check_finds_its_mutant(
+    server: Server,
+    database: Database,
+    pool: AsyncConnectionPool,
+    books_of_a_month: None,
+    name: str,
+    act: str,
+) -> None:
+    where: Any = psycopg.conninfo.conninfo_to_dict(database.owner_url)["dbname"]
+    async with await AsyncConnection.connect(server.conninfo(SUPERUSER, where)) as superuser:
+        await superuser.execute("SET session_replication_role = replica")
+        cursor = await superuser.execute(act.encode())
+        assert cursor.rowcount, "the mutant is none"
+    assert name in await broken(pool)
+
+
+def test_every_check_has_a_mutant() -> None:
+    assert {check.name for check in checks.CHECKS} == {name for name, _ in MUTANTS}
+
+
+async def test_the_verb_says_what_is_wrong_and_fails(
+    server: Server,
+    database: Database,
+    settings: Settings,
+    books_of_a_month: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from csms.__main__ import app
+
+    assert settings.database_url is not None
+    monkeypatch.setenv("T2P_DATABASE_URL", settings.database_url)
+    sound = await asyncio.to_thread(CliRunner().invoke, app, ["billing", "check"])
+    assert sound.exit_code == 0, sound.output
+    where: Any = psycopg.conninfo.conninfo_to_dict(database.owner_url)["dbname"]
+    async with await AsyncConnection.connect(server.conninfo(SUPERUSER, where)) as superuser:
+        await superuser.execute("SET session_replication_role = replica")
+        await superuser.execute("UPDATE ledger_entry SET label = 'x' WHERE id = 1")
+    wrong = await asyncio.to_thread(CliRunner().invoke, app, ["billing", "check"])
+    assert wrong.exit_code == 1
+    assert "entry invoice:1: its content has another digest" in wrong.output

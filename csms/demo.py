@@ -30,6 +30,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from billing import checks as billing_checks
 from csms import db, demo_billing, demo_people, keys, registry, worker
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
@@ -199,7 +200,14 @@ async def _money(
     )
     for client_id, stopped in shown.closed.stopped.items():
         console.print(f"Client {client_id}: {stopped.message} {stopped.remedy}", markup=False)
-    return 1 if shown.closed.stopped else 0
+    async with pool.connection() as connection:
+        found = await billing_checks.find_offences(connection, datetime.now(UTC))
+    broken = [check for check, offences in found if offences]
+    for check in broken:
+        console.print(f"[bold red]The books: {check.name}.")
+    if not broken:
+        console.print(f"[bold green]The books hold: {len(found)} checks, nothing found.")
+    return 1 if shown.closed.stopped or broken else 0
 
 
 async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:

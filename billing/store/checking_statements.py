@@ -25,8 +25,8 @@ async def sums_beside_lines(connection: AsyncConnection, rows_max: int) -> list[
                            coalesce(-sum(amount_cents) FILTER (WHERE kind = 'offset'), 0) AS taken,
                            coalesce(sum(amount_cents) FILTER (WHERE kind = 'adjustment'), 0)
                            AS adjusted,
-                           coalesce(-sum(amount_cents) FILTER (WHERE kind IN ('hold', 'release')), 0)
-                           AS held,
+                           coalesce(-sum(amount_cents)
+                                    FILTER (WHERE kind IN ('hold', 'release')), 0) AS held,
                            coalesce(sum(amount_cents)
                                     FILTER (WHERE kind NOT IN ('session', 'late_session')), 0)
                            AS all_cents
@@ -48,8 +48,8 @@ async def openings_beside_nets(connection: AsyncConnection, rows_max: int) -> li
         await cursor.execute(
             """
             SELECT 'statement ' || id AS subject,
-                   format('begins with %%s, the one before carried over %%s', opening_cents, carried)
-                   AS detail,
+                   format('begins with %%s, the one before carried over %%s', opening_cents,
+                          carried) AS detail,
                    count(*) OVER () AS total
               FROM (SELECT s.*, least(coalesce(lag(net_cents) OVER w, 0), 0) AS carried
                       FROM statement s WINDOW w AS (PARTITION BY client_id ORDER BY month)) AS s

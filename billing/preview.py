@@ -65,10 +65,10 @@ async def of_session(
 
     Raises: NotThere; Refusal where its energy is not known.
     """
-    found = await store.fetch_session(connection, session_id, now)
-    if found is None:
+    found = await store.fetch_sessions(connection, [session_id], now)
+    if not found:
         raise NotThere(f"There is no session {session_id}.")
-    client_id, session = found
+    ((client_id, session),) = found
     if session.energy_wh is None:
         raise Refusal(f"The energy of session {session_id} is not known.", "session_id")
     readings = await pricing.readings_of(connection, [(session, tariff)])

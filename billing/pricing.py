@@ -12,7 +12,7 @@ never more than measured. A lost session waits some days for its stop to come af
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -26,12 +26,11 @@ from psycopg_pool import AsyncConnectionPool
 from billing import tariffs
 from billing.store import pricing as store
 from billing.store import problems
-from billing.store.pricing import ReadingRow, SessionRow
+from billing.store.pricing import SessionRow
 from billing.tariff import Line, Price, Reading, Tariff, Usage, needs_readings, price
 from billing.tariffs import NoTariff, Tariffs, Version
 from csms import contracts, deadlines
 from csms.domain.contract import Contract, mandated
-from csms.domain.metering import Profile
 from csms.domain.session import Flag
 from csms.store import clients as client_store
 from csms.store import contracts as contract_store
@@ -82,7 +81,7 @@ class Priced:
 
 
 @dataclass(frozen=True, slots=True)
-class _World:
+class World:
     """What the prices of a client's sessions depend on."""
 
     client_id: int
@@ -201,8 +200,8 @@ async def _batch(connection: AsyncConnection, run_of: _Run, done: Priced) -> int
     return len(found)
 
 
-async def _load(connection: AsyncConnection, client_id: int) -> _World:
-    return _World(
+async def _load(connection: AsyncConnection, client_id: int) -> World:
+    return World(
         client_id,
         await tariffs.load(connection, client_id),
         await client_store.list_vat(connection, client_id),
@@ -214,12 +213,14 @@ async def _load(connection: AsyncConnection, client_id: int) -> _World:
     )
 
 
+#: when, the register in Wh, the power in W if it was told
+Register = tuple[datetime, float, float | None]
 Chosen = tuple[SessionRow, Version, str, Decimal]
 
 
 async def _choose(
     connection: AsyncConnection,
-    world: _World,
+    world: World,
     found: Sequence[SessionRow],
     done: Priced,
     now: datetime,
@@ -243,23 +244,16 @@ async def _choose(
 
 
 def _judge(
-    world: _World,
+    world: World,
     session: SessionRow,
     groups: dict[int, list[tuple[int, datetime, datetime | None]]],
 ) -> Chosen | Problem | None:
     """What a session is priced by; what stops it; None: it is not ours to invoice."""
-    day = session.supplied_on
-    signed = [contract for contract in world.contracts if contract.signed_on is not None]
-    if not signed:
-        return _of_client(world, session, "no_contract")
-    if not any(mandated(contract, day) for contract in signed):
+    vat = vat_on(world, session.supplied_on)
+    if vat is None:
         return None
-    status = next((s for s in world.statuses if is_on(s.from_on, s.to_on, day)), None)
-    if status is None:
-        return _of_client(world, session, "vat_status_missing")
-    percent = next((p for from_on, to_on, p in world.rates if is_on(from_on, to_on, day)), None)
-    if percent is None:
-        return _of_client(world, session, "vat_rate_missing")
+    if isinstance(vat, str):
+        return _of_client(world, session, vat)
     held = _held(session)
     if held is not None:
         return held
@@ -275,7 +269,22 @@ def _judge(
     )
     if isinstance(version, NoTariff):
         return _no_tariff(world, session, version)
-    return session, version, status.status, percent
+    return session, version, *vat
+
+
+def vat_on(world: World, day: date) -> tuple[str, Decimal] | str | None:
+    """How the client stands to VAT on a day of supply, and the normal rate; what is missing, as the
+    cause of a problem; None: the session is not ours to invoice."""
+    signed = [contract for contract in world.contracts if contract.signed_on is not None]
+    if not signed:
+        return "no_contract"
+    if not any(mandated(contract, day) for contract in signed):
+        return None
+    status = next((s for s in world.statuses if is_on(s.from_on, s.to_on, day)), None)
+    if status is None:
+        return "vat_status_missing"
+    percent = next((p for from_on, to_on, p in world.rates if is_on(from_on, to_on, day)), None)
+    return "vat_rate_missing" if percent is None else (status.status, percent)
 
 
 def _held(session: SessionRow) -> Problem | None:
@@ -340,7 +349,7 @@ _CLIENT_TEXTS: Final = {
 }
 
 
-def _of_client(world: _World, session: SessionRow, cause: str) -> Problem:
+def _of_client(world: World, session: SessionRow, cause: str) -> Problem:
     """What stops all of a client's sessions of a month; told once."""
     message, remedy = (
         text.format(client=world.client_id, day=session.supplied_on)
@@ -350,7 +359,7 @@ def _of_client(world: _World, session: SessionRow, cause: str) -> Problem:
     return Problem(subject, session.supplied_on.replace(day=1), None, cause, message, remedy)
 
 
-def _no_tariff(world: _World, session: SessionRow, missing: NoTariff) -> Problem:
+def _no_tariff(world: World, session: SessionRow, missing: NoTariff) -> Problem:
     """No tariff at the place, or none of its versions then; told once a place and month."""
     place = f"{session.station_id} EVSE {session.evse_id}"
     subject = f"client {world.client_id} {session.supplied_on:%Y-%m} {place}"
@@ -409,37 +418,43 @@ async def readings_of(
         if session.readings_from_at is not None
         and needs_readings(usage_of(session), tariff, zone=zone_named(session.time_zone))
     ]
-    if not asked:
-        return {}
-    rows = await store.fetch_readings(connection, asked)
-    profiles = await store.fetch_profiles(connection, sorted({row.profile_id for row in rows}))
-    by_session: dict[int, list[ReadingRow]] = defaultdict(list)
-    for row in rows:
-        by_session[row.session_id].append(row)
+    found = await registers_of(connection, asked)
     return {
-        session.id: _told(session, by_session[session.id], profiles)
+        session.id: since_start(found[session.id], session.meter_start_wh, session.energy_wh)
         for session in asked
-        if session.id in by_session
+        if session.id in found
     }
 
 
-def _told(
-    session: SessionRow, rows: Iterable[ReadingRow], profiles: dict[int, Profile]
+async def registers_of(
+    connection: AsyncConnection, sessions: Sequence[SessionRow]
+) -> dict[int, list[Register]]:
+    """What the registers of sessions with readings showed, in order of time."""
+    if not sessions:
+        return {}
+    rows = await store.fetch_readings(connection, sessions)
+    profiles = await store.fetch_profiles(connection, sorted({row.profile_id for row in rows}))
+    found: dict[int, list[Register]] = defaultdict(list)
+    for row in rows:
+        profile = profiles[row.profile_id]
+        register_wh = profile.register_wh(row.samples)
+        if register_wh is not None:
+            found[row.session_id].append((row.at, register_wh, profile.power_w(row.samples)))
+    return found
+
+
+def since_start(
+    registers: Sequence[Register], meter_start_wh: float | None, energy_wh: int | None
 ) -> list[Reading]:
     """Readings as the tariff wants them: Wh since the session's start.
 
     A make whose register is in another unit than it says shows here as a thousandfold of the
     session's own energy, which has it right.
     """
-    registers = [
-        (row.at, register, profiles[row.profile_id].power_w(row.samples))
-        for row in rows
-        if (register := profiles[row.profile_id].register_wh(row.samples)) is not None
-    ]
     if not registers:
         return []
-    first = registers[0][1] if session.meter_start_wh is None else session.meter_start_wh
-    factor = _unit_factor(max(abs(register - first) for _, register, _ in registers), session)
+    first = registers[0][1] if meter_start_wh is None else meter_start_wh
+    factor = _unit_factor(max(abs(register - first) for _, register, _ in registers), energy_wh)
     if factor != 1:
         first = registers[0][1]
     return [
@@ -448,11 +463,11 @@ def _told(
     ]
 
 
-def _unit_factor(told_wh: float, session: SessionRow) -> float:
+def _unit_factor(told_wh: float, energy_wh: int | None) -> float:
     """1, or a thousand times more or less."""
-    if not session.energy_wh or told_wh <= 0:
+    if not energy_wh or told_wh <= 0:
         return 1.0
-    ratio = session.energy_wh / told_wh
+    ratio = energy_wh / told_wh
     return 1000.0 if 300 < ratio < 3000 else 0.001 if 1 / 3000 < ratio < 1 / 300 else 1.0
 
 

@@ -4,7 +4,7 @@ Here the pure domain meets what must be known for it: badges and their decisions
 sessions, the settings. Nothing here waits; what has to be read first is told as a `Need`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import Decimal
 
@@ -31,12 +31,17 @@ from csms.domain.events import (
     Updated,
 )
 from csms.domain.limits import LimitStep
+from csms.domain.metering import Reading
 from csms.domain.session import Flag, Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import digest64, uid_key
 from csms.exchange import NOT_ASKED, Exchange, Facts, Group, Need
 from csms.lookups import Lookups
 from csms.observations import Observations
+
+#: of a session: what it costs so far, in euros, with the readings of its newest event, each with
+#: the moment that is believed of it; None: no tariff applies
+CostOf = Callable[[Station, Session, Sequence[tuple[datetime, Reading]], datetime], Decimal | None]
 
 
 class Intake:
@@ -54,8 +59,8 @@ class Intake:
         self.new_session_id: Callable[[], int] = lookups.new_session_id
         #: has the last word on badges; the replay says what was said then
         self.judge: Callable[[Exchange, Decision | None], Decision | None] = _as_decided
-        #: what a session costs so far, once there are tariffs; handed in from above
-        self.cost_of: Callable[[Session, datetime], Decimal | None] = _no_tariff
+        #: what a session of 2.0.1 costs so far, told of all its events; handed in from above
+        self.cost_of: CostOf = _no_tariff
         #: what an EVSE may give now, at most what the car takes; handed in by a planner
         self.limit_w_of: Callable[[Station, int, datetime, int | None], int | None] = _limit_w
         self._settings = settings
@@ -121,8 +126,10 @@ class Intake:
         match event:
             case Updated():
                 decision = self._decide(exchange, event.token_uid, facts, event, group)
+                before = len(group.readings)
                 session = attribution.update_session(station, event, decision, moment)
-                return Outcome(at, decision, cost=self._cost(session, at))
+                new = _believed(event.readings, group, before)
+                return Outcome(at, decision, cost=self.cost_of(station, session, new, at))
             case Metered():
                 attribution.take_meter_values(station, event, moment)
                 return Outcome(at)
@@ -161,7 +168,11 @@ class Intake:
         station = exchange.station
         decision = self._decide_start(station, event, facts, moment.received_at, group)
         decision = self.judge(exchange, decision)
+        before = len(group.readings)
         session = attribution.start_session(station, event, decision, moment)
+        if event.transaction_id is not None:
+            new = _believed(event.readings, group, before)
+            self.cost_of(station, session, new, moment.received_at)
         if session.is_new and session.token_uid is not None:
             opening = self._opening.setdefault(uid_key(session.token_uid), {})
             opening[session.id] = (station, session)
@@ -180,18 +191,20 @@ class Intake:
             return Outcome(moment.received_at, decision)
         known = station.sessions.get(event.transaction_id)
         was_over = known is not None and known.state is not State.ACTIVE
+        before = len(group.readings)
         session = attribution.end_session(station, event, decision, moment)
+        cost = None
+        if session is not None:
+            new = _believed(event.readings, group, before)
+            cost = self.cost_of(station, session, new, moment.received_at)
         offline = event.offline or (session is not None and Flag.OFFLINE in session.flags)
         missing = session is not None and bool(session.seq_no_missing) and not was_over
         return Outcome(
             moment.received_at,
             decision,
             messages_missing=missing and offline,
-            cost=self._cost(session, moment.received_at),
+            cost=cost,
         )
-
-    def _cost(self, session: Session | None, now: datetime) -> Decimal | None:
-        return None if session is None else self.cost_of(session, now)
 
     def _record_needs(
         self, station: Station, event: CarNeeds, group: Group, at: datetime
@@ -334,7 +347,20 @@ def _report(
     )
 
 
-def _no_tariff(session: Session, now: datetime) -> Decimal | None:
+def _believed(
+    readings: Sequence[Reading], group: Group, before: int
+) -> Sequence[tuple[datetime, Reading]]:
+    """Readings that were put into the group, with the moments that it has of them."""
+    moments = (row[3] for row in group.readings[before:])
+    return list(zip(moments, readings, strict=False))
+
+
+def _no_tariff(
+    station: Station,
+    session: Session,
+    told: Sequence[tuple[datetime, Reading]],
+    now: datetime,
+) -> Decimal | None:
     return None
 
 

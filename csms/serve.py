@@ -15,6 +15,7 @@ import psycopg
 import uvicorn
 import uvloop
 
+from billing.live_price import LivePrices
 from csms import db, worker
 from csms.commands import Watch
 from csms.config import SettingError, Settings
@@ -100,9 +101,13 @@ async def _open_parts(
         _listen_http(http_socket, settings)
         recorder: Recorder | None = None
         telemetry = Telemetry(settings)
+        prices = LivePrices(pool, settings)
+        if parts != ("worker",):
+            running.append(tasks.create_task(prices.run()))
         if "gateway" in parts:
             recorder = Recorder(database, settings)
             recorder.published = telemetry.published
+            recorder.intake.cost_of = prices.cost_of
             gateway = Gateway(database, settings, recorder, telemetry)
             running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
             await recorder.up.wait()
@@ -124,6 +129,7 @@ async def _open_parts(
             pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
         )
         app.state.telemetry = telemetry
+        app.state.price = prices.price
         running.append(tasks.create_task(app.state.live.run()))
         http = _HttpServer(settings, app)
         serving = tasks.create_task(http.serve([http_socket]))

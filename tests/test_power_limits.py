@@ -16,6 +16,7 @@ from csms.config import Settings
 from csms.db import Database
 from csms.domain.limits import LimitStep, PlannedPeriod, PowerLimit, exceeds, limit_w, steps
 from csms.domain.session import Session
+from csms.domain.station import Station
 from csms.wire.power201 import VOLTAGE_V, limit_a
 from tests.recorder_node import event, provision, running_node
 from tests.scenarios.gate import Gate, open_gate
@@ -285,7 +286,7 @@ async def test_limit_that_makes_no_sense_is_refused_with_the_reason(
 async def test_price_so_far_is_told_where_there_is_a_tariff(
     database: Database, settings: Settings
 ) -> None:
-    def price(session: Session, now: datetime) -> Decimal | None:
+    def price(station: Station, session: Session, told: object, now: datetime) -> Decimal | None:
         return None if session.energy_wh is None else session.energy_wh * Decimal("0.00025")
 
     await provision(database, ["CP1"])

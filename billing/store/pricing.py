@@ -106,14 +106,14 @@ async def fetch_unpriced(
         return await rows.fetchall()
 
 
-async def fetch_session(
-    connection: AsyncConnection, session_id: int, now: datetime
-) -> tuple[int, SessionRow] | None:
-    """Any session with its client, priced or not; one that goes on as if it ended now."""
+async def fetch_sessions(
+    connection: AsyncConnection, session_ids: Sequence[int], now: datetime
+) -> list[tuple[int, SessionRow]]:
+    """Any sessions, each with its client, priced or not; those that go on as if they ended now."""
     async with connection.cursor(row_factory=args_row(_with_client)) as rows:
         await rows.execute(
             """
-            SELECT s.client_id, s.id, s.site_id, s.station_key, t.id, s.evse_id,
+            SELECT DISTINCT ON (s.id) s.client_id, s.id, s.site_id, s.station_key, t.id, s.evse_id,
                    coalesce(site.time_zone, 'Europe/Paris'), s.started_at,
                    greatest(coalesce(s.ended_at, %(now)s), s.started_at), s.energy_wh,
                    s.meter_start_wh::float8, s.readings_from_at, s.readings_to_at, s.flags,
@@ -124,11 +124,11 @@ async def fetch_session(
               LEFT JOIN site ON site.id = s.site_id
               LEFT JOIN driver_badge b ON b.uid_key = lower(s.token_uid)
                    AND s.started_at >= b.from_at AND (b.to_at IS NULL OR s.started_at < b.to_at)
-             WHERE s.id = %(id)s LIMIT 1
+             WHERE s.id = ANY (%(ids)s) ORDER BY s.id
             """,
-            {"id": session_id, "now": now},
+            {"ids": list(session_ids), "now": now},
         )
-        return await rows.fetchone()
+        return await rows.fetchall()
 
 
 def _with_client(client_id: int, *columns: Any) -> tuple[int, SessionRow]:

@@ -18,7 +18,7 @@ from billing.tariff.model import (
     Tariff,
     Usage,
 )
-from billing.tariff.pricing import needs_readings, price, price_so_far
+from billing.tariff.pricing import may_need_readings, needs_readings, price, price_so_far
 from billing.tariff.words import describe
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "describe",
     "dump",
     "gaps",
+    "may_need_readings",
     "needs_readings",
     "parse",
     "price",

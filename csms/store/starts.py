@@ -103,7 +103,14 @@ class Live:
     ended_at: datetime | None
     energy_wh: int | None
     power_w: float | None
+    client_id: int
     site_id: str | None
+    station_key: int
+    evse_id: int | None
+    token_uid: str | None
+    meter_start_wh: float | None
+    readings_from_at: datetime | None
+    readings_to_at: datetime | None
 
 
 async def lock_driver(connection: AsyncConnection, person_id: int) -> bool:
@@ -437,7 +444,8 @@ async def fetch_live(connection: AsyncConnection, session_ids: Sequence[int]) ->
         await rows.execute(
             """
             SELECT id, revision, state, charging_state, started_at, ended_at, energy_wh, power_w,
-                   site_id
+                   client_id, site_id, station_key, evse_id, token_uid,
+                   meter_start_wh::float8 AS meter_start_wh, readings_from_at, readings_to_at
               FROM session WHERE id = ANY(%s)
             """,
             (list(session_ids),),

@@ -1,7 +1,7 @@
 """A driver charges: starts, follows, stops, and looks back."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
@@ -36,7 +36,7 @@ from csms.web.problems import documented
 router = APIRouter(tags=["Drivers: me"])
 
 #: what a session costs so far, in the currency of its tariff; None: there is none
-Price = Callable[[LiveRow, datetime], Decimal | None]
+Price = Callable[[LiveRow, datetime], Awaitable[Decimal | None]]
 
 _LOOK_S = 0.25
 _EVENT = {
@@ -318,7 +318,7 @@ class _Stream(Response):
                 row = None  # received before the stream was opened anew
             seen = None
             if row is not None:
-                yield self._told(row)
+                yield await self._told(row)
                 told_s = written_s = _clock()
                 if row.state != "active":
                     return
@@ -326,9 +326,9 @@ class _Stream(Response):
                 yield b": still here\n\n"
                 written_s = _clock()
 
-    def _told(self, row: LiveRow) -> bytes:
+    async def _told(self, row: LiveRow) -> bytes:
         now = datetime.now(UTC)
-        cost = self._price(row, now)
+        cost = await self._price(row, now)
         data = {
             "session_id": row.id,
             "state": row.state,
@@ -346,7 +346,7 @@ class _Stream(Response):
         return b"id: %d\nevent: %s\ndata: %s\n\n" % (row.revision, name, text)
 
 
-def no_price(row: LiveRow, now: datetime) -> Decimal | None:
+async def no_price(row: LiveRow, now: datetime) -> Decimal | None:
     """Nothing is known of the cost: where there are no tariffs."""
     return None
 

@@ -76,6 +76,12 @@ def needs_readings(usage: Usage, tariff: Tariff, *, zone: ZoneInfo) -> bool:
     return plan.asks_session or len(plan.windows(usage.started_at, end_us, zone)) > 1
 
 
+def may_need_readings(tariff: Tariff) -> bool:
+    """Whether there are sessions for which `needs_readings`."""
+    plan = plan_of(tariff)
+    return plan.asks_session or plan.is_clocked
+
+
 def _in_utc(usage: Usage) -> Usage:
     """Two times of one zone would be subtracted by the clock on the wall."""
     if usage.started_at.tzinfo is UTC and usage.ended_at.tzinfo is UTC:

@@ -153,7 +153,7 @@ def test_every_number_in_the_settings_names_its_unit() -> None:
     unit = re.compile(
         r"_(s|ms|w|days|months|bytes|port|frames|connections|handshakes|events|periods|answers|questions|stations"
         r"|m|minutes|points|reservations|streams"
-        r"|workers|failures|mails|threshold|length|commands|entries|rows|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
+        r"|workers|failures|mails|threshold|length|commands|entries|rows|registers|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
     )
     for field in fields(Settings):
         if field.type in (int, float, "int", "float"):

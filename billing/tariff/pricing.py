@@ -90,12 +90,6 @@ def _in_utc(usage: Usage) -> Usage:
     return Usage(started_at, ended_at, usage.energy_wh)
 
 
-def may_need_readings(tariff: Tariff) -> bool:
-    """Whether there are sessions for which `needs_readings`."""
-    plan = plan_of(tariff)
-    return plan.asks_session or plan.is_clocked
-
-
 def _lines(
     parts: Sequence[Part], usage: Usage, tariff: Tariff, rates: Sequence[Decimal]
 ) -> list[Line]:

@@ -175,8 +175,6 @@ async def assign(
         raise Conflict(
             "Another tariff holds there for the same drivers at that time or later.", "from_at"
         ) from None
-    except psycopg.errors.ForeignKeyViolation:
-        raise Refusal(f"The client has no site {place.site_id}.", "site_id") from None
     await _note(connection, tariff, actor, now, "tariff.assigned", {"scope_id": made})
     return made
 
@@ -311,6 +309,8 @@ async def _keys(
         raise Refusal("A tariff holds at a site or at a station, not at both.", "site_id")
     if place.evse_id is not None and place.station_id is None:
         raise Refusal("An EVSE is one of a station: name the station too.", "station_id")
+    if place.site_id is not None and not await store.has_site(connection, client_id, place.site_id):
+        raise Refusal(f"The client has no site {place.site_id}.", "site_id")
     station_key = None
     if place.station_id is not None:
         station_key = await store.find_station(connection, client_id, place.station_id)

@@ -35,6 +35,7 @@ MANAGERS: Final = {
     "GET /api/v1/groups/{group_id}",
     "GET /api/v1/groups/{group_id}/access",
     "GET /api/v1/groups/{group_id}/members",
+    "GET /api/v1/disputes",
     "GET /api/v1/invoices",
     "GET /api/v1/invoices/{invoice_id}",
     "GET /api/v1/invoices/{invoice_id}/files/{file_format}",
@@ -58,6 +59,10 @@ MANAGERS: Final = {
     "POST /api/v1/tariffs/preview",
     "GET /api/v1/webhooks",
     "GET /api/v1/webhooks/{webhook_id}",
+    "GET /api/v1/statements",
+    "GET /api/v1/statements/{statement_id}",
+    "GET /api/v1/statements/{statement_id}/files/{file_format}",
+    "GET /api/v1/statements/{statement_id}/lines",
 }
 PEOPLE: Final = ("/api/v1/me/", LOG_OUT + "/")  # whoever is logged in, but what stands in DRIVERS
 ADMINS: Final = (
@@ -74,6 +79,9 @@ KEEPERS: Final = {
     "PATCH /api/v1/drivers/{person_id}/badges/{uid:path}",
     "DELETE /api/v1/drivers/{person_id}/badges/{uid:path}",
     "POST /api/v1/drivers/import",
+    "POST /api/v1/disputes/{dispute_id}/withdraw",
+    "POST /api/v1/invoices/{invoice_id}/contest",
+    "POST /api/v1/statement-lines/{line_id}/contest",
     "POST /api/v1/groups",
     "PATCH /api/v1/groups/{group_id}",
     "DELETE /api/v1/groups/{group_id}",
@@ -126,6 +134,7 @@ FINANCE: Final = {
     "POST /api/v1/contracts/{contract_id}/terminate",
     "POST /api/v1/contracts/{contract_id}/terms",
     "POST /api/v1/contracts/{contract_id}/withdraw-notice",
+    "POST /api/v1/disputes/{dispute_id}/decide",
     "POST /api/v1/invoices/{invoice_id}/correct",
     "POST /api/v1/invoices/{invoice_id}/credit",
     "POST /api/v1/receipts",

@@ -90,6 +90,21 @@ INSERT INTO tariff_version (client_id, tariff_id, from_at, to_at, content, creat
             'test');
 INSERT INTO tariff_scope (client_id, tariff_id, station_key, from_at, created_at, created_by)
     SELECT 2, 1, station_key, '2026-01-01', now(), 'test' FROM station WHERE id = 'station-' || :n;
+INSERT INTO statement (client_id, month, opening_cents, collected_cents, uncollected_cents,
+                       commission_cents, fees_cents, offset_cents, adjustment_cents, disputed_cents,
+                       net_cents, content, sha256, closed_at)
+    VALUES (2, date '2000-01-01' + make_interval(months => :n), 0, 0, 0, 0, 0, 0, 0, 0, 0,
+            '{"previous": null}', '', now());
+INSERT INTO statement_event (statement_id, client_id, kind, at)
+    SELECT max(id), 2, 'sent', now() FROM statement;
+INSERT INTO statement_file (statement_id, client_id, format, language, content, sha256, created_at)
+    SELECT max(id), 2, 'pdf', language, 'file', sha256('file'), now()
+      FROM statement, unnest(ARRAY['fr', 'en']) AS language GROUP BY language;
+INSERT INTO statement_line (statement_id, client_id, position, kind, amount_cents)
+    VALUES (1, 2, :n, 'offset', -1);
+INSERT INTO dispute (client_id, statement_line_id, month, opened_at, opened_by, window_ends_on,
+                     reason, held_cents)
+    SELECT 2, max(id), '2026-10-01', now(), 'test', '2026-11-12', 'Motif', 0 FROM statement_line;
 INSERT INTO vat_rate (from_on, to_on, percent, source)
     VALUES (date '2000-01-01' + :n, date '2000-01-01' + :n + 1, 20, 'test');
 INSERT INTO meter_profile (key, measurands, phases, units, contexts, locations)

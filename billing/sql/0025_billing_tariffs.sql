@@ -36,7 +36,7 @@ CREATE TABLE tariff_scope (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     client_id   bigint NOT NULL,
     tariff_id   bigint NOT NULL,
-    site_id     text,
+    site_id     text REFERENCES site ON UPDATE CASCADE,   -- may have moved to another client since
     station_key integer REFERENCES station,
     evse_id     integer,
     group_id    bigint REFERENCES driver_group,
@@ -48,7 +48,6 @@ CREATE TABLE tariff_scope (
                     coalesce(site_id, '') || chr(31) || coalesce(station_key::text, '') || chr(31)
                     || coalesce(evse_id::text, '') || chr(31) || coalesce(group_id::text, ''), 0)) STORED,
     FOREIGN KEY (client_id, tariff_id) REFERENCES tariff (client_id, id),
-    FOREIGN KEY (client_id, site_id) REFERENCES site (client_id, id) ON UPDATE CASCADE,
     CHECK (site_id IS NULL OR station_key IS NULL),
     CHECK (evse_id IS NULL OR station_key IS NOT NULL),
     EXCLUDE USING gist (int8range(client_id, client_id, '[]') WITH &&,

@@ -262,6 +262,14 @@ async def find_station(connection: AsyncConnection, client_id: int, station_id: 
     return None if row is None else int(row[0])
 
 
+async def has_site(connection: AsyncConnection, client_id: int, site_id: str) -> bool:
+    """Whether the site is the client's."""
+    cursor = await connection.execute(
+        "SELECT FROM site WHERE id = %s AND client_id = %s", (site_id, client_id)
+    )
+    return await cursor.fetchone() is not None
+
+
 async def has_group(connection: AsyncConnection, client_id: int, group_id: int) -> bool:
     """Whether the group of drivers is the client's and not retired."""
     cursor = await connection.execute(

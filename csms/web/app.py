@@ -54,6 +54,7 @@ from csms.web import (
     security_api,
     sessions_api,
     sites_api,
+    statements_api,
     stations_api,
     stickers_api,
     tariffs_api,
@@ -169,6 +170,7 @@ def create_app(
         invoices_api,
         billing_api,
         receipts_api,
+        statements_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

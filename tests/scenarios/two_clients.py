@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from psycopg import AsyncConnection
 
+from billing import statement
 from billing.invoice import (
     Document,
     DocumentLine,
@@ -173,9 +174,52 @@ INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month, 
                       created_at, created_by)
     SELECT id, 'intervention', name || '-sale', 500, '2026-10-12', '2026-10-01', name, now(), 'test'
       FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO statement (client_id, month, opening_cents, collected_cents, uncollected_cents,
+                       commission_cents, fees_cents, offset_cents, adjustment_cents, disputed_cents,
+                       net_cents, content, sha256, closed_at)
+    SELECT id, '2026-10-01', 0, 0, 1200, 0, 0, 0, 0, 0, 0, replace(:statement, 'NAME', name), '',
+           now() FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO statement_line (statement_id, client_id, position, kind, session_id, invoice_id,
+                            amount_cents)
+    SELECT s.id, s.client_id, 1, 'session', l.session_id, l.invoice_id, 1200
+      FROM statement s JOIN invoice_line l USING (client_id) ORDER BY s.id;
+INSERT INTO statement_event (statement_id, client_id, kind, at)
+    SELECT id, client_id, kind, now() FROM statement, unnest(ARRAY['sent', 'delivered']) AS kind;
+INSERT INTO dispute (client_id, statement_line_id, month, opened_at, opened_by, window_ends_on,
+                     reason, held_cents)
+    SELECT l.client_id, l.id, '2026-10-01', now(), 'person 1', '2026-11-12', c.name || '-reason', 0
+      FROM statement_line l JOIN client c ON c.id = l.client_id ORDER BY l.id;
 """
 
-WORLD: Final = _WORLD.replace(":document", "'" + DOCUMENT.replace("'", "''") + "'")
+# The statement of either.
+STATEMENT: Final = statement.to_json(
+    statement.Statement(
+        client_id=0,
+        client_name="NAME-client",
+        legal_name="NAME-legal",
+        month=date(2026, 10, 1),
+        contract_reference="NAME-contract",
+        opening_cents=0,
+        collected_cents=0,
+        uncollected_cents=1200,
+        commission=(),
+        fees=(),
+        offset_cents=0,
+        adjustments=(),
+        disputed_cents=0,
+        vat_collected=(),
+        net_cents=0,
+        points=(),
+        users=(),
+        sessions=1,
+        energy_wh=1000,
+        billed_cents=1200,
+        previous=None,
+    )
+)
+WORLD: Final = _WORLD.replace(":document", "'" + DOCUMENT.replace("'", "''") + "'").replace(
+    ":statement", "'" + STATEMENT.replace("'", "''") + "'"
+)
 
 # What stands for a part of an address: the value of A, and of B.
 VALUES: Final = {

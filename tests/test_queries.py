@@ -21,7 +21,7 @@ from csms.db import Database, acting, connect
 from csms.web import create_app
 from csms.web.guard import Reader
 from tests.scenarios.routes import Operation, operations
-from tests.scenarios.two_clients import log_in
+from tests.scenarios.two_clients import STATEMENT, log_in
 
 ROWS: Final = 30  # less than a page: what only a second page needs is not asked for
 
@@ -94,7 +94,7 @@ INSERT INTO statement (client_id, month, opening_cents, collected_cents, uncolle
                        commission_cents, fees_cents, offset_cents, adjustment_cents, disputed_cents,
                        net_cents, content, sha256, closed_at)
     VALUES (2, date '2000-01-01' + make_interval(months => :n), 0, 0, 0, 0, 0, 0, 0, 0, 0,
-            '{"previous": null}', '', now());
+            :statement, '', now());
 INSERT INTO statement_event (statement_id, client_id, kind, at)
     SELECT max(id), 2, 'sent', now() FROM statement;
 INSERT INTO statement_file (statement_id, client_id, format, language, content, sha256, created_at)
@@ -297,7 +297,8 @@ async def clients(
 async def add_rows(database: Database, first: int, last: int) -> None:
     async with await connect(database, owner=True) as owner:
         for n in range(first, last + 1):
-            await owner.execute(ROW.replace(":n", str(n)).encode())
+            row = ROW.replace(":n", str(n)).replace(":statement", f"'{STATEMENT}'")
+            await owner.execute(row.encode())
 
 
 def address(app: FastAPI, operation: Operation) -> str:

@@ -1,7 +1,6 @@
 """Files for accountants: the operator's books as FEC, a client's sales in its layout."""
 
 import asyncio
-import os
 import re
 from collections import defaultdict
 from collections.abc import AsyncIterator
@@ -116,7 +115,7 @@ def balances(lines: Lines) -> dict[tuple[str, str], int]:
 
 
 def names_in(folder: Path) -> list[str]:
-    return sorted(os.listdir(folder))
+    return sorted(path.name for path in folder.iterdir())
 
 
 def bytes_of(folder: Path) -> bytes:

@@ -15,6 +15,7 @@ from csms.cli import common
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from billing.fec import Written
     from billing.receipts import Received
     from billing.receipts_csv import ImportReport
 
@@ -132,6 +133,58 @@ def check() -> None:
     """
     if not common.run(_check()):
         raise typer.Exit(common.FAILED)
+
+
+Year = Annotated[int, typer.Option(help="Calendar year, like 2026.")]
+Folder = Annotated[Path, typer.Option("--output", help="Folder to write to.")]
+
+
+@export.command("fec")
+def export_fec(year: Year, output: Folder = Path()) -> None:
+    """Write the operator's own books of a year as FEC (LPF, A47 A-1): SIRENFECAAAAMMJJ.txt.
+
+    Needs T2P_OPERATOR_SIREN. A year that has not ended gives a provisional file.
+    """
+    _tell(common.run(_export(year, None, output)))
+    if year >= common.now().year:
+        typer.echo("The year has not ended: the file is provisional.")
+
+
+@export.command("sales")
+def export_sales(
+    client: Annotated[int, typer.Option(help="Number of the client.")],
+    year: Year,
+    output: Folder = Path(),
+) -> None:
+    """Write a client's sales journal of a year for its accountant: ventes-C00012-2026.txt.
+
+    An extract in the layout of the FEC; the FEC of the client is its accountant's to make.
+    """
+    _tell(common.run(_export(year, client, output)))
+
+
+def _tell(written: "Written") -> None:
+    from billing.money import euros
+
+    typer.echo(
+        f"{written.path}: {written.entries} entries, {written.lines} lines, debits and credits of "
+        f"{euros(written.debit_cents)} EUR each"
+    )
+
+
+async def _export(year: int, client_id: int | None, folder: Path) -> "Written":
+    """The sales of a client, or (None) the books of the operator."""
+    from billing import fec
+    from csms import db
+
+    settings = common.settings()
+    async with (
+        common.open_migrated(settings) as database,
+        await db.connect(database, application_name="time2plug billing export") as connection,
+    ):
+        if client_id is None:
+            return await fec.write_fec(connection, settings, year, folder)
+        return await fec.write_sales(connection, client_id, year, folder)
 
 
 async def _check() -> bool:

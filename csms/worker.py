@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import issuing, pricing, sending
+from billing import issuing, pricing, receipts, sending
 from csms import (
     booking,
     commands,
@@ -167,6 +167,12 @@ async def _invoice_uses(connection: AsyncConnection, settings: Settings, now: da
     return await issuing.issue_on(connection, month, now, settings=settings)
 
 
+async def _settle_wallets(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    """What was left open while somebody held the books of a client."""
+    async with connection.transaction():
+        return await receipts.settle_wallets(connection, now)
+
+
 async def _follow_statements(
     connection: AsyncConnection, settings: Settings, now: datetime
 ) -> object:
@@ -192,6 +198,7 @@ JOBS: Final = (
     Job("give up lost sessions", 60.0, give_up_lost_sessions),
     Job("price sessions that have ended", 120.0, _price_sessions),
     Job("issue the invoices of each use", 300.0, _invoice_uses),
+    Job("pay from wallets what is open", 300.0, _settle_wallets),
     Job("follow statements that were sent", 60.0, _follow_statements),
     Job("watch the days of statements", 3600.0, _watch_statements),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),

@@ -42,6 +42,7 @@ _WORDS: Final = {
         "corrected": "Montant",
         "is_corrected": "corrigé",
         "wallet": "Somme déjà payée, portée à votre compte : {amount}.",
+        "deducted": "Réglée par déduction sur votre relevé mensuel : rien d’autre n’est à payer.",
     },
     "en": {
         "ENERGY": "Charging: energy",
@@ -59,6 +60,7 @@ _WORDS: Final = {
         "corrected": "Amount",
         "is_corrected": "corrected",
         "wallet": "Already paid, and put to your account: {amount}.",
+        "deducted": "Settled by deduction on your monthly statement: nothing else is to be paid.",
     },
 }
 
@@ -244,6 +246,11 @@ def mentions_of(
 def wallet_mention(amount: str, language: str) -> tuple[str, str]:
     """What was paid too much, and where it went."""
     return "wallet", _WORDS[language]["wallet"].format(amount=amount)
+
+
+def deduction_mention(language: str) -> tuple[str, str]:
+    """How the operator's invoice of what a statement deducts is paid."""
+    return "deducted", _WORDS[language]["deducted"]
 
 
 def compose(

@@ -23,6 +23,7 @@ from billing.series import Draft, Faulty
 from billing.store import invoices as invoice_store
 from billing.store import issuing as issue_store
 from billing.store import own_sales as store
+from billing.store.closing import DEDUCTED
 from billing.store.own_sales import OwnSale
 from csms import contracts
 from csms.clients import Actor
@@ -281,6 +282,9 @@ async def _issue_waiting(
         )
     except MentionMissing as missing:
         return lack_of_mention(missing)
+    if all(sale.kind in DEDUCTED for sale in waiting):
+        mention = documents.deduction_mention(document.language)
+        document = replace(document, mentions=(*document.mentions, mention))
     effect, effect_vat = series.plain_effect(document)
     draft = Draft(
         document=document,

@@ -48,7 +48,7 @@ _by_time: Final = itemgetter(0)
 
 
 @dataclass(slots=True)
-class _Course:
+class Course:
     """What a session's registers showed, as far as this process knows."""
 
     whole: bool  # nothing is missing
@@ -65,7 +65,7 @@ class LivePrices:
         self._book: Book = EMPTY
         self._fingerprint = ""
         self._read_at: datetime | None = None
-        self._courses: OrderedDict[int, _Course] = OrderedDict()
+        self._courses: OrderedDict[int, Course] = OrderedDict()
         self._held = 0  # registers in all courses
         self._wanted: set[int] = set()
         self._wake = asyncio.Event()
@@ -77,7 +77,7 @@ class LivePrices:
         while True:
             try:
                 await self.look(datetime.now(UTC))
-                await self._read_wanted()
+                await self.read_wanted()
             except (psycopg.Error, OSError, TimeoutError) as error:
                 db.raise_if_cancelled()
                 log.warning("tariffs cannot be read: %s", str(error).strip())
@@ -145,26 +145,26 @@ class LivePrices:
         readings = pricing.since_start(course.registers, session.meter_start_wh, session.energy_wh)
         return _cost(terms, usage, readings, running)
 
-    def _course(self, session: Session, told: Told) -> _Course:
+    def _course(self, session: Session, told: Told) -> Course:
         """The session's course, with what is new."""
         course = self._courses.get(session.id)
         if course is None:
-            course = self._courses[session.id] = _Course(whole=session.is_new)
+            course = self._courses[session.id] = Course(whole=session.is_new)
         self._courses.move_to_end(session.id)
         if not course.full:
             self._add(course, _registers(told))
         if not course.whole and not course.full:
             self._wanted.add(session.id)
             self._wake.set()
-        while self._held > self._settings.live_price_registers_max and len(self._courses) > 1:
+        while self._held > self._settings.live_price_readings_max and len(self._courses) > 1:
             self._forget(next(iter(self._courses)))
         return course
 
-    def _add(self, course: _Course, registers: Iterable[Register]) -> None:
+    def _add(self, course: Course, registers: Iterable[Register]) -> None:
         """Keep what is new; too much of it is not kept at all."""
         known = len(course.registers)
         course.registers += registers
-        if len(course.registers) > self._settings.live_price_session_registers_max:
+        if len(course.registers) > self._settings.live_price_session_readings_max:
             course.registers.clear()
             course.full, course.whole = True, False
         self._held += len(course.registers) - known
@@ -174,8 +174,12 @@ class LivePrices:
         self._held -= 0 if course is None else len(course.registers)
         self._wanted.discard(session_id)
 
-    async def _read_wanted(self) -> None:
-        """Complete the courses of sessions that were met in their midst."""
+    def courses(self) -> list[Course]:
+        """Of sessions that go on under a tariff that may ask for their readings."""
+        return list(self._courses.values())
+
+    async def read_wanted(self) -> None:
+        """Complete the courses of sessions that were met in their midst; `run` does so at once."""
         while self._wanted:
             wanted = sorted(self._wanted)[:SESSIONS_READ_MAX]
             self._wanted.difference_update(wanted)

@@ -201,8 +201,8 @@ class Settings:
     live_price_poll_s: float = 5.0  # between looks whether a tariff was changed
     live_price_reload_s: float = 60.0  # all that prices depend on is read anew
     live_price_rows_max: int = 100_000  # of each list; clients beyond have no price so far
-    live_price_registers_max: int = 500_000  # that a gateway keeps of running sessions
-    live_price_session_registers_max: int = 2_000  # beyond them a session has no price so far
+    live_price_readings_max: int = 500_000  # that a gateway keeps of running sessions
+    live_price_session_readings_max: int = 2_000  # beyond them a session has no price so far
     public_reservations_max: int = 1  # open ones of a driver, where no group says more
     public_reservation_minutes_max: int = 60
     reservation_ahead_max_days: int = 14

@@ -152,8 +152,8 @@ def test_no_module_holds_too_many_ideas() -> None:
 def test_every_number_in_the_settings_names_its_unit() -> None:
     unit = re.compile(
         r"_(s|ms|w|days|months|bytes|port|frames|connections|handshakes|events|periods|answers|questions|stations"
-        r"|m|minutes|points|reservations|streams"
-        r"|workers|failures|mails|threshold|length|commands|entries|rows|registers|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
+        r"|m|minutes|points|readings|reservations|rows|streams"
+        r"|workers|failures|mails|threshold|length|commands|entries|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
     )
     for field in fields(Settings):
         if field.type in (int, float, "int", "float"):

@@ -272,7 +272,8 @@ class Months:
                    -coalesce((SELECT sum(p.amount_cents) FROM ledger_posting p
                                 JOIN ledger_account a ON a.id = p.account_id
                                WHERE a.client_id = c.id
-                                 AND (a.code LIKE 'owed:%%' OR a.code LIKE 'receivable:client:%%')), 0)
+                                 AND (a.code LIKE 'owed:%%'
+                                      OR a.code LIKE 'receivable:client:%%')), 0)
                    + coalesce((SELECT sum(i.effect_cents) FROM invoice i
                                 WHERE i.client_id = c.id AND i.issuer = 'operator'
                                   AND NOT EXISTS (SELECT FROM statement_line l

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from simulators.bench import main
+from csms.db import Database, connect
+from simulators.bench import billing_data, main
 from simulators.bench.api import checked
 from simulators.bench.nodes import Shared, limited_by
 from simulators.bench.processes import (
@@ -119,7 +120,7 @@ def test_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for part in ("messages", "open", "storm", "boot", "nodes", "api"):
+    for part in ("messages", "open", "storm", "boot", "nodes", "api", "billing"):
         assert part in printed
 
 
@@ -159,6 +160,27 @@ def test_the_api_is_asked_by_everybody_and_the_slowest_operation_comes_first(
     assert 0 < asked["sessions", "quiet manager"] <= asked["sessions", "operator"] == 100
     assert asked["sessions of a site", "manager"] == asked["sessions of a site", "operator"]
     assert figures["row_security"]["a session"]["p50"] > 0
+
+
+def test_a_month_is_priced_invoiced_and_closed_and_no_session_is_left_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (figures,) = run(tmp_path, "billing", "--sessions", "300")["billing"]
+    assert "sessions/s" in capsys.readouterr().out
+    assert figures["held"]["sessions"] == figures["made"]["priced"] == 300
+    assert figures["held"]["meter_readings"] > 0
+    assert figures["made"]["statements"] == figures["held"]["clients"] == 3
+    assert figures["made"]["documents"] >= figures["held"]["drivers"]
+    assert [stage["name"] for stage in figures["stages"]] == ["price", "issue", "close"]
+    assert all(0 < stage["memory_bytes"] < 2**30 for stage in figures["stages"])
+
+
+async def test_a_month_with_a_session_left_out_is_no_measurement(database: Database) -> None:
+    async with await connect(database, owner=True) as connection:
+        held = await billing_data.fill(connection, 30, "2026-10", lambda what: None)
+        assert held["sessions"] == 30
+        left = await billing_data.what_is_left(connection, 30)
+    assert left == ["30 sessions without a price", "3 clients without a statement"]
 
 
 async def test_an_answer_that_is_a_problem_is_no_measurement() -> None:

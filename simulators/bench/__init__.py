@@ -13,7 +13,8 @@
     api          how late the API answers, with very many sessions behind it
     api_data     those sessions, and whose they are
     web_client   who asks
-    report       the tables; report_api: the API's
+    billing      a month of sessions priced, invoiced and closed; billing_data: that month
+    report       the tables; report_api, report_billing: those of these two
     command      the command line
 
 The product runs as it would for anybody: `python -m csms serve --only gateway` with its embedded

@@ -13,13 +13,24 @@ from typing import Any
 
 from rich.console import Console
 
-from simulators.bench import api, boot, messages, nodes, open_loop, report, report_api, storm
+from simulators.bench import (
+    api,
+    billing,
+    boot,
+    messages,
+    nodes,
+    open_loop,
+    report,
+    report_api,
+    report_billing,
+    storm,
+)
 from simulators.bench.api_data import World
 from simulators.bench.machine import describe
 from simulators.bench.processes import BenchError
 from simulators.load import raise_file_limit
 
-PARTS = ("messages", "open", "storm", "boot", "nodes", "api")
+PARTS = ("messages", "open", "storm", "boot", "nodes", "api", "billing")
 NOISE = (
     "Figures of one run on one machine. Ratios hold better than figures: what else runs here "
     '("others\' cores") costs all servers alike, but it costs them. Repeat when it is not near 0.'
@@ -44,6 +55,7 @@ class Sizes:
     api_sessions: int = 100_000
     api_seconds: float = 0.5  # of each operation in each round
     api_rounds: int = 3
+    billed_sessions: tuple[int, ...] = (10_000,)
 
 
 FULL = Sizes(
@@ -57,6 +69,7 @@ FULL = Sizes(
     api_sessions=1_000_000,
     api_seconds=2.0,
     api_rounds=3,
+    billed_sessions=(10_000, 100_000, 1_000_000),
 )
 
 
@@ -114,6 +127,9 @@ async def measure(
             tell=tell,
         )
         report_api.show(console, figures["api"])
+    if "billing" in parts:
+        figures["billing"] = await billing.run(sizes.billed_sessions, tell=tell)
+        report_billing.show(console, figures["billing"])
     return figures
 
 
@@ -125,7 +141,8 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         epilog="Parts: messages (durable messages per CPU second), open (latency at half of the "
         "maximum rate), storm (thousands of stations at once, memory of each), boot (seconds to "
         "ready), nodes (1, 2 and 4 gateways on one database, idle stations, orders), api "
-        "(how late operators, managers and drivers are answered, with many sessions). Exit code 1 "
+        "(how late operators, managers and drivers are answered, with many sessions), billing (a "
+        "month priced, invoiced and closed; --full: up to 1,000,000 sessions). Exit code 1 "
         "when something failed or was lost; no figure is judged by it.",
     )
     parser.add_argument(
@@ -138,7 +155,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of messages")
     parser.add_argument("--seconds", type=float, help="of each run under load")
     parser.add_argument("--stations", type=int, help="of each run, but for boot")
-    parser.add_argument("--sessions", type=int, help="that the API has behind it")
+    parser.add_argument("--sessions", type=int, help="that the API has behind it, or are billed")
     return parser.parse_args(arguments)
 
 
@@ -155,6 +172,7 @@ def _sizes(args: argparse.Namespace) -> Sizes:
         sizes |= dict.fromkeys(names, args.stations)
     if args.sessions is not None:
         sizes["api_sessions"] = args.sessions
+        sizes["billed_sessions"] = (args.sessions,)
     return Sizes(**sizes)
 
 

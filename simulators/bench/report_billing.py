@@ -1,0 +1,47 @@
+"""Tables of a month that is billed, for a terminal: each stage at each size, and the growth."""
+
+from itertools import pairwise
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def show(console: Console, figures: list[dict[str, Any]]) -> None:
+    """Sizes and stages as rows, then what a session costs from one size to the next."""
+    table = Table(title="a month billed, by the verbs of the product", title_justify="left")
+    table.add_column("sessions", justify="right")
+    table.add_column("stage")
+    for column in ("s", "sessions/s", "CPU s: verb / db", "memory MB", "others' cores"):
+        table.add_column(column, justify="right")
+    for one in figures:
+        for stage in one["stages"]:
+            table.add_row(
+                f"{one['sessions']:,}",
+                stage["name"],
+                f"{stage['wall_s']:.1f}",
+                f"{one['sessions'] / stage['wall_s']:,.0f}",
+                f"{stage['cpu_s']:.1f} / {stage['database_cpu_s']:.1f}",
+                f"{stage['memory_bytes'] / 2**20:,.0f}",
+                f"{stage['others_cores']:.2f}",
+            )
+    console.print(table)
+    for one in figures:
+        held, made = one["held"], one["made"]
+        console.print(
+            f"  {held['sessions']:,} sessions of {held['clients']:,} clients and "
+            f"{held['drivers']:,} drivers, {held['meter_readings']:,} readings (filled in "
+            f"{one['filled_s']:.0f} s): {made['documents']:,} documents, {made['entries']:,} "
+            f"entries in the books, {made['statements']:,} statements of "
+            f"{made['statement_lines']:,} lines"
+        )
+    for small, large in pairwise(figures):
+        times = large["sessions"] / small["sessions"]
+        growth = ", ".join(
+            f"{a['name']} {b['wall_s'] / a['wall_s'] / times:.2f}"
+            for a, b in zip(small["stages"], large["stages"], strict=True)
+        )
+        console.print(
+            f"  time per session, {large['sessions']:,} over {small['sessions']:,}: {growth} "
+            "(1 is linear)"
+        )

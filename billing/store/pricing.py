@@ -223,22 +223,24 @@ async def fetch_vat_rates(connection: AsyncConnection) -> list[tuple[date, date 
 async def insert_priced(connection: AsyncConnection, rows: Sequence[tuple[Any, ...]]) -> int:
     """Sessions with their price; how many of them are new. Rows are the columns of priced_session
     with priced_at first, then in their order; `lines` as JSON text."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    priced_at, *columns, lines = zip(*rows, strict=True)
     cursor = await connection.execute(
         """
         INSERT INTO priced_session (
             priced_at, session_id, client_id, month, supplied_on, site_id, station_key, evse_id,
             person_id, tariff_version_id, vat_case, started_at, ended_at, energy_wh,
             amount_excl_cents, vat_cents, amount_incl_cents, is_estimated, lines)
-        SELECT n.* FROM (
-            SELECT %s::timestamptz, u.* FROM unnest(
-                %s::bigint[], %s::bigint[], %s::date[], %s::date[], %s::text[], %s::integer[],
-                %s::integer[], %s::bigint[], %s::bigint[], %s::text[], %s::timestamptz[],
-                %s::timestamptz[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[],
-                %s::boolean[], %s::jsonb[]) AS u) AS n
+        SELECT %s::timestamptz, u.*
+          FROM ROWS FROM (
+                unnest(%s::bigint[], %s::bigint[], %s::date[], %s::date[], %s::text[],
+                       %s::integer[], %s::integer[], %s::bigint[], %s::bigint[], %s::text[],
+                       %s::timestamptz[], %s::timestamptz[], %s::bigint[], %s::bigint[],
+                       %s::bigint[], %s::bigint[], %s::boolean[]),
+                jsonb_array_elements(%s::jsonb)) AS u
         ON CONFLICT (session_id) DO NOTHING
         """,
-        (rows[0][0], *columns[1:]),
+        # One text for the lines of all: quoted as elements of an array they cost more than prices.
+        (priced_at[0], *map(list, columns), f"[{','.join(lines)}]"),
     )
     return cursor.rowcount
 

@@ -13,9 +13,9 @@ reckoning (from a month's facts to them), statement_state.
 Over them the edges. Prices: tariffs (which holds where), pricing (the stage), live_price with
 price_book (so far), preview, point_prices. Invoices: issuing is their door (charging, own_sales,
 corrections, invoice_files), series numbers them, documents and parties say what stands on them,
-wording and vat_rates are the law's texts and rates, facturx and invoice_* draw them on paper. Money:
-books (writing the ledger), receipts with receipts_csv, checks, fec, platform. Statements: closing,
-sending, disputes, and statement_* for their files.
+wording and vat_rates are the law's texts and rates, facturx and invoice_* draw them on paper.
+Money: books (writing the ledger), receipts with receipts_csv, checks, fec, platform. Statements:
+closing, sending, disputes, and statement_* for their files.
 
 billing.store is the only place with SQL. Nothing in csms below its web pages, worker, server and
 command line imports billing; nothing here imports reporting.

@@ -4,12 +4,16 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import facturx  # type: ignore[import-untyped]
 import pytest
+from lxml import etree
 
 from simulators.shifting import last_full_month
+from tests import schematron
 from tests.conftest import free_ports
 
 ROOT = Path(__file__).parent.parent
@@ -84,6 +88,23 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     assert "garages" in {path.stem for path in (tmp_path / "data" / "demo").iterdir()}
     summary = (tmp_path / "data" / "demo" / f"collecte-{month}-resume.txt").read_text()
     assert summary.strip()
+    assert "The books hold" in again.stdout
+    check_documents(tmp_path / "data" / "demo" / "facturation")
+
+
+def check_documents(folder: Path) -> None:
+    """Every statement in each format; every kind of document, valid by the official rules."""
+    statements = Counter(path.suffix for path in folder.glob("releve-*"))
+    assert statements == {".pdf": 3, ".csv": 3, ".xlsx": 3, ".json": 3}
+    types, cases = set(), set()
+    for path in sorted(folder.glob("facture-*.pdf")):
+        _, xml = facturx.get_xml_from_pdf(path.read_bytes(), check_xsd=True)
+        assert schematron.broken(xml) == [], path.name
+        document = etree.fromstring(xml)
+        types |= set(document.xpath("//*[local-name()='ExchangedDocument']/*[2]/text()"))
+        cases |= set(document.xpath("//*[local-name()='CategoryCode']/text()"))
+    assert types == {"380", "381", "384"}
+    assert cases == {"S", "E", "O"}
 
 
 def test_a_file_that_cannot_be_read_is_told_with_its_line(tmp_path: Path) -> None:

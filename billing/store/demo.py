@@ -51,7 +51,7 @@ async def list_of_day(connection: AsyncConnection, client_id: int, day: date) ->
 async def list_first(
     connection: AsyncConnection, client_id: int, month: date, limit: int
 ) -> list[InvoiceRow]:
-    """The first invoices in a client's name of a month that are of 2 euros or more."""
+    """The first invoices in a client's name of a month that are of half a euro or more."""
     async with connection.cursor(row_factory=class_row(InvoiceRow)) as rows:
         await rows.execute(
             """
@@ -60,7 +60,7 @@ async def list_first(
                               WHERE l.invoice_id = i.id), 0) AS session_id
               FROM invoice i
              WHERE i.client_id = %s AND i.issuer = 'client' AND i.type_code = 380 AND i.month = %s
-               AND i.amount_incl_cents >= 200
+               AND i.amount_incl_cents >= 50
              ORDER BY i.id LIMIT %s
             """,
             (client_id, month, limit),

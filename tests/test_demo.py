@@ -30,7 +30,7 @@ def sessions_csv() -> str:
         shared = "NA" if number % 4 else f"G{number % 3}-S1"
         kind = "Private" if number % 4 else "Shared"
         started_at = month + timedelta(days=number + 2, hours=17, minutes=number)
-        ended_at = started_at + timedelta(hours=number % 3 * 4)  # every third has no length
+        ended_at = started_at + timedelta(hours=(number + 1) % 3 * 4)  # every third has none
         end = "NA" if number == 13 else f"{ended_at:%d.%m.%Y %H:%M}"
         energy = f"{number % 7},{number:02}"
         start = f"{started_at:%d.%m.%Y %H:%M}"

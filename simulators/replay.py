@@ -167,7 +167,8 @@ def _steps(
 
     after_s = interval_s
     while after_s < stay_s:
-        reading(after_s, int(record.energy_wh * min(1.0, after_s / charging_s)))
+        share = min(1.0, after_s / charging_s) if charging_s else 1.0  # a file knows minutes
+        reading(after_s, int(record.energy_wh * share))
         after_s += interval_s
     if record.ended_utc is None:
         reading(stay_s, record.energy_wh)

@@ -265,7 +265,8 @@ async def fetch_sold(connection: AsyncConnection, client_id: int) -> list[SoldRo
               JOIN invoice i ON i.id = l.invoice_id
              CROSS JOIN LATERAL (SELECT CASE WHEN i.type_code = 381 THEN -1 ELSE 1 END) AS t (sign)
              WHERE s.client_id = %s AND s.kind = ANY (%s)
-               AND NOT EXISTS (SELECT FROM statement_line x WHERE x.own_sale_id = s.id)
+               AND NOT EXISTS (SELECT FROM statement_line x
+                                WHERE x.own_sale_id = s.id AND x.kind = 'own_sale')
              ORDER BY s.kind, s.on_day, s.id
             """,
             (client_id, list(DEDUCTED)),

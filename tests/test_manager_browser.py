@@ -139,7 +139,7 @@ async def test_what_was_contested_is_put_right_in_the_next_statement(
     await page.get_by_role("link", name="Relevés").click()
     await page.get_by_role("table").get_by_role("link").first.click()
     assert await page.get_by_text("Solde reporté sur le prochain relevé").first.is_visible()
-    table = page.get_by_role("region", name="Ajustements de mois passés")
+    table = page.get_by_role("region", name="Ajustements", exact=True)
     text = (await table.inner_text()).replace("\u202f", " ").replace("\xa0", " ")
     for part in ("Octobre 2026", "Session comptée deux fois", "-A-", "−40,00 €"):
         assert part in text, text

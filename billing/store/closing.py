@@ -1,7 +1,8 @@
 """SQL of the closing of a client's month: the facts of its statement, and the statement itself.
 
 What is on no statement yet is found by anti-join against statement_line, in which each session,
-each share of a receipt and each sale of the operator's stands once.
+each share of a receipt and each sale of the operator's stands once. These statements are planned
+anew each time (`prepare=False`): a plan made while the table was empty would read all of it later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -135,6 +136,7 @@ async def list_pending_months(
          ORDER BY p.month
         """,
         (client_id, month),
+        prepare=False,
     )
     return [row[0] for row in await cursor.fetchall()]
 
@@ -196,6 +198,7 @@ async def fetch_charged(
              ORDER BY p.month, p.ended_at, p.session_id
             """,
             {"client_id": client_id, "month": month, "until_on": until_on},
+            prepare=False,
         )
         return await rows.fetchall()
 
@@ -228,6 +231,7 @@ async def fetch_shares(
              ORDER BY r.booked_on, r.id
             """,
             {"client_id": client_id, "until_on": until_on},
+            prepare=False,
         )
         return await rows.fetchall()
 
@@ -270,6 +274,7 @@ async def fetch_sold(connection: AsyncConnection, client_id: int) -> list[SoldRo
              ORDER BY s.kind, s.on_day, s.id
             """,
             (client_id, list(DEDUCTED)),
+            prepare=False,
         )
         return await rows.fetchall()
 
@@ -290,6 +295,7 @@ async def fetch_corrections(
              ORDER BY i.id
             """,
             (client_id, until_on),
+            prepare=False,
         )
         return await rows.fetchall()
 
@@ -319,6 +325,7 @@ async def fetch_past_due(
          WHERE left_cents > 0 ORDER BY due_on, id
         """,
         {"client_id": client_id, "day": day, "deducted": list(DEDUCTED)},
+        prepare=False,
     )
     return await cursor.fetchall()
 
@@ -340,6 +347,7 @@ async def fetch_holds(
              ORDER BY d.id
             """,
             (client_id,),
+            prepare=False,
         )
     else:
         cursor = await connection.execute(
@@ -354,6 +362,7 @@ async def fetch_holds(
              ORDER BY d.id
             """,
             (client_id,),
+            prepare=False,
         )
     return await cursor.fetchall()
 

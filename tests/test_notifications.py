@@ -202,6 +202,14 @@ async def test_workers_at_once_send_nothing_twice(
     postbox: MailServer,
 ) -> None:
     settings = postbox.settings(settings)
+    second = asyncio.Event()
+
+    async def wait_for_a_second_worker() -> None:
+        if postbox.connections > 1:
+            second.set()
+        await asyncio.wait_for(second.wait(), 30)
+
+    postbox.on_data = wait_for_a_second_worker
     for number in range(40):
         await tell(pool, "session.ended", person_id=person, key=f"k{number}")
     sent = await asyncio.gather(*(send(pool, settings) for _ in range(4)))

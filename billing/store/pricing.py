@@ -51,7 +51,11 @@ async def lock_client(connection: AsyncConnection, client_id: int) -> None:
 async def list_clients_to_price(
     connection: AsyncConnection, client_id: int | None, from_at: datetime, to_at: datetime
 ) -> list[int]:
-    """Clients, the operator apart, with a session without a price that ended in that time."""
+    """Clients, the operator apart, with a session without a price that ended in that time.
+
+    OFFSET keeps the look-up a look-up, one for each session: as a join it reads every price there
+    is, for the one client that a closing asks about.
+    """
     cursor = await connection.execute(
         """
         SELECT c.id FROM client c
@@ -59,10 +63,12 @@ async def list_clients_to_price(
            AND EXISTS (SELECT FROM session s
                         WHERE s.client_id = c.id AND s.state <> 'active'
                           AND s.ended_at >= %(from_at)s AND s.ended_at < %(to_at)s
-                          AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id))
+                          AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id
+                                          OFFSET 0))
          ORDER BY c.id
         """,
         {"client_id": client_id, "from_at": from_at, "to_at": to_at},
+        prepare=False,
     )
     return [row[0] for row in await cursor.fetchall()]
 
@@ -92,7 +98,7 @@ async def fetch_unpriced(
                    AND s.started_at >= b.from_at AND (b.to_at IS NULL OR s.started_at < b.to_at)
              WHERE s.client_id = %(client_id)s AND s.state <> 'active'
                AND s.ended_at >= %(from_at)s AND s.ended_at < %(to_at)s AND s.id > %(after_id)s
-               AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id)
+               AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id OFFSET 0)
              ORDER BY s.id LIMIT %(limit)s
             """,
             {

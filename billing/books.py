@@ -116,6 +116,11 @@ async def balance(connection: AsyncConnection, account: ledger.Account) -> int:
     return await store.fetch_balance(connection, account.code)
 
 
+async def hold(connection: AsyncConnection, chain_keys: Sequence[int]) -> None:
+    """Hold these chains to the end of the transaction: what is read of them stays as it is."""
+    await store.lock_chains(connection, sorted(chain_keys))
+
+
 async def balances(connection: AsyncConnection, client_id: int | None = None) -> dict[str, int]:
     """Balances by account code, of one client or (None) of all."""
     return dict(await store.fetch_balances(connection, client_id))

@@ -364,21 +364,34 @@ def _previous(heads: Sequence[tuple[date, int, str]], month: date) -> Previous |
 
 async def _set_off(connection: AsyncConnection, facts: Facts, now: datetime) -> None:
     """The deductions in the books: what the client owes is set off as far as this statement's own
-    money reaches; what the operator gave back beyond it comes from its own account."""
+    money reaches; what the operator gave back beyond it comes from its own account.
+
+    What was taken back after it had been paid out, and the operator made good, the client owes
+    too: the statement has it among what was collected, below 0.
+    """
+    client_id = facts.client_id
+    covered = await store.fetch_covered(
+        connection, client_id, [share.id for share in facts.shares if share.amount_cents < 0]
+    )
     due = (
         sum(one.incl_cents for one in facts.sold)
         - facts.opening_cents
         + reckoning.offset_cents(facts)
+        + covered
     )
     day = deadlines.paris_day(now)
     if due > 0:
-        available = -await books.balance(connection, ledger.owed("available", facts.client_id))
-        amount = min(due, reckoning.own_cents(facts), available)
+        amount = min(
+            due,
+            reckoning.own_cents(facts) + covered,
+            -await books.balance(connection, ledger.owed("available", client_id)),
+            await books.balance(connection, ledger.receivable_client(client_id)),
+        )
         if amount > 0:
-            entry = ledger.offset(facts.client_id, facts.month, amount, day)
+            entry = ledger.offset(client_id, facts.month, amount, day)
             await books.post(connection, [entry], now)
     elif due < 0:
-        entry = ledger.credited(facts.client_id, facts.month, -due, day)
+        entry = ledger.credited(client_id, facts.month, -due, day)
         await books.post(connection, [entry], now)
 
 

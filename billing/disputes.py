@@ -246,7 +246,8 @@ async def _held_cents(
     connection: AsyncConnection, client_id: int, session_ids: list[int], now: datetime
 ) -> int:
     """What to hold for sessions: their net share, what is held for them already taken off, and
-    never more than is available."""
+    never more than is available, or than their statement has left to be paid: what was paid out
+    already is put right by the next statement (T1)."""
     if not session_ids:
         return 0
     rates = await closing_store.fetch_rates(connection, client_id)
@@ -259,7 +260,8 @@ async def _held_cents(
     net -= await store.fetch_held(connection, client_id, session_ids)
     await ledger_store.lock_chains(connection, [client_id])
     available = -await books.balance(connection, ledger.owed("available", client_id))
-    return max(0, min(net, available))
+    unpaid = await store.fetch_unpaid(connection, session_ids)
+    return max(0, min(net, available, net if unpaid is None else unpaid))
 
 
 def _rate_on(rates: Sequence[tuple[date, date | None, Decimal]], day: date) -> Decimal:

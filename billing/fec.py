@@ -54,7 +54,12 @@ _OPENING: Final = ("AN", "À nouveaux")
 _SALES: Final = ("VE", "Ventes")
 _BANK: Final = ("BQ", "Banque")
 _OTHER: Final = ("OD", "Opérations diverses")
-_JOURNALS: Final = {"own_invoice": _SALES, "receipt": _BANK, "settlement": _BANK}
+_JOURNALS: Final = {
+    "own_invoice": _SALES,
+    **dict.fromkeys(
+        ("receipt", "settlement", "paid", "given_back", "swept", "own_receipt", "suspense"), _BANK
+    ),
+}
 _ACCOUNTS: Final = {
     "110000": "Report à nouveau (solde créditeur)",
     "119000": "Report à nouveau (solde débiteur)",
@@ -69,6 +74,7 @@ _ACCOUNTS: Final = {
     "512000": "Banque, compte propre",
     "512100": "Banque, compte de tiers",
     "627800": "Frais de paiement",
+    "661800": "Pénalités de retard",
     "706100": "Commissions",
     "706200": "Frais de gestion et abonnements",
     "707000": "Ventes d'énergie",

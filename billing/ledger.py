@@ -13,7 +13,8 @@ Accounts (the digits are those of the plan comptable général):
 - `receivable:drivers:{client}` and `uncollected:{client}`: what drivers owe a client, and its
   counterpart. The claim is the client's, not the operator's: a memo of 467, always in balance;
 - the operator's own: `bank:own`, `receivable:client:{client}` (what the client owes it),
-  `income:commission`, `income:fees`, `vat:collected`, `expense:psp_fees`, `suspense`.
+  `income:commission`, `income:fees`, `vat:collected`, `expense:psp_fees`, `expense:late_payment`,
+  `suspense`.
 
 Entries of one client form a chain, those of the operator another (client None). An entry's digest
 holds that of the entry before it: one changed later breaks every digest after it.
@@ -83,9 +84,13 @@ INCOME_COMMISSION = Account("income:commission", Kind.INCOME, "706100", "Commiss
 INCOME_FEES = Account("income:fees", Kind.INCOME, "706200", "Frais de gestion et abonnements")
 VAT_COLLECTED = Account("vat:collected", Kind.LIABILITY, "445710", "TVA collectée")
 EXPENSE_PSP = Account("expense:psp_fees", Kind.EXPENSE, "627800", "Frais de paiement")
+EXPENSE_LATE = Account("expense:late_payment", Kind.EXPENSE, "661800", "Pénalités de retard")
 SUSPENSE = Account("suspense", Kind.LIABILITY, "471000", "Compte d’attente")
 
 HELD = (BANK_MANDATE.code, PSP_CLEARING.code)
+#: kinds of entries in which the operator lays money of its own beside that of others, or takes it
+#: back; between its bank accounts it moves with the next internal transfer
+COVERING = ("allocation", "settlement", "credited", "late_payment", "suspense_covered")
 OWED_STATES = ("available", "disputed", "paying")
 
 
@@ -309,6 +314,125 @@ def released(dispute_id: int, client_id: int, amount_cents: int, booked_on: date
         client_id,
         (owed("disputed", client_id), amount_cents),
         (owed("available", client_id), -amount_cents),
+    )
+
+
+def paying(payout_id: int, client_id: int, amount_cents: int, booked_on: date) -> Entry:
+    """A payout was made: its money is no longer available, and still held."""
+    assert amount_cents > 0
+    return _entry(
+        f"paying:{payout_id}",
+        "paying",
+        booked_on,
+        f"Reversement {payout_id}, ordonné",
+        client_id,
+        (owed("available", client_id), amount_cents),
+        (owed("paying", client_id), -amount_cents),
+    )
+
+
+def unpaid(payout_id: int, client_id: int, amount_cents: int, booked_on: date) -> Entry:
+    """A payout never left, cancelled by us or refused by the bank: its money is available again."""
+    assert amount_cents > 0
+    return _entry(
+        f"unpaid:{payout_id}",
+        "unpaid",
+        booked_on,
+        f"Reversement {payout_id}, annulé",
+        client_id,
+        (owed("paying", client_id), amount_cents),
+        (owed("available", client_id), -amount_cents),
+    )
+
+
+def paid(payout_id: int, client_id: int, amount_cents: int, booked_on: date) -> Entry:
+    """The bank paid it out."""
+    assert amount_cents > 0
+    return _entry(
+        f"paid:{payout_id}",
+        "paid",
+        booked_on,
+        f"Reversement {payout_id}",
+        client_id,
+        (owed("paying", client_id), amount_cents),
+        (BANK_MANDATE, -amount_cents),
+    )
+
+
+def given_back(payout_id: int, client_id: int, amount_cents: int, booked_on: date) -> Entry:
+    """The client's bank sent a payout back: it is owed as before."""
+    assert amount_cents > 0
+    return _entry(
+        f"given_back:{payout_id}",
+        "given_back",
+        booked_on,
+        f"Reversement {payout_id}, retourné",
+        client_id,
+        (BANK_MANDATE, amount_cents),
+        (owed("available", client_id), -amount_cents),
+    )
+
+
+def late_payment(key: str, client_id: int, amount_cents: int, booked_on: date) -> Entry:
+    """What the operator owes a client for paying it out late: its own money, laid beside the
+    client's."""
+    assert amount_cents > 0
+    return _entry(
+        f"late:{key}",
+        "late_payment",
+        booked_on,
+        f"Pénalités de retard {key}",
+        client_id,
+        (EXPENSE_LATE, amount_cents),
+        (owed("available", client_id), -amount_cents),
+        (BANK_MANDATE, amount_cents),
+        (BANK_OWN, -amount_cents),
+    )
+
+
+def swept(transfer_id: int, earned_cents: int, booked_on: date) -> Entry:
+    """What the operator earned left the account of third parties for its own. What it had made
+    good there in the books stayed where it was, and was taken off the transfer."""
+    assert earned_cents > 0
+    return _entry(
+        f"swept:{transfer_id}",
+        "swept",
+        booked_on,
+        f"Virement interne {transfer_id}",
+        None,
+        (BANK_OWN, earned_cents),
+        (BANK_MANDATE, -earned_cents),
+    )
+
+
+def own_received(
+    own_receipt_id: int, client_id: int, number: str, amount_cents: int, booked_on: date
+) -> Entry:
+    """A client paid an invoice of the operator's by itself, or that went back (below 0)."""
+    return _entry(
+        f"own_receipt:{own_receipt_id}",
+        "own_receipt",
+        booked_on,
+        f"Règlement de la facture {number}",
+        client_id,
+        (BANK_OWN, amount_cents),
+        (receivable_client(client_id), -amount_cents),
+    )
+
+
+def suspended(line_id: int, account: Account, amount_cents: int, booked_on: date) -> Entry:
+    """A line of the bank's that nothing explains. What left the account of third parties so is made
+    good from the operator's own in the same entry: client money covers nobody's error."""
+    assert account in (BANK_MANDATE, BANK_OWN), account.code
+    is_missing = account == BANK_MANDATE and amount_cents < 0
+    return _entry(
+        f"suspense:{line_id}",
+        "suspense_covered" if is_missing else "suspense",
+        booked_on,
+        f"Ligne bancaire {line_id}, à expliquer",
+        None,
+        (BANK_OWN if is_missing else account, amount_cents),
+        (SUSPENSE, -amount_cents),
     )
 
 

@@ -165,6 +165,13 @@ class Settings:
     invoice_due_days: int = 30  # drivers pay so long after the issue (Code de commerce L.441-10)
     own_invoice_due_days: int = 8  # clients pay the operator's (contract, article 7)
     billing_simulated: bool = False  # of a demonstration: every document says so
+    operator_mandate_iban: str | None = None  # account of third parties' money, kept apart
+    operator_mandate_bic: str | None = None
+    operator_own_iban: str | None = None
+    operator_own_bic: str | None = None
+    operator_creditor_identifier: str | None = None  # for direct debits (ICS)
+    payout_lead_days: int = 1  # TARGET days between the bank's receipt of a file and its execution
+    debit_lead_days: int = 2
     platform_drop_dir: Path | None = None  # for an approved platform; None: nothing is laid down
 
     # Limits on what one peer may do.

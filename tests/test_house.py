@@ -21,7 +21,7 @@ SHIPPED = ("csms", "billing", "reporting")
 PURE = (
     "csms.domain",
     *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
-    *("billing.reckoning", "billing.statement_state"),
+    *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

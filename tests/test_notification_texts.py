@@ -48,6 +48,13 @@ VALUES: dict[str, Any] = {
     "clients": "Résidence Exemple, Résidence Modèle",
     "what": "C00002-F-2026-000007",
     "decision": "upheld",
+    "invoice": "C00002-F-2026-000007",
+    "amount_cents": 4_567,
+    "mandate": "MD-2026-7",
+    "creditor": "FR12ZZZ123456",
+    "bank_reason": "AM04",
+    "settled_on": "2026-11-13",
+    "reference": "T2P-2026-10-2",
 }
 
 

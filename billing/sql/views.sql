@@ -33,4 +33,24 @@ SELECT i.id AS invoice_id, i.client_id, i.person_id, l.session_id, l.position, l
                       WHERE s.invoice_id = i.id AND s.session_id = l.session_id) p
  WHERE i.issuer = 'client' AND i.original_id IS NULL;
 
-GRANT SELECT ON invoice_open, invoice_session_open TO t2p_service;
+-- What clients owe of each invoice of the operator's: less what statements set off, and what they paid.
+CREATE VIEW own_invoice_open WITH (security_invoker = true) AS
+SELECT i.id AS invoice_id, i.client_id, i.number, i.month, i.issued_on, i.due_on,
+       i.effect_cents + c.cents + o.cents - r.cents AS open_cents
+  FROM invoice i
+ CROSS JOIN LATERAL (SELECT coalesce(sum(effect_cents), 0)::bigint AS cents
+                       FROM invoice WHERE original_id = i.id) c
+ CROSS JOIN LATERAL (SELECT coalesce(sum(amount_cents), 0)::bigint AS cents
+                       FROM statement_line
+                      WHERE invoice_id = i.id AND kind IN ('offset', 'own_sale')) o
+ CROSS JOIN LATERAL (SELECT coalesce(sum(amount_cents), 0)::bigint AS cents
+                       FROM own_receipt WHERE invoice_id = i.id) r
+ WHERE i.issuer = 'operator' AND i.original_id IS NULL AND i.effect_cents > 0;
+
+-- Both, for whoever pays them; person_id null: the client pays.
+CREATE VIEW payable_invoice WITH (security_invoker = true) AS
+SELECT invoice_id, client_id, person_id, number, due_on, open_cents FROM invoice_open
+ UNION ALL
+SELECT invoice_id, client_id, NULL, number, due_on, open_cents FROM own_invoice_open;
+
+GRANT SELECT ON invoice_open, invoice_session_open, own_invoice_open, payable_invoice TO t2p_service;

@@ -313,7 +313,9 @@ async def fetch_past_due(
                     + coalesce((SELECT sum(c.effect_cents) FROM invoice c
                                  WHERE c.original_id = i.id), 0)
                     + coalesce((SELECT sum(l.amount_cents) FROM statement_line l
-                                 WHERE l.invoice_id = i.id AND l.kind = 'offset'), 0))::bigint
+                                 WHERE l.invoice_id = i.id AND l.kind = 'offset'), 0)
+                    - coalesce((SELECT sum(r.amount_cents) FROM own_receipt r
+                                 WHERE r.invoice_id = i.id), 0))::bigint
                    AS left_cents
               FROM invoice i
              WHERE i.client_id = %(client_id)s AND i.issuer = 'operator' AND i.type_code = 380
@@ -334,7 +336,8 @@ async def fetch_holds(
     connection: AsyncConnection, client_id: int, is_release: bool
 ) -> list[tuple[int, int]]:
     """Disputes and what is held for each, in cents: those that a statement has to deduct, opened
-    before their sessions were on one; or those that one deducted and that are decided since."""
+    before their sessions were on one; or those that one deducted and that are decided since, and
+    that no payout has paid meanwhile."""
     if is_release:
         cursor = await connection.execute(
             """
@@ -344,6 +347,9 @@ async def fetch_holds(
                             WHERE l.dispute_id = d.id AND l.kind = 'hold')
                AND NOT EXISTS (SELECT FROM statement_line l
                                 WHERE l.dispute_id = d.id AND l.kind = 'release')
+               AND NOT EXISTS (SELECT FROM payout_line l JOIN payout p ON p.id = l.payout_id
+                                WHERE l.dispute_id = d.id
+                                  AND p.status IN ('draft', 'sent', 'settled'))
              ORDER BY d.id
             """,
             (client_id,),
@@ -365,6 +371,30 @@ async def fetch_holds(
             prepare=False,
         )
     return await cursor.fetchall()
+
+
+async def fetch_covered(
+    connection: AsyncConnection, client_id: int, share_ids: Sequence[int]
+) -> int:
+    """What the operator made good when these shares were taken back, in cents: the client had been
+    paid already."""
+    if not share_ids:
+        return 0
+    cursor = await connection.execute(
+        """
+        SELECT coalesce(sum(p.amount_cents), 0)::bigint
+          FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
+          JOIN ledger_account a ON a.id = p.account_id
+         WHERE e.source_key = ANY (%s) AND a.code = %s
+        """,
+        (
+            [f"allocation:{share_id}" for share_id in share_ids],
+            f"receivable:client:{client_id}",
+        ),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def insert_statement(connection: AsyncConnection, values: Mapping[str, Any]) -> int:

@@ -329,3 +329,37 @@ async def list_use_invoices(connection: AsyncConnection, statement_id: int) -> l
             (statement_id,),
         )
         return await rows.fetchall()
+
+
+async def fetch_unpaid(connection: AsyncConnection, session_ids: Sequence[int]) -> int | None:
+    """What the statements with these sessions have left to be paid, in cents, what is held of them
+    already taken off; None where one of the sessions is on no statement yet."""
+    cursor = await connection.execute(
+        """
+        WITH told AS (
+            SELECT l.statement_id FROM unnest(%(sessions)s::bigint[]) AS n (session_id)
+              LEFT JOIN statement_line l ON l.session_id = n.session_id
+                   AND l.kind IN ('session', 'late_session')),
+        held AS (
+            SELECT x.statement_id, sum(d.held_cents) AS cents
+              FROM dispute d JOIN statement_line x ON x.id = d.statement_line_id
+             WHERE d.decided_at IS NULL AND x.statement_id IN (SELECT statement_id FROM told)
+             GROUP BY x.statement_id)
+        SELECT bool_or(statement_id IS NULL),
+               (SELECT sum(greatest(0, s.net_cents
+                                       - coalesce((SELECT sum(l.amount_cents) FROM payout_line l
+                                                     JOIN payout p ON p.id = l.payout_id
+                                                    WHERE l.statement_id = s.id
+                                                      AND l.kind = 'statement'
+                                                      AND p.status IN ('draft', 'sent', 'settled')),
+                                                  0)
+                                       - coalesce((SELECT h.cents FROM held h
+                                                    WHERE h.statement_id = s.id), 0)))::bigint
+                  FROM statement s WHERE s.id IN (SELECT statement_id FROM told))
+          FROM told
+        """,
+        {"sessions": list(session_ids)},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return None if row[0] else int(row[1] or 0)

@@ -195,6 +195,31 @@ CATALOGUE: Final = {
             always=True,
             webhook=False,
         ),
+        # invoice (its number), amount_cents, due_on (of the debit), mandate, creditor
+        Event(code="debit.announced", category="billing", webhook=False),
+        Event(
+            code="own_debit.announced",
+            category="billing",
+            audience=(Audience.MANAGERS,),
+            always=True,
+            webhook=False,
+        ),
+        # invoice, amount_cents, bank_reason (ISO code, may be empty)
+        Event(code="debit.returned", category="billing", webhook=False),
+        # client, month, amount_cents, settled_on, reference
+        Event(
+            code="payout.settled",
+            category="billing",
+            audience=(Audience.MANAGERS,),
+            always=True,
+        ),
+        Event(
+            code="payout.returned",
+            category="billing",
+            audience=(Audience.OPERATORS, Audience.MANAGERS),
+            always=True,
+            webhook=False,
+        ),
     )
 }
 

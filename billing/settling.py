@@ -1,0 +1,525 @@
+"""What the bank says happened: its statements are read in, and each line settles what it names.
+
+A line that names a payment of ours, by its end-to-end id and its amount, settles it: a payout, the
+transfer of what the operator earned, a direct debit, or the return of one of these. A transfer that
+names one open invoice and pays just that is received for it. Anything else is booked as unexplained
+at once (471), so that the account in the books is the one at the bank, and waits for a person, who
+is shown what it may be. Nothing is guessed.
+
+The same statement again changes nothing, nor does a line that two statements tell. Each line is a
+transaction of its own.
+"""
+
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Final
+
+from psycopg import AsyncConnection
+from psycopg_pool import AsyncConnectionPool
+
+from billing import books, collecting, ledger, payment_state, receipts, sepa
+from billing.payment_state import PAYOUTS, follow
+from billing.sepa import BankStatement
+from billing.store import banking as store
+from billing.store import payouts as payout_store
+from billing.store import problems
+from billing.store.banking import CandidateRow, LineRow
+from csms import deadlines
+from csms.clients import Actor
+from csms.config import Settings
+from csms.db import transaction
+from csms.notifications import announce
+from csms.registry import Conflict, NotThere, Refusal
+from csms.store import audit
+
+STAGE: Final = "settle"
+BATCH_LINES: Final = 1_000
+SUGGESTIONS_MAX: Final = 5
+_NUMBER: Final = re.compile(r"[A-Za-z0-9]+(?:[-/_][A-Za-z0-9]+)+")
+
+
+@dataclass(slots=True)
+class Settled:
+    """What a run did. `by_kind`: lines by what they were taken for."""
+
+    statements: int = 0
+    known: int = 0  # statements that were there
+    lines: int = 0
+    by_kind: Counter[str] = field(default_factory=Counter)
+    difference_cents: int | None = None  # the bank's balance less the books'; None: nobody knows
+
+
+async def read_in(
+    pool: AsyncConnectionPool,
+    content: bytes,
+    now: datetime,
+    *,
+    settings: Settings,
+    actor: Actor,
+    simulated: bool = False,
+    dry_run: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Settled:
+    """Keep the statements of a file (camt.053), and settle what their lines name.
+
+    Raises: sepa.Unreadable; Refusal for an account that is none of the operator's; Conflict for a
+    statement that was read in with another content.
+    """
+    statements = sepa.read_statements(content)
+    named = [(_account(each, settings), each) for each in statements]
+    done = Settled()
+    if dry_run:
+        done.statements = len(statements)
+        done.lines = sum(len(each.lines) for each in statements)
+        return done
+    for account, statement in named:
+        async with transaction(pool) as connection:
+            await _keep(connection, account, statement, now, actor, simulated, done)
+    await match(pool, now, settings=settings, actor=actor, done=done, progress=progress)
+    return done
+
+
+def _account(statement: BankStatement, settings: Settings) -> str:
+    """Which of the operator's accounts. Raises: Refusal."""
+    known = {settings.operator_mandate_iban: "mandate", settings.operator_own_iban: "own"}
+    account = known.get(statement.iban)
+    if account is None:
+        raise Refusal(
+            f"Statement {statement.reference} is of an account that is none of the operator's "
+            f"(…{statement.iban[-4:]}): look at T2P_OPERATOR_MANDATE_IBAN and "
+            "T2P_OPERATOR_OWN_IBAN."
+        )
+    return account
+
+
+async def _keep(
+    connection: AsyncConnection,
+    account: str,
+    statement: BankStatement,
+    now: datetime,
+    actor: Actor,
+    simulated: bool,
+    done: Settled,
+) -> None:
+    if statement.closing_on > deadlines.paris_day(now):
+        raise Refusal(
+            f"Statement {statement.reference} is of {statement.closing_on}, which lies ahead: look "
+            "at the file."
+        )
+    sha256 = hashlib.sha256(repr(statement).encode()).digest()
+    statement_id, kept, is_new = await store.insert_statement(
+        connection,
+        {
+            "account": account,
+            "reference": statement.reference,
+            "opening_cents": statement.opening_cents,
+            "closing_cents": statement.closing_cents,
+            "closing_on": statement.closing_on,
+            "sha256": sha256,
+            "is_simulated": simulated,
+            "now": now,
+            "actor": actor.name,
+        },
+    )
+    if kept != sha256:
+        raise Conflict(
+            f"Statement {statement.reference} was read in before with another content: nothing of "
+            "it was taken. Ask the bank which one holds."
+        )
+    if not is_new:
+        done.known += 1
+        return
+    done.statements += 1
+    done.lines += await store.insert_lines(
+        connection,
+        statement_id,
+        account,
+        [
+            (
+                line.reference,
+                line.amount_cents,
+                line.booked_on,
+                line.kind,
+                line.end_to_end_id,
+                line.counterparty_name,
+                line.counterparty_iban,
+                line.remittance,
+                line.reason,
+            )
+            for line in statement.lines
+            if line.amount_cents
+        ],
+    )
+
+
+async def match(
+    pool: AsyncConnectionPool,
+    now: datetime,
+    *,
+    settings: Settings,
+    actor: Actor,
+    done: Settled | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Settled:
+    """Settle every line that was taken for nothing yet."""
+    done = done or Settled()
+    async with pool.connection() as connection:
+        while open_ids := await store.list_open(connection, limit=BATCH_LINES):
+            for number, line_id in enumerate(open_ids, start=1):
+                async with connection.transaction():
+                    await _settle(connection, line_id, now, settings, actor, done)
+                if progress is not None:
+                    progress(number, len(open_ids))
+        done.difference_cents = await difference(connection)
+    return done
+
+
+async def difference(connection: AsyncConnection) -> int | None:
+    """What the bank's last statement of the account of third parties has more than the books, what
+    the operator has laid there in the books alone taken off; None: there is no statement."""
+    closing = await store.fetch_closing(connection, "mandate")
+    if closing is None:
+        return None
+    _, laid, mandate = await payout_store.fetch_earned(connection)
+    return closing[1] - (mandate - laid)
+
+
+async def _settle(
+    connection: AsyncConnection,
+    line_id: int,
+    now: datetime,
+    settings: Settings,
+    actor: Actor,
+    done: Settled,
+) -> None:
+    """One line, by the first reading that fits it to the cent."""
+    line = await store.get_line(connection, line_id)
+    assert line is not None
+    if await store.fetch_matches(connection, line_id):
+        return
+    found = None
+    try:
+        async with connection.transaction():
+            found = await _named(connection, line, now, actor, settings)
+            found = found or await _of_invoice(connection, line, now, actor)
+    except Refusal as refusal:
+        await _note(connection, line, refusal, now)
+    if found is None:
+        found = "suspense", _subject(line)
+        await _suspend(connection, line, now)
+    await store.insert_match(connection, line.id, *found, now, actor.name)
+    done.by_kind[found[0]] += 1
+
+
+async def _note(
+    connection: AsyncConnection, line: LineRow, refusal: Refusal, now: datetime
+) -> None:
+    await problems.note(
+        connection,
+        stage=STAGE,
+        subject=_subject(line),
+        client_id=None,
+        month=None,
+        session_id=None,
+        cause="line_not_received",
+        message=str(refusal),
+        remedy="Say whose it is: time2plug billing settle --explain LINE.",
+        now=now,
+    )
+
+
+def _subject(line: LineRow) -> str:
+    return f"bank line {line.id}"
+
+
+async def _named(
+    connection: AsyncConnection, line: LineRow, now: datetime, actor: Actor, settings: Settings
+) -> tuple[str, str] | None:
+    """What the line's end-to-end id names, where its amount is the right one; kind and subject."""
+    if line.end_to_end_id is None:
+        return None
+    if line.account == "mandate":
+        payout = await payout_store.get_payout(connection, end_to_end_id=line.end_to_end_id)
+        if payout is not None:
+            return await _of_payout(connection, line, payout, now, actor)
+        transfer = await payout_store.find_transfer(connection, end_to_end_id=line.end_to_end_id)
+        if transfer is not None:
+            return await _of_transfer(connection, line, transfer, now)
+    elif await payout_store.find_transfer(connection, end_to_end_id=line.end_to_end_id):
+        return "other", f"internal transfer {line.end_to_end_id}"  # its other side books it
+    return await collecting.settle_line(connection, line, now, actor, settings)
+
+
+async def _of_payout(
+    connection: AsyncConnection,
+    line: LineRow,
+    payout: payout_store.PayoutRow,
+    now: datetime,
+    actor: Actor,
+) -> tuple[str, str] | None:
+    if abs(line.amount_cents) != payout.amount_cents:
+        return None
+    happening = "settle" if line.amount_cents < 0 else "give back"
+    after = follow(PAYOUTS, payout.status, happening)
+    if after is None:
+        return None
+    booked_on = await _booked_on(connection, [payout.client_id], line.booked_on, now)
+    make = ledger.paid if happening == "settle" else ledger.given_back
+    entry = make(payout.id, payout.client_id, payout.amount_cents, booked_on)
+    await books.post(connection, [entry], now)
+    settled_on = line.booked_on if happening == "settle" else None
+    await payout_store.set_status(connection, payout.id, after, settled_on)
+    await payout_store.insert_event(
+        connection, payout.id, payout.client_id, after, now, actor.name, line.reason
+    )
+    data = {
+        "month": payout.month,
+        "amount_cents": payout.amount_cents,
+        "client": payout.client,
+        "settled_on": line.booked_on,
+        "reference": payout.end_to_end_id,
+    }
+    event = "payout.settled" if happening == "settle" else "payout.returned"
+    await announce(
+        connection,
+        event,
+        now=now,
+        client_id=payout.client_id,
+        subject=f"payout {payout.id}",
+        data=data,
+        key=f"{event} {payout.id}",
+    )
+    return ("payout" if happening == "settle" else "payout_return"), f"payout {payout.id}"
+
+
+async def _of_transfer(
+    connection: AsyncConnection,
+    line: LineRow,
+    transfer: payout_store.TransferRow,
+    now: datetime,
+) -> tuple[str, str] | None:
+    if line.amount_cents != -transfer.amount_cents or transfer.status != "sent":
+        return None
+    booked_on = await _booked_on(connection, [], line.booked_on, now)
+    entry = ledger.swept(transfer.id, transfer.earned_cents, booked_on)
+    await books.post(connection, [entry], now)
+    await payout_store.set_transfer_status(connection, transfer.id, "settled")
+    return "transfer", f"internal transfer {transfer.id}"
+
+
+async def _of_invoice(
+    connection: AsyncConnection, line: LineRow, now: datetime, actor: Actor
+) -> tuple[str, str] | None:
+    """The one invoice that the line names and pays to the cent."""
+    if line.amount_cents <= 0 or line.kind != "transfer_in":
+        return None
+    candidates = await store.find_invoices(connection, numbers_in(line.remittance or ""))
+    fitting = [each for each in candidates if _fits(line, each)]
+    if len(candidates) != 1 or len(fitting) != 1:
+        return None
+    return await _receive(connection, line, fitting[0], now, actor)
+
+
+def _fits(line: LineRow, invoice: CandidateRow) -> bool:
+    is_own = invoice.person_id is None
+    return invoice.left_cents == line.amount_cents and is_own == (line.account == "own")
+
+
+def numbers_in(text: str) -> list[str]:
+    """What may be numbers of invoices, of what was written as the reason of a transfer."""
+    return _NUMBER.findall(text.upper())
+
+
+async def _receive(
+    connection: AsyncConnection, line: LineRow, invoice: CandidateRow, now: datetime, actor: Actor
+) -> tuple[str, str]:
+    if invoice.person_id is None:
+        own_id = await collecting.receive_own(
+            connection,
+            client_id=invoice.client_id,
+            invoice_id=invoice.invoice_id,
+            number=invoice.number,
+            source_key=key_of(line),
+            amount_cents=line.amount_cents,
+            received_on=line.booked_on,
+            means="transfer",
+            actor=actor,
+            now=now,
+        )
+        return "own_receipt", f"own receipt {own_id}"
+    received = await receipts.receive(
+        connection,
+        source_key=key_of(line),
+        amount_cents=line.amount_cents,
+        received_on=line.booked_on,
+        means="transfer",
+        actor=actor,
+        now=now,
+        invoice_number=invoice.number,
+        simulated=line.is_simulated,
+    )
+    return "receipt", f"receipt {received.receipt.id}"
+
+
+def key_of(line: LineRow) -> str:
+    """The source key of a receipt that a line is."""
+    return f"bank:{line.account}:{line.reference}"
+
+
+async def _suspend(connection: AsyncConnection, line: LineRow, now: datetime) -> None:
+    booked_on = await _booked_on(connection, [], line.booked_on, now)
+    await books.post(connection, [_suspense(line, booked_on)], now)
+
+
+def _suspense(line: LineRow, booked_on: date) -> ledger.Entry:
+    account = ledger.BANK_MANDATE if line.account == "mandate" else ledger.BANK_OWN
+    return ledger.suspended(line.id, account, line.amount_cents, booked_on)
+
+
+async def _booked_on(
+    connection: AsyncConnection, client_ids: Sequence[int], day: date, now: datetime
+) -> date:
+    return await books.bookable_on(connection, [*client_ids, books.OPERATOR], day, now)
+
+
+async def suggest(connection: AsyncConnection, line: LineRow) -> list[CandidateRow]:
+    """Invoices that an unexplained line may have paid: those that it names, then those of its
+    amount; a person decides."""
+    named = await store.find_invoices(connection, numbers_in(line.remittance or ""))
+    if line.amount_cents <= 0 or line.account != "mandate":
+        return named[:SUGGESTIONS_MAX]
+    others = await store.find_by_amount(
+        connection, line.amount_cents, line.counterparty_iban, SUGGESTIONS_MAX
+    )
+    known = {each.invoice_id for each in named}
+    return [*named, *(each for each in others if each.invoice_id not in known)][:SUGGESTIONS_MAX]
+
+
+async def explain(
+    connection: AsyncConnection,
+    line_id: int,
+    *,
+    person_id: int | None = None,
+    invoice_number: str | None = None,
+    actor: Actor,
+    now: datetime,
+) -> str:
+    """A person says whose money an unexplained line is, or which invoice it pays; the subject that
+    it is taken for. What it pays beyond is the driver's. In the caller's transaction.
+
+    Raises: NotThere; Conflict where it is explained; Refusal for what did not come in.
+    """
+    line = await store.get_line(connection, line_id)
+    if line is None:
+        raise NotThere(f"There is no line {line_id} of the bank's.")
+    matches = await store.fetch_matches(connection, line_id)
+    if True not in matches or False in matches:
+        raise Conflict(f"Line {line_id} is explained: {matches.get(False, 'it is not read yet')}.")
+    if line.amount_cents < 0:
+        raise Refusal("Money that left is no payment of an invoice.", "line_id")
+    booked_on = deadlines.paris_day(now)
+    first = await _suspense_of(connection, line)
+    await books.post(connection, [ledger.reversal(first, booked_on)], now)
+    kind, subject = await _explained(connection, line, person_id, invoice_number, now, actor)
+    await store.insert_match(connection, line.id, kind, subject, now, actor.name)
+    await audit.add_entry(
+        connection,
+        now,
+        actor=actor.name,
+        person_id=actor.person_id,
+        client_id=None,
+        action="bank_line.explained",
+        subject=_subject(line),
+        detail={"as": subject},
+    )
+    await problems.resolve(connection, STAGE, [_subject(line)], now)
+    return subject
+
+
+async def _suspense_of(connection: AsyncConnection, line: LineRow) -> ledger.Entry:
+    """The entry that the line was booked by, with its own day."""
+    booked = await store.fetch_booked_on(connection, f"suspense:{line.id}")
+    return _suspense(line, booked)
+
+
+async def _explained(
+    connection: AsyncConnection,
+    line: LineRow,
+    person_id: int | None,
+    invoice_number: str | None,
+    now: datetime,
+    actor: Actor,
+) -> tuple[str, str]:
+    """Raises: NotThere; Refusal."""
+    if line.account == "own":
+        found = await store.find_invoices(connection, [invoice_number or ""])
+        if not found or found[0].person_id is not None:
+            raise NotThere(f"The operator has no invoice {invoice_number}.", "invoice_number")
+        if line.amount_cents > found[0].left_cents:
+            raise Refusal(
+                f"Invoice {invoice_number} has {found[0].left_cents} cents left to be paid.",
+                "invoice_number",
+            )
+        return await _receive(connection, line, found[0], now, actor)
+    received = await receipts.receive(
+        connection,
+        source_key=key_of(line),
+        amount_cents=line.amount_cents,
+        received_on=line.booked_on,
+        means="transfer",
+        actor=actor,
+        now=now,
+        person_id=person_id,
+        invoice_number=invoice_number,
+        simulated=line.is_simulated,
+    )
+    return "receipt", f"receipt {received.receipt.id}"
+
+
+async def read_status(
+    pool: AsyncConnectionPool, content: bytes, now: datetime, *, actor: Actor
+) -> Counter[str]:
+    """What the bank refused of a file (pain.002): its payments are due again. How many of each
+    kind. Raises: sepa.Unreadable."""
+    done: Counter[str] = Counter()
+    for each in sepa.read_status(content):
+        if each.status != sepa.REFUSED:
+            continue
+        async with transaction(pool) as connection:
+            identifiers = (
+                [each.end_to_end_id]
+                if each.end_to_end_id is not None
+                else await payout_store.list_identifiers(connection, each.message_id)
+            )
+            for identifier in identifiers:
+                done[await _refuse(connection, identifier, each.reason, now, actor)] += 1
+    return done
+
+
+async def _refuse(
+    connection: AsyncConnection, identifier: str, reason: str | None, now: datetime, actor: Actor
+) -> str:
+    """One payment that the bank refused; its kind, or `unknown`."""
+    payout = await payout_store.get_payout(connection, end_to_end_id=identifier)
+    if payout is None:
+        transfer = await payout_store.find_transfer(connection, end_to_end_id=identifier)
+        if transfer is not None and transfer.status == "sent":
+            await payout_store.set_transfer_status(connection, transfer.id, "refused")
+            return "transfer"
+        return await collecting.refuse(connection, identifier, reason, now)
+    after = follow(payment_state.PAYOUTS, payout.status, "refuse")
+    if after is None:
+        return "known"
+    await payout_store.set_status(connection, payout.id, after)
+    await payout_store.insert_event(
+        connection, payout.id, payout.client_id, after, now, actor.name, reason
+    )
+    entry = ledger.unpaid(
+        payout.id, payout.client_id, payout.amount_cents, deadlines.paris_day(now)
+    )
+    await books.post(connection, [entry], now)
+    return "payout"

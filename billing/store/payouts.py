@@ -1,0 +1,528 @@
+"""SQL of payouts: what is due to a client of its statements, payouts, and their files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from psycopg import AsyncConnection
+from psycopg.rows import class_row
+
+from billing.ledger import COVERING
+
+
+@dataclass(frozen=True, slots=True)
+class DueRow:
+    """What is to be paid of a statement, or of what was held and is let go."""
+
+    kind: str  # statement, release
+    id: int  # of the statement or the dispute
+    month: date
+    due_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutRow:
+    """A payout."""
+
+    id: int
+    client_id: int
+    client: str
+    month: date
+    amount_cents: int
+    due_on: date
+    iban: str
+    holder: str
+    end_to_end_id: str
+    status: str
+    file_id: int | None
+    settled_on: date | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileRow:
+    """A payment file, its bytes apart."""
+
+    id: int
+    kind: str
+    account: str
+    message_id: str
+    execution_on: date
+    payments: int
+    total_cents: int
+    sha256: bytes
+    is_simulated: bool
+    created_at: datetime
+    created_by: str
+    approved_at: datetime | None
+    approved_by: str | None
+    sent_at: datetime | None
+    cancelled_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRow:
+    """A transfer between the operator's accounts."""
+
+    id: int
+    file_id: int
+    earned_cents: int
+    covered_cents: int
+    amount_cents: int
+    end_to_end_id: str
+    status: str
+
+
+async def list_clients(
+    connection: AsyncConnection, month: date, client_id: int | None
+) -> list[int]:
+    """Clients with a statement up to that month that has something to be paid, or with something
+    that was held and is decided; what of it is paid already, `fetch_dues` knows."""
+    cursor = await connection.execute(
+        """
+        SELECT c.id FROM client c
+         WHERE (%(client_id)s::bigint IS NULL OR c.id = %(client_id)s)
+           AND (EXISTS (SELECT FROM statement s
+                         WHERE s.client_id = c.id AND s.month <= %(month)s AND s.net_cents > 0
+                           AND s.net_cents > coalesce(
+                               (SELECT sum(l.amount_cents) FROM payout_line l
+                                  JOIN payout p ON p.id = l.payout_id
+                                 WHERE l.statement_id = s.id AND l.kind = 'statement'
+                                   AND p.status IN ('draft', 'sent', 'settled')), 0))
+             OR EXISTS (SELECT FROM dispute d
+                         WHERE d.client_id = c.id AND d.decided_at IS NOT NULL
+                           AND d.held_cents > 0))
+         ORDER BY c.id
+        """,
+        {"month": month, "client_id": client_id},
+        prepare=False,
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
+async def fetch_dues(connection: AsyncConnection, client_id: int, month: date) -> list[DueRow]:
+    """What is to be paid to a client of its statements up to a month, the oldest first.
+
+    Of a statement its net, less what was paid, less what is held of it for disputes that began
+    after it. Of a dispute that a statement held for and that is decided since, what it held, unless
+    a statement has told of the release.
+    """
+    async with connection.cursor(row_factory=class_row(DueRow)) as rows:
+        await rows.execute(
+            """
+            WITH live AS (
+                SELECT l.* FROM payout_line l JOIN payout p ON p.id = l.payout_id
+                 WHERE l.client_id = %(client_id)s AND p.status IN ('draft', 'sent', 'settled')),
+            late_hold AS (
+                SELECT d.held_cents,
+                       coalesce((SELECT x.statement_id FROM statement_line x
+                                  WHERE x.id = d.statement_line_id),
+                                (SELECT min(x.statement_id) FROM statement_line x
+                                  WHERE x.invoice_id = d.invoice_id
+                                    AND x.kind IN ('session', 'late_session'))) AS statement_id
+                  FROM dispute d
+                 WHERE d.client_id = %(client_id)s AND d.decided_at IS NULL AND d.held_cents > 0
+                   AND NOT EXISTS (SELECT FROM statement_line x WHERE x.dispute_id = d.id)),
+            due AS (
+                SELECT 'statement' AS kind, s.id, s.month,
+                       s.net_cents
+                       - coalesce((SELECT sum(l.amount_cents) FROM live l
+                                    WHERE l.statement_id = s.id AND l.kind = 'statement'), 0)
+                       - coalesce((SELECT sum(h.held_cents) FROM late_hold h
+                                    WHERE h.statement_id = s.id), 0) AS due_cents
+                  FROM statement s
+                 WHERE s.client_id = %(client_id)s AND s.month <= %(month)s AND s.net_cents > 0
+                UNION ALL
+                SELECT 'release', d.id, d.month, d.held_cents
+                  FROM dispute d
+                 WHERE d.client_id = %(client_id)s AND d.decided_at IS NOT NULL
+                   AND d.held_cents > 0
+                   AND EXISTS (SELECT FROM statement_line x
+                                WHERE x.dispute_id = d.id AND x.kind = 'hold')
+                   AND NOT EXISTS (SELECT FROM statement_line x
+                                    WHERE x.dispute_id = d.id AND x.kind = 'release')
+                   AND NOT EXISTS (SELECT FROM live l WHERE l.dispute_id = d.id))
+            SELECT kind, id, month, due_cents::bigint AS due_cents FROM due
+             WHERE due_cents > 0 ORDER BY month, kind DESC, id
+            """,
+            {"client_id": client_id, "month": month},
+            prepare=False,
+        )
+        return await rows.fetchall()
+
+
+async def find_account(connection: AsyncConnection, client_id: int) -> tuple[str, str] | None:
+    """IBAN and holder of the client's account that a second person approved; None: none."""
+    cursor = await connection.execute(
+        """
+        SELECT iban, holder FROM client_iban
+         WHERE client_id = %s AND approved AND replaced_at IS NULL
+        """,
+        (client_id,),
+    )
+    return await cursor.fetchone()
+
+
+async def insert_payout(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
+    """A payout as a draft; its id. Its end-to-end id counts the client's payouts of the month."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO payout (client_id, month, amount_cents, due_on, iban, holder, end_to_end_id,
+                            status, created_at, created_by)
+        SELECT %(client_id)s, %(month)s, %(amount_cents)s, %(due_on)s, %(iban)s, %(holder)s,
+               format('T2P-%%s-%%s', to_char(%(month)s::date, 'YYYY-MM'), %(client_id)s::bigint)
+               || CASE WHEN n.before > 0 THEN '-' || n.before + 1 ELSE '' END,
+               'draft', %(now)s, %(actor)s
+          FROM (SELECT count(*) AS before FROM payout
+                 WHERE client_id = %(client_id)s AND month = %(month)s) AS n
+        RETURNING id
+        """,
+        values,
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def insert_lines(
+    connection: AsyncConnection,
+    payout_id: int,
+    client_id: int,
+    rows: Sequence[tuple[str, int | None, int | None, int]],
+) -> None:
+    """What a payout pays: kind, statement_id, dispute_id, cents."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    await connection.execute(
+        """
+        INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, dispute_id,
+                                 amount_cents)
+        SELECT %s, %s, n.position, n.kind, n.statement_id, n.dispute_id, n.amount_cents
+          FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINALITY
+               AS n (kind, statement_id, dispute_id, amount_cents, position)
+        """,
+        (payout_id, client_id, *columns),
+    )
+
+
+async def insert_event(
+    connection: AsyncConnection,
+    payout_id: int,
+    client_id: int,
+    status: str,
+    now: datetime,
+    by: str,
+    detail: str | None = None,
+) -> None:
+    """What happened to a payout."""
+    await connection.execute(
+        """
+        INSERT INTO payout_event (payout_id, client_id, status, at, by, detail)
+        VALUES (%s, %s, %s, %s, %s, %s)
+        """,
+        (payout_id, client_id, status, now, by, detail),
+    )
+
+
+async def set_status(
+    connection: AsyncConnection, payout_id: int, status: str, settled_on: date | None = None
+) -> None:
+    """The state that a payout is in now."""
+    await connection.execute(
+        """
+        UPDATE payout SET status = %s, settled_on = coalesce(%s, settled_on) WHERE id = %s
+        """,
+        (status, settled_on, payout_id),
+    )
+
+
+async def get_payout(
+    connection: AsyncConnection, *, payout_id: int | None = None, end_to_end_id: str | None = None
+) -> PayoutRow | None:
+    """A payout by its number or its reference, held to the end of the transaction."""
+    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.client_id, c.name AS client, p.month, p.amount_cents, p.due_on, p.iban,
+                   p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
+              FROM payout p JOIN client c ON c.id = p.client_id
+             WHERE p.id = %s OR p.end_to_end_id = %s FOR UPDATE OF p
+            """,
+            (payout_id, end_to_end_id),
+        )
+        return await rows.fetchone()
+
+
+async def take_drafts(connection: AsyncConnection) -> list[PayoutRow]:
+    """Drafts that are in no file, held to the end of the transaction."""
+    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.client_id, c.name AS client, p.month, p.amount_cents, p.due_on, p.iban,
+                   p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
+              FROM payout p JOIN client c ON c.id = p.client_id
+             WHERE p.status = 'draft' AND p.file_id IS NULL ORDER BY p.id FOR UPDATE OF p
+            """
+        )
+        return await rows.fetchall()
+
+
+async def list_of_file(connection: AsyncConnection, file_id: int) -> list[PayoutRow]:
+    """The payouts of a file, held to the end of the transaction."""
+    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.client_id, c.name AS client, p.month, p.amount_cents, p.due_on, p.iban,
+                   p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
+              FROM payout p JOIN client c ON c.id = p.client_id
+             WHERE p.file_id = %s ORDER BY p.id FOR UPDATE OF p
+            """,
+            (file_id,),
+        )
+        return await rows.fetchall()
+
+
+async def list_payouts(
+    connection: AsyncConnection, *, month: date | None, client_id: int | None, limit: int
+) -> list[PayoutRow]:
+    """Payouts, the newest first."""
+    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.client_id, c.name AS client, p.month, p.amount_cents, p.due_on, p.iban,
+                   p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
+              FROM payout p JOIN client c ON c.id = p.client_id
+             WHERE (%(month)s::date IS NULL OR p.month = %(month)s)
+               AND (%(client_id)s::bigint IS NULL OR p.client_id = %(client_id)s)
+             ORDER BY p.id DESC LIMIT %(limit)s
+            """,
+            {"month": month, "client_id": client_id, "limit": limit},
+        )
+        return await rows.fetchall()
+
+
+async def put_in_file(connection: AsyncConnection, payout_ids: Sequence[int], file_id: int) -> None:
+    """The payouts of a new file."""
+    await connection.execute(
+        "UPDATE payout SET file_id = %s WHERE id = ANY (%s)", (file_id, list(payout_ids))
+    )
+
+
+async def set_statuses(
+    connection: AsyncConnection, payout_ids: Sequence[int], status: str, now: datetime, by: str
+) -> None:
+    """One state for many payouts, with its event."""
+    await connection.execute(
+        "UPDATE payout SET status = %s WHERE id = ANY (%s)", (status, list(payout_ids))
+    )
+    await connection.execute(
+        """
+        INSERT INTO payout_event (payout_id, client_id, status, at, by)
+        SELECT id, client_id, %s, %s, %s FROM payout WHERE id = ANY (%s) ORDER BY id
+        """,
+        (status, now, by, list(payout_ids)),
+    )
+
+
+async def insert_file(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
+    """A payment file; its id. `values` are its columns by name."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO payment_file (kind, account, message_id, execution_on, payments, total_cents,
+                                  content, sha256, is_simulated, created_at, created_by)
+        VALUES (%(kind)s, %(account)s, %(message_id)s, %(execution_on)s, %(payments)s,
+                %(total_cents)s, %(content)s, sha256(%(content)s), %(is_simulated)s, %(now)s,
+                %(actor)s)
+        RETURNING id
+        """,
+        values,
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def count_files(connection: AsyncConnection, prefix: str) -> int:
+    """How many files have a name that begins so."""
+    cursor = await connection.execute(
+        "SELECT count(*) FROM payment_file WHERE starts_with(message_id, %s)", (prefix,)
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def lock_files(connection: AsyncConnection) -> None:
+    """One makes files at a time, to the end of the transaction."""
+    await connection.execute("SELECT pg_advisory_xact_lock(10, 0)")
+
+
+async def get_file(connection: AsyncConnection, file_id: int) -> FileRow | None:
+    """A payment file, held to the end of the transaction."""
+    async with connection.cursor(row_factory=class_row(FileRow)) as rows:
+        await rows.execute(
+            """
+            SELECT id, kind, account, message_id, execution_on, payments, total_cents, sha256,
+                   is_simulated, created_at, created_by, approved_at, approved_by, sent_at,
+                   cancelled_at
+              FROM payment_file WHERE id = %s FOR UPDATE
+            """,
+            (file_id,),
+        )
+        return await rows.fetchone()
+
+
+async def list_files(connection: AsyncConnection, limit: int) -> list[FileRow]:
+    """Payment files, the newest first."""
+    async with connection.cursor(row_factory=class_row(FileRow)) as rows:
+        await rows.execute(
+            """
+            SELECT id, kind, account, message_id, execution_on, payments, total_cents, sha256,
+                   is_simulated, created_at, created_by, approved_at, approved_by, sent_at,
+                   cancelled_at
+              FROM payment_file ORDER BY id DESC LIMIT %s
+            """,
+            (limit,),
+        )
+        return await rows.fetchall()
+
+
+async def fetch_content(connection: AsyncConnection, file_id: int) -> bytes:
+    """The bytes of a file."""
+    cursor = await connection.execute("SELECT content FROM payment_file WHERE id = %s", (file_id,))
+    row = await cursor.fetchone()
+    assert row is not None
+    return bytes(row[0])
+
+
+async def approve_file(connection: AsyncConnection, file_id: int, by: str, now: datetime) -> None:
+    """A second person approved it."""
+    await connection.execute(
+        "UPDATE payment_file SET approved_by = %s, approved_at = %s WHERE id = %s",
+        (by, now, file_id),
+    )
+
+
+async def note_sent(connection: AsyncConnection, file_id: int, now: datetime) -> None:
+    """It was handed out for the bank."""
+    await connection.execute("UPDATE payment_file SET sent_at = %s WHERE id = %s", (now, file_id))
+
+
+async def cancel_file(connection: AsyncConnection, file_id: int, now: datetime) -> None:
+    """It will not be handed out."""
+    await connection.execute(
+        "UPDATE payment_file SET cancelled_at = %s WHERE id = %s", (now, file_id)
+    )
+
+
+async def fetch_earned(connection: AsyncConnection) -> tuple[int, int, int]:
+    """What of the account of third parties is the operator's own, what of that it laid there in
+    the books and has not moved, and what the account holds in the books; in cents.
+
+    Lines that nothing explains, and internal transfers that are on their way, are taken off.
+    """
+    cursor = await connection.execute(
+        """
+        WITH booked AS (
+            SELECT a.code, p.amount_cents, e.kind, r.kind AS undone
+              FROM ledger_posting p
+              JOIN ledger_account a ON a.id = p.account_id
+              JOIN ledger_entry e ON e.id = p.entry_id
+              LEFT JOIN ledger_entry r ON r.id = e.reverses_id),
+        sums AS (
+            SELECT coalesce(sum(amount_cents) FILTER (
+                       WHERE code IN ('bank:mandate', 'psp:clearing') OR code ~ '^(owed|wallet):'),
+                       0) AS own,
+                   coalesce(sum(amount_cents) FILTER (
+                       WHERE code = 'bank:mandate' AND 'suspense' IN (kind, undone)), 0)
+                       AS unexplained,
+                   coalesce(-sum(amount_cents) FILTER (
+                       WHERE code = 'bank:own' AND coalesce(undone, kind) = ANY (%s)), 0) AS laid,
+                   coalesce(sum(amount_cents) FILTER (WHERE code = 'bank:mandate'), 0) AS mandate
+              FROM booked),
+        moved AS (
+            SELECT coalesce(sum(covered_cents) FILTER (
+                       WHERE status IN ('draft', 'sent', 'settled')), 0) AS covered,
+                   coalesce(sum(earned_cents) FILTER (WHERE status IN ('draft', 'sent')), 0)
+                       AS on_the_way
+              FROM internal_transfer)
+        SELECT (own - unexplained - on_the_way)::bigint, (laid - covered)::bigint, mandate::bigint
+          FROM sums, moved
+        """,
+        (list(COVERING),),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0]), int(row[1]), int(row[2])
+
+
+async def insert_transfer(
+    connection: AsyncConnection,
+    file_id: int,
+    earned_cents: int,
+    covered_cents: int,
+    end_to_end_id: str,
+) -> None:
+    """A transfer between the operator's accounts, in a file of payouts."""
+    await connection.execute(
+        """
+        INSERT INTO internal_transfer (file_id, earned_cents, covered_cents, amount_cents,
+                                       end_to_end_id, status)
+        VALUES (%s, %s, %s, %s, %s, 'draft')
+        """,
+        (file_id, earned_cents, covered_cents, earned_cents - covered_cents, end_to_end_id),
+    )
+
+
+async def find_transfer(
+    connection: AsyncConnection, *, file_id: int | None = None, end_to_end_id: str | None = None
+) -> TransferRow | None:
+    """The internal transfer of a file, or of a reference, held to the end of the transaction."""
+    async with connection.cursor(row_factory=class_row(TransferRow)) as rows:
+        await rows.execute(
+            """
+            SELECT id, file_id, earned_cents, covered_cents, amount_cents, end_to_end_id, status
+              FROM internal_transfer WHERE file_id = %s OR end_to_end_id = %s FOR UPDATE
+            """,
+            (file_id, end_to_end_id),
+        )
+        return await rows.fetchone()
+
+
+async def set_transfer_status(connection: AsyncConnection, transfer_id: int, status: str) -> None:
+    """The state that an internal transfer is in now."""
+    await connection.execute(
+        "UPDATE internal_transfer SET status = %s WHERE id = %s", (status, transfer_id)
+    )
+
+
+async def send_debits(connection: AsyncConnection, file_id: int) -> None:
+    """The debits of a file are on their way."""
+    await connection.execute(
+        "UPDATE direct_debit SET status = 'sent' WHERE file_id = %s AND status = 'notified'",
+        (file_id,),
+    )
+
+
+async def release_debits(connection: AsyncConnection, file_id: int) -> None:
+    """The debits of a file that was given up wait for another."""
+    await connection.execute(
+        """
+        UPDATE direct_debit SET file_id = NULL, sequence = NULL
+         WHERE file_id = %s AND status = 'notified'
+        """,
+        (file_id,),
+    )
+
+
+async def list_identifiers(connection: AsyncConnection, message_id: str) -> list[str]:
+    """The end-to-end ids of all payments of a file."""
+    cursor = await connection.execute(
+        """
+        WITH f AS (SELECT id FROM payment_file WHERE message_id = %s)
+        SELECT end_to_end_id FROM payout WHERE file_id IN (SELECT id FROM f)
+        UNION ALL SELECT end_to_end_id FROM internal_transfer WHERE file_id IN (SELECT id FROM f)
+        UNION ALL SELECT end_to_end_id FROM direct_debit WHERE file_id IN (SELECT id FROM f)
+        """,
+        (message_id,),
+    )
+    return [row[0] for row in await cursor.fetchall()]

@@ -317,7 +317,8 @@ async def tables_without_client(connection: AsyncConnection, rows_max: int) -> l
     """Tables whose rows cannot lead to a client or a person: no station, session or group.
 
     Apart from what is nobody's: makes and their meters, keys, nodes, strangers, failures to log in,
-    what the nights did, our bookkeeping, the law's texts and rates, the books by their keys.
+    what the nights did, our bookkeeping, the law's texts and rates, the books by their keys, the
+    operator's accounts at the bank.
     """
     async with connection.cursor(row_factory=class_row(Offence)) as cursor:
         await cursor.execute(
@@ -331,7 +332,9 @@ async def tables_without_client(connection: AsyncConnection, rows_max: int) -> l
                AND c.relname NOT IN ('client', 'person', 'meter_profile', 'quirk',
                                      'refused_connection', 'api_key', 'node', 'login_failure',
                                      'retention_run', 'invoice_mention', 'ledger_chain',
-                                     'ledger_closing', 'ledger_posting', 'vat_rate')
+                                     'ledger_closing', 'ledger_posting', 'vat_rate', 'bank_line',
+                                     'bank_match', 'bank_statement', 'internal_transfer',
+                                     'payment_file')
                AND c.relname NOT LIKE 'schema\\_%%'
                AND NOT EXISTS (SELECT FROM pg_attribute a
                                 WHERE a.attrelid = c.oid AND NOT a.attisdropped

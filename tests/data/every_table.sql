@@ -201,3 +201,34 @@ INSERT INTO ledger_posting (entry_id, position, account_id, amount_cents)
            (VALUES (1, 'receivable%', 259), (2, 'uncollected%', -259)) AS n (n, code, amount)
       JOIN ledger_account a ON a.code LIKE n.code;
 INSERT INTO ledger_closing SELECT chain_key, '2026-09-01', now() FROM ledger_chain;
+INSERT INTO payment_file (kind, account, message_id, execution_on, payments, total_cents, content, sha256,
+        is_simulated, created_at, created_by)
+    SELECT kind, 'mandate', 'T2P-' || kind, '2026-11-13', 1, 100, '<x/>', sha256('<x/>'), true, now(), 'test'
+      FROM unnest(ARRAY['payout', 'debit']) AS kind;
+INSERT INTO payout (client_id, month, amount_cents, due_on, iban, holder, end_to_end_id, status, file_id,
+        created_at, created_by)
+    SELECT s.client_id, s.month, 100, '2026-11-13', 'FR1420041010050500013M02606', 'SDC', 'T2P-2026-10-1',
+           'draft', f.id, now(), 'test'
+      FROM statement s, payment_file f WHERE f.kind = 'payout';
+INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, amount_cents)
+    SELECT p.id, p.client_id, 1, 'statement', s.id, 100 FROM payout p JOIN statement s USING (client_id);
+INSERT INTO payout_event (payout_id, client_id, status, at, by)
+    SELECT id, client_id, status, now(), 'test' FROM payout;
+INSERT INTO internal_transfer (file_id, earned_cents, covered_cents, amount_cents, end_to_end_id, status)
+    SELECT id, 20, 5, 15, 'T2P-C', 'draft' FROM payment_file WHERE kind = 'payout';
+INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by)
+    SELECT 'MD-1', 1, 'DE89370400440532013000', 'Camille Exemple', '2026-01-05', now(), 'test';
+INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_cents, notified_at,
+        collection_on, end_to_end_id, status)
+    SELECT m.id, i.client_id, m.person_id, i.id, 259, now(), '2026-12-01', 'T2P-P-1-1', 'notified'
+      FROM sepa_mandate m, invoice i;
+INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, received_on, means, created_at,
+        created_by)
+    SELECT client_id, id, 'bank:2', 1, '2026-11-03', 'transfer', now(), 'test' FROM invoice;
+INSERT INTO bank_statement (account, reference, opening_cents, closing_cents, closing_on, sha256,
+        is_simulated, imported_at, imported_by)
+    VALUES ('mandate', 'S-1', 0, 259, '2026-11-03', '\x00', true, now(), 'test');
+INSERT INTO bank_line (statement_id, account, reference, amount_cents, booked_on, kind)
+    SELECT id, account, 'L-1', 259, closing_on, 'transfer_in' FROM bank_statement;
+INSERT INTO bank_match (line_id, is_suspense, kind, subject, matched_at, matched_by)
+    SELECT id, true, 'suspense', 'bank line 1', now(), 'test' FROM bank_line;

@@ -41,7 +41,8 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "nothing": "Aucune session terminée ce mois-ci.",
         "deadlines": "À faire",
         "deadline": "Relevé {of_month} : à contester jusqu’au {day} inclus",
-        "deadline_held": "{number} ligne(s) contestée(s), décision attendue",
+        "deadline_held": "{of_month} : {number} lignes contestées, décision attendue",
+        "deadline_held_one": "{of_month} : 1 ligne contestée, décision attendue",
         "no_deadline": "Rien n’est en attente de votre part.",
         "open_statement": "Ouvrir le relevé",
         "no_statements": "Aucun relevé pour l’instant : le premier suit le premier mois complet.",
@@ -51,7 +52,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "state_contested": "Contesté",
         "state_final": "Définitif",
         "until": "à contester jusqu’au {day}",
-        "downloads": "Télécharger",
+        "downloads": "Télécharger :",
         "sums": "Comment ce montant se calcule",
         "lines": "Chaque session",
         "line": "Ligne",
@@ -86,7 +87,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "on_invoice": "sur {number}",
         "in_your_name": "Établies en votre nom par Time2Plug",
         "to_you": "De Time2Plug à vous",
-        "no_invoices": "Aucune facture pour ce mois.",
+        "no_invoices": "Aucune facture ici.",
         "older": "Plus anciennes",
         "all_months": "Tous les mois",
         "amount": "Montant",
@@ -103,6 +104,41 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "logout": "Se déconnecter",
         "estimated": "énergie répartie par estimation",
         "late": "session d’un mois antérieur",
+        "contest_invoice": "Contester cette facture",
+        "contest_invoice_why": "Pourquoi contestez-vous cette facture ?",
+        "contest_invoice_hint": "Décrivez ce qui ne va pas. Seule la part encaissée de cette "
+        "facture est retenue jusqu’à la décision, le reste vous est versé.",
+        "contest_own_hint": "Décrivez ce qui ne va pas : Time2Plug vous répond avec un motif.",
+        "invoice_open": "À contester",
+        "invoice_contested": "Contestée",
+        "invoice_line": "Ligne contestée",
+        "invoice_upheld": "Contestation acceptée",
+        "invoice_rejected": "Contestation rejetée",
+        "invoice_accepted": "Présumée acceptée",
+        "invoice_open_until": "Vous pouvez contester cette facture jusqu’au {day} inclus. Sans "
+        "contestation de votre part dans ce délai, elle est présumée acceptée.",
+        "invoice_open_ever": "Vous pouvez contester cette facture. Le délai de 15 jours court à "
+        "partir de sa mise à disposition avec le relevé mensuel.",
+        "invoice_accepted_why": "Le délai de 15 jours s’est écoulé sans contestation maintenue.",
+        "invoice_own_hint": "Vous pouvez contester cette facture de Time2Plug à tout moment.",
+        "invoice_line_where": "Une ligne de cette facture est contestée sur un relevé : le voir",
+        "put_right_by": "Document rectificatif :",
+        "decision_awaited": "La décision est attendue.",
+        "said_invoice_contested": "Votre contestation de la facture est enregistrée.",
+        "said_invoice_withdrawn": "La contestation de la facture est retirée.",
+        "refused_invoice": "Cette facture ne peut pas être contestée, ou ne l’est plus, ou l’est "
+        "déjà.",
+        "amount_incl": "Montant TTC",
+        "amount_excl": "Montant HT",
+        "vat": "TVA",
+        "what": "Désignation",
+        "named": "{name} : {value}",
+        "corrects": "Rectifie",
+        "corrected_by": "Rectifiée par",
+        "invoice_lines": "Ce que dit la facture",
+        "all_invoices": "Toutes les factures",
+        "in_your_name_hint": "Vous avez 15 jours à partir de la mise à disposition d’une facture "
+        "pour la contester : ouvrez-la par son numéro.",
     },
     "en": {
         "skip": "Go to the content",
@@ -141,7 +177,8 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "nothing": "No session ended in this month.",
         "deadlines": "To do",
         "deadline": "Statement {of_month}: can be contested until {day} included",
-        "deadline_held": "{number} line(s) contested, decision awaited",
+        "deadline_held": "{of_month}: {number} lines contested, decision awaited",
+        "deadline_held_one": "{of_month}: 1 line contested, decision awaited",
         "no_deadline": "Nothing is waiting for you.",
         "open_statement": "Open the statement",
         "no_statements": "No statement so far: the first one follows the first whole month.",
@@ -151,7 +188,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "state_contested": "Contested",
         "state_final": "Final",
         "until": "can be contested until {day}",
-        "downloads": "Download",
+        "downloads": "Download:",
         "sums": "How this amount comes about",
         "lines": "Each session",
         "line": "Line",
@@ -186,7 +223,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "on_invoice": "on {number}",
         "in_your_name": "Issued in your name by Time2Plug",
         "to_you": "From Time2Plug to you",
-        "no_invoices": "No invoice for this month.",
+        "no_invoices": "No invoice here.",
         "older": "Older ones",
         "all_months": "All months",
         "amount": "Amount",
@@ -203,5 +240,49 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "logout": "Log out",
         "estimated": "energy split by estimate",
         "late": "session of an earlier month",
+        "contest_invoice": "Contest this invoice",
+        "contest_invoice_why": "Why do you contest this invoice?",
+        "contest_invoice_hint": "Say what is wrong. Only what was collected of this invoice is "
+        "held back until the decision, the rest is paid to you.",
+        "contest_own_hint": "Say what is wrong: Time2Plug answers with a reason.",
+        "invoice_open": "Can be contested",
+        "invoice_contested": "Contested",
+        "invoice_line": "Line contested",
+        "invoice_upheld": "Dispute upheld",
+        "invoice_rejected": "Dispute rejected",
+        "invoice_accepted": "Presumed accepted",
+        "invoice_open_until": "You can contest this invoice until {day} included. Without a "
+        "dispute by then it is presumed accepted.",
+        "invoice_open_ever": "You can contest this invoice. The 15 days run from when it is made "
+        "available with the monthly statement.",
+        "invoice_accepted_why": "The 15 days went by without a dispute that was upheld or kept.",
+        "invoice_own_hint": "You can contest this invoice from Time2Plug at any time.",
+        "invoice_line_where": "A line of this invoice is contested on a statement: see it",
+        "put_right_by": "Corrected by document:",
+        "decision_awaited": "The decision is awaited.",
+        "said_invoice_contested": "Your dispute of the invoice is recorded.",
+        "said_invoice_withdrawn": "The dispute of the invoice is withdrawn.",
+        "refused_invoice": "This invoice cannot be contested, or no longer is, or is already.",
+        "amount_incl": "Amount incl. VAT",
+        "amount_excl": "Amount excl. VAT",
+        "vat": "VAT",
+        "what": "Description",
+        "named": "{name}: {value}",
+        "corrects": "Corrects",
+        "corrected_by": "Corrected by",
+        "invoice_lines": "What the invoice says",
+        "all_invoices": "All invoices",
+        "in_your_name_hint": "You have 15 days from when an invoice is made available to contest "
+        "it: open it by its number.",
     },
 }
+
+
+def _typeset(text: str) -> str:
+    """French as it is printed: no line ends before a colon, a question mark or a number."""
+    for mark in ":;?!»":
+        text = text.replace(f" {mark}", f"\u00a0{mark}")
+    return text.replace("« ", "«\u00a0").replace("n° ", "n°\u00a0")
+
+
+MANAGER_TEXTS["fr"] = {name: _typeset(text) for name, text in MANAGER_TEXTS["fr"].items()}

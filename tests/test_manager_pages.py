@@ -422,7 +422,7 @@ async def test_an_invoice_is_contested_and_withdrawn_without_a_script(
     ):
         assert text in shown, text
     listed = plain(await page.get("/gestion/factures"))
-    assert f"à contester jusqu’au {last:%d/%m/%Y}" in listed
+    assert f"Contestable</span> <small>jusqu’au {last:%d/%m/%Y}</small>" in listed
     assert f'href="{invoice_at(worlds[0], 4)}"' in listed
     sent = {"csrf": csrf(form), "reason": "Le <b>prix</b> est faux."}
     done = await page.post(invoice_at(worlds[0], 4, "contester"), data=sent)

@@ -109,7 +109,8 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "contest_invoice_hint": "Décrivez ce qui ne va pas. Seule la part encaissée de cette "
         "facture est retenue jusqu’à la décision, le reste vous est versé.",
         "contest_own_hint": "Décrivez ce qui ne va pas : Time2Plug vous répond avec un motif.",
-        "invoice_open": "À contester",
+        "invoice_open": "Contestable",
+        "invoice_until": "jusqu’au {day}",
         "invoice_contested": "Contestée",
         "invoice_line": "Ligne contestée",
         "invoice_upheld": "Contestation acceptée",
@@ -246,6 +247,7 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "held back until the decision, the rest is paid to you.",
         "contest_own_hint": "Say what is wrong: Time2Plug answers with a reason.",
         "invoice_open": "Can be contested",
+        "invoice_until": "until {day}",
         "invoice_contested": "Contested",
         "invoice_line": "Line contested",
         "invoice_upheld": "Dispute upheld",

@@ -103,12 +103,11 @@ async def contest_invoice(
     if invoice is None:
         raise NotThere(f"There is no invoice {invoice_id}.")
     today = deadlines.paris_day(now)
-    last = deadlines.invoice_contest_end(today, reading=Reading.LATEST)
-    if invoice.issuer == "client" and invoice.available_at is not None:
-        available_on = deadlines.paris_day(invoice.available_at)
-        last = deadlines.invoice_contest_end(available_on, reading=Reading.LATEST)
-        if today > last:
-            raise Conflict(f"Invoice {invoice.number} could be contested until {last}.")
+    last = invoice_open_until(invoice.issuer, invoice.available_at)
+    if last is None:
+        last = deadlines.invoice_contest_end(today, reading=Reading.LATEST)
+    elif today > last:
+        raise Conflict(f"Invoice {invoice.number} could be contested until {last}.")
     session_ids, _ = await store.list_invoice_sales(connection, invoice_id)
     return await _open(
         connection,
@@ -124,6 +123,14 @@ async def contest_invoice(
         actor,
         now,
     )
+
+
+def invoice_open_until(issuer: str, available_at: datetime | None) -> date | None:
+    """The last day on which an invoice can be contested, by the latest reading (C04); None: its
+    days have not begun, or it is the operator's own."""
+    if issuer != "client" or available_at is None:
+        return None
+    return deadlines.invoice_contest_end(deadlines.paris_day(available_at), reading=Reading.LATEST)
 
 
 async def withdraw(

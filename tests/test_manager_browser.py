@@ -19,7 +19,7 @@ from tests.people_at_the_door import person
 from tests.scenarios import statements
 from tests.scenarios.statements import World
 from tests.test_closing import close, pay
-from tests.test_manager_pages import MANAGER, YESTERDAY
+from tests.test_manager_pages import MANAGER, YESTERDAY, lie_open
 
 PAGES = ("", "/releves", "/factures", "/utilisateurs")
 
@@ -83,6 +83,29 @@ async def test_a_line_is_contested_in_its_place(page: Page, world: World, pictur
     await check(page, pictures, "gestion-contested")
     await row.get_by_role("button", name="Retirer la contestation").click()
     await row.get_by_text("contestation retirée").wait_for()
+
+
+async def test_an_invoice_is_contested_in_its_place(
+    page: Page, world: World, pictures: Path, database: Database
+) -> None:
+    await lie_open(database, world, 3)
+    await log_in(page, MANAGER)
+    await page.get_by_role("link", name="Factures").click()
+    await check(page, pictures, "gestion-factures-open")
+    await page.get_by_role("link", name="alpha-F-2026-000005", exact=True).click()
+    part = page.locator("#contest")
+    await part.get_by_text("Contester cette facture", exact=True).click()
+    await check(page, pictures, "gestion-facture")
+    await part.get_by_label("Pourquoi contestez-vous cette facture").fill("Le prix est faux.")
+    await part.get_by_role("button", name="Envoyer la contestation").click()
+    await part.get_by_text("Le prix est faux.").wait_for()
+    assert page.url.endswith(f"/gestion/factures/{world.invoice_ids[4]}"), "the page stayed"
+    said = page.get_by_role("status")
+    assert await said.inner_text() == "Votre contestation de la facture est enregistrée."
+    await check(page, pictures, "gestion-facture-contested")
+    await part.get_by_role("button", name="Retirer la contestation").click()
+    await part.get_by_text("contestation retirée").wait_for()
+    assert await part.get_by_text("Contester cette facture", exact=True).is_visible()
 
 
 async def test_what_was_contested_is_put_right_in_the_next_statement(

@@ -15,7 +15,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms.config import Settings
 from csms.db import Database, connect
-from csms.deadlines import PARIS
+from csms.deadlines import PARIS, paris_day
 from csms.web import create_app
 from tests.people_at_the_door import csrf, log_in_page, person
 from tests.scenarios import statements
@@ -316,13 +316,13 @@ async def test_a_line_is_contested_and_withdrawn_without_a_script(
     assert "Cette &lt;b&gt;voiture" in shown
     assert '<tr id="line-55" class="contested">' in shown
     assert "Contesté" in plain(await page.get("/gestion/releves"))
-    assert "1 ligne(s) contestée(s)" in plain(await page.get("/gestion"))
+    assert "1 ligne contestée, décision attendue" in plain(await page.get("/gestion"))
     csv = await page.get(f"/gestion/releves/{worlds[0].statement_id}/fichier.csv")
     assert csv.text.count(";Contestée;") == 1
     withdrawn = await page.post(contesting(worlds[0], 54, "retirer"), data={"csrf": csrf(form)})
     shown = plain(await page.get(withdrawn.headers["location"]))
     assert "contestation retirée" in shown
-    assert "contestée(s)" not in plain(await page.get("/gestion"))
+    assert "ligne contestée" not in plain(await page.get("/gestion"))
 
 
 async def test_with_htmx_the_line_alone_comes_back(
@@ -387,6 +387,242 @@ async def test_nothing_is_contested_after_the_window(
         )
         assert answer.status_code == (303 if is_open else 422)
         assert is_open or "délai pour contester est passé" in answer.text
+
+
+async def lie_open(database: Database, world: World, days_ago: int) -> None:
+    """The invoices were made available so long ago."""
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """
+            INSERT INTO invoice_availability (invoice_id, client_id, available_at)
+            SELECT id, client_id, %s FROM invoice WHERE client_id = %s
+            """,
+            (datetime.now(UTC) - timedelta(days=days_ago), world.client_id),
+        )
+
+
+def invoice_at(world: World, number: int, verb: str = "") -> str:
+    return f"/gestion/factures/{world.invoice_ids[number]}{verb and '/' + verb}"
+
+
+async def test_an_invoice_is_contested_and_withdrawn_without_a_script(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    await lie_open(database, worlds[0], 3)
+    last = paris_day(datetime.now(UTC)) + timedelta(days=12)
+    form = await page.get(invoice_at(worlds[0], 4))
+    shown = plain(form)
+    assert form.status_code == 200
+    for text in (
+        "Facture alpha-F-2026-000005",
+        "4,00 €",
+        "10,000 kWh",
+        f"jusqu’au {last:%d/%m/%Y} inclus",
+        f'action="{invoice_at(worlds[0], 4, "contester")}"',
+    ):
+        assert text in shown, text
+    listed = plain(await page.get("/gestion/factures"))
+    assert f"Contestable</span> <small>jusqu’au {last:%d/%m/%Y}</small>" in listed
+    assert f'href="{invoice_at(worlds[0], 4)}"' in listed
+    sent = {"csrf": csrf(form), "reason": "Le <b>prix</b> est faux."}
+    done = await page.post(invoice_at(worlds[0], 4, "contester"), data=sent)
+    assert done.status_code == 303
+    assert done.headers["location"] == f"{invoice_at(worlds[0], 4)}?done=contested#contest"
+    shown = plain(await page.get(done.headers["location"]))
+    assert "Votre contestation de la facture est enregistrée" in shown
+    assert "Le &lt;b&gt;prix" in shown
+    assert "La décision est attendue" in shown
+    assert "/contester" not in shown
+    assert '<tr class="contested">' in (await page.get("/gestion/factures")).text
+    again = await page.post(invoice_at(worlds[0], 4, "contester"), data=sent)
+    assert again.status_code == 422
+    assert "ou l’est déjà" in plain(again).replace("\n", " ")
+    withdrawn = await page.post(invoice_at(worlds[0], 4, "retirer"), data={"csrf": csrf(form)})
+    shown = plain(await page.get(withdrawn.headers["location"]))
+    assert "La contestation de la facture est retirée" in shown
+    assert "contestation retirée" in shown
+    assert "/contester" in shown, "its days are not over"
+    for _ in range(2):
+        twice = await page.post(invoice_at(worlds[0], 4, "retirer"), data={"csrf": csrf(form)})
+        assert twice.status_code == 422
+
+
+async def test_what_an_address_says_was_done_is_not_believed(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    for done in ("contested", "withdrawn", "<script>"):
+        shown = plain(await page.get(f"{invoice_at(worlds[0], 0)}?done={done}"))
+        assert "enregistrée" not in shown
+        assert "est retirée" not in shown
+        assert "<script>" not in shown.replace('<script src="/static', "")
+        at = f"/gestion/releves/{worlds[0].statement_id}?done={done}&line=2"
+        assert 'class="done"' not in (await page.get(at)).text
+
+
+async def test_with_htmx_the_contest_of_an_invoice_alone_comes_back(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    form = await page.get(invoice_at(worlds[0], 1) + "?lang=en")
+    assert f'hx-post="{invoice_at(worlds[0], 1, "contester")}?lang=en"' in form.text
+    headers = {"HX-Request": "true"}
+    for reason in ("  ", "x" * 2001):
+        refused = await page.post(
+            invoice_at(worlds[0], 1, "contester"),
+            data={"csrf": csrf(form), "reason": reason},
+            headers=headers,
+        )
+        assert refused.status_code == 422
+        assert "<details open>" in refused.text
+        assert "Indiquez un motif" in refused.text
+        assert f">{reason.strip()}</textarea>" in refused.text
+    done = await page.post(
+        invoice_at(worlds[0], 1, "contester") + "?lang=en",
+        data={"csrf": csrf(form), "reason": "Twice"},
+        headers=headers,
+    )
+    assert done.status_code == 200
+    assert done.text.lstrip().startswith('<section id="contest"')
+    assert "<html" not in done.text
+    assert "Your dispute of the invoice is recorded." in done.text
+    without = await page.post(invoice_at(worlds[0], 2, "contester"), data={"reason": "x"})
+    assert without.status_code == 403
+
+
+@pytest.mark.parametrize(("days_ago", "is_open"), [(14, True), (20, False)])
+async def test_an_invoice_that_nobody_contests_in_time_is_presumed_accepted(
+    page: httpx.AsyncClient,
+    worlds: tuple[World, World],
+    database: Database,
+    days_ago: int,
+    is_open: bool,
+) -> None:
+    await lie_open(database, worlds[0], days_ago)
+    shown = plain(await page.get(invoice_at(worlds[0], 7)))
+    assert ("Présumée acceptée" in shown) is not is_open
+    assert ("/contester" in shown) is is_open
+    assert ("Présumée acceptée" in plain(await page.get("/gestion/factures"))) is not is_open
+    answer = await page.post(
+        invoice_at(worlds[0], 7, "contester"),
+        data={"csrf": csrf(await page.get("/account")), "reason": "Trop tard ?"},
+    )
+    assert answer.status_code == (303 if is_open else 422)
+    assert is_open or "délai pour contester est passé" in plain(answer)
+
+
+async def test_a_contested_line_keeps_its_invoice_from_being_presumed_accepted(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    token = csrf(await page.get(f"/gestion/releves/{worlds[0].statement_id}"))
+    sent = {"csrf": token, "reason": "Comptée deux fois"}
+    assert (await page.post(contesting(worlds[0], 3), data=sent)).status_code == 303
+    await lie_open(database, worlds[0], 40)
+    shown = plain(await page.get(invoice_at(worlds[0], 3)))
+    assert "Ligne contestée" in shown
+    assert f'href="/gestion/releves/{worlds[0].statement_id}"' in shown
+    assert "Présumée acceptée" not in shown
+
+
+async def test_a_decision_shows_its_reason_and_the_document_that_puts_it_right(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    world = worlds[0]
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """
+            INSERT INTO dispute (client_id, invoice_id, month, opened_at, opened_by,
+                                 window_ends_on, reason, held_cents, decided_at, decided_by,
+                                 decision, decision_reason, correction_id)
+            VALUES (%(client)s, %(upheld)s, '2026-10-01', '2026-11-03', 'x', '2026-11-17', 'Double',
+                    0, '2026-11-05', 'y', 'upheld', 'Vérifié <i>sur place</i>', %(made)s),
+                   (%(client)s, %(rejected)s, '2026-10-01', '2026-11-03', 'x', '2026-11-17', 'Cher',
+                    0, '2026-11-05', 'y', 'rejected', 'Le tarif est affiché', NULL)
+            """,
+            {
+                "client": world.client_id,
+                "upheld": world.invoice_ids[0],
+                "rejected": world.invoice_ids[1],
+                "made": world.invoice_ids[2],
+            },
+        )
+    shown = plain(await page.get(invoice_at(world, 0)))
+    for text in (
+        "Contestation acceptée",
+        "Décision du 05/11/2026 : contestation acceptée.",
+        "Motif : Vérifié &lt;i&gt;sur place",
+        f'<a href="{invoice_at(world, 2)}">alpha-F-2026-000003</a>',
+    ):
+        assert text in shown, text
+    shown = plain(await page.get(invoice_at(world, 1)))
+    assert "Motif : Le tarif est affiché" in shown
+    assert "/contester" not in shown, "it is decided"
+
+
+async def test_anothers_invoice_is_not_there_even_to_who_paid_it(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    """A manager who charges at another client's has invoices there: as a driver, no more."""
+    async with await connect(database, owner=True) as owner:
+        await owner.execute("ALTER TABLE invoice DISABLE TRIGGER USER")
+        await owner.execute(
+            "INSERT INTO driver (person_id) SELECT id FROM person WHERE email = %s", (MANAGER,)
+        )
+        await owner.execute(
+            """
+            UPDATE invoice SET person_id = (SELECT id FROM person WHERE email = %s) WHERE id = %s
+            """,
+            (MANAGER, worlds[1].invoice_ids[0]),
+        )
+    token = csrf(await page.get(invoice_at(worlds[0], 0)))
+    sent = {"csrf": token, "reason": "x"}
+    for number in (0, 1):
+        answers = [await page.get(invoice_at(worlds[1], number))]
+        for verb in ("contester", "retirer"):
+            answers.append(await page.post(invoice_at(worlds[1], number, verb), data=sent))
+        for answer in answers:
+            assert answer.status_code == 404, answer.request.url
+            assert "beta" not in answer.text
+    assert (await page.get("/gestion/factures/999999999999")).status_code == 404
+    async with await connect(database, owner=True) as owner:
+        cursor = await owner.execute("SELECT count(*) FROM dispute")
+        assert await cursor.fetchone() == (0,)
+
+
+async def test_names_are_text_wherever_they_stand(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    async with await connect(database, owner=True) as owner:
+        for statement in (
+            "UPDATE person SET given_name = '<img src=x>' WHERE family_name = 'alpha'",
+            "UPDATE client SET legal_name = '<img src=y>' WHERE name = 'alpha'",
+            "UPDATE site SET name = '<img src=z>'",
+        ):
+            await owner.execute(statement.encode())
+    at = f"/gestion/releves/{worlds[0].statement_id}"
+    for path in (*PAGES, at, invoice_at(worlds[0], 0)):
+        assert "<img" not in (await page.get(path)).text, path
+    assert "&lt;img src=x" in (await page.get("/gestion/utilisateurs")).text
+
+
+@pytest.mark.parametrize("month", ["0001-01", "9999-12", "2026-13", "2026-1", "２０２６-10", "%00"])
+async def test_a_month_that_is_none_is_the_last_one(page: httpx.AsyncClient, month: str) -> None:
+    for path in PAGES:
+        answer = await page.get(f"{path}?month={month}")
+        assert answer.status_code == 200, path
+
+
+async def test_a_page_behind_the_last_is_the_last(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    shown = plain(await page.get(f"/gestion/releves/{worlds[0].statement_id}?page=99"))
+    assert "Lignes 51 à 60 sur 60" in shown
+
+
+async def test_the_other_language_shows_the_same_thing(
+    page: httpx.AsyncClient, worlds: tuple[World, World]
+) -> None:
+    at = f"/gestion?client={worlds[0].client_id}&month=2026-09"
+    shown = await page.get(at)
+    assert f'href="?client={worlds[0].client_id}&amp;month=2026-09&amp;lang=en"' in shown.text
 
 
 async def test_scripts_come_from_here_alone_and_only_on_these_pages(

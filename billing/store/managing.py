@@ -81,8 +81,19 @@ class InvoiceRow:
     issued_on: date
     amount_incl_cents: int
     buyer: str  # '' where it is not hers to see
+    original_id: int | None
     original_number: str | None
-    is_disputed: bool
+    available_at: datetime | None  # since when it lies open; None: not yet, or the operator's
+    dispute_id: int | None  # the last about the invoice itself, and how it ended
+    opened_at: datetime | None
+    reason: str | None
+    decided_at: datetime | None
+    decision: str | None
+    decision_reason: str | None
+    correction_id: int | None
+    correction_number: str | None
+    line_statement_id: int | None  # the statement of a contested line of it; None: there is none
+    is_line_open: bool  # that is not decided
 
 
 async def list_clients(connection: AsyncConnection) -> list[ClientRow]:
@@ -224,14 +235,15 @@ async def get_money(connection: AsyncConnection, client_id: int, month: date) ->
 async def list_invoices(
     connection: AsyncConnection,
     client_id: int,
-    issuer: str,
+    issuer: str | None,
     *,
-    month: date | None,
-    before: int | None,
-    limit: int,
+    month: date | None = None,
+    before: int | None = None,
+    invoice_id: int | None = None,
+    limit: int = 1,
 ) -> list[InvoiceRow]:
-    """Invoices in the client's name (`issuer` client), or to it (operator), the newest first.
-    `before`: those with a smaller id only."""
+    """Invoices in the client's name (`issuer` client), to it (operator) or both (None), the newest
+    first. `before`: those with a smaller id only; `invoice_id`: that one only."""
     async with connection.cursor(row_factory=class_row(InvoiceRow)) as rows:
         await rows.execute(
             """
@@ -239,12 +251,27 @@ async def list_invoices(
                    i.amount_incl_cents,
                    coalesce(nullif(trim(n.given_name || ' ' || n.family_name), ''), n.email, '')
                    AS buyer,
-                   o.number AS original_number,
-                   EXISTS (SELECT FROM dispute d
-                            WHERE d.invoice_id = i.id AND d.decided_at IS NULL) AS is_disputed
+                   o.id AS original_id, o.number AS original_number, a.available_at,
+                   d.id AS dispute_id, d.opened_at, d.reason, d.decided_at, d.decision,
+                   d.decision_reason, k.id AS correction_id, k.number AS correction_number,
+                   l.statement_id AS line_statement_id, coalesce(l.is_open, false) AS is_line_open
               FROM invoice i LEFT JOIN person n ON n.id = i.person_id
               LEFT JOIN invoice o ON o.id = i.original_id
-             WHERE i.client_id = %(client_id)s AND i.issuer = %(issuer)s
+              LEFT JOIN invoice_availability a ON a.invoice_id = i.id
+              LEFT JOIN LATERAL (
+                    SELECT * FROM dispute
+                     WHERE client_id = i.client_id AND month = i.month AND invoice_id = i.id
+                     ORDER BY id DESC LIMIT 1) d ON true
+              LEFT JOIN invoice k ON k.id = d.correction_id
+              LEFT JOIN LATERAL (
+                    SELECT sl.statement_id, e.decided_at IS NULL AS is_open
+                      FROM dispute e JOIN statement_line sl ON sl.id = e.statement_line_id
+                     WHERE e.client_id = i.client_id AND sl.invoice_id = i.id
+                       AND e.decision IS DISTINCT FROM 'withdrawn'
+                     ORDER BY is_open DESC, e.id DESC LIMIT 1) l ON true
+             WHERE i.client_id = %(client_id)s
+               AND (%(issuer)s::text IS NULL OR i.issuer = %(issuer)s)
+               AND (%(invoice_id)s::bigint IS NULL OR i.id = %(invoice_id)s)
                AND (%(month)s::date IS NULL OR i.month = %(month)s)
                AND (%(before)s::bigint IS NULL OR i.id < %(before)s)
              ORDER BY i.id DESC LIMIT %(limit)s
@@ -252,12 +279,46 @@ async def list_invoices(
             {
                 "client_id": client_id,
                 "issuer": issuer,
+                "invoice_id": invoice_id,
                 "month": month,
                 "before": before,
                 "limit": limit,
             },
+            prepare=False,  # the one is found by its key, the others by their client
         )
         return await rows.fetchall()
+
+
+async def get_invoice(
+    connection: AsyncConnection, invoice_id: int
+) -> tuple[InvoiceRow, int] | None:
+    """One invoice in the client's name or the operator's to it, and its client. None: there is
+    none of her clients'; a driver's own invoice from another client is not hers as a manager."""
+    cursor = await connection.execute(
+        "SELECT client_id FROM invoice WHERE id = %s AND client_id = ANY (managed_clients())",
+        (invoice_id,),
+    )
+    owner = await cursor.fetchone()
+    if owner is None:
+        return None
+    found = await list_invoices(connection, owner[0], None, invoice_id=invoice_id)
+    return (found[0], owner[0]) if found else None
+
+
+async def list_corrections(connection: AsyncConnection, invoice_id: int) -> list[tuple[int, str]]:
+    """Id and number of the documents that correct an invoice, in the order of their making."""
+    cursor = await connection.execute(
+        "SELECT id, number FROM invoice WHERE original_id = %s ORDER BY id", (invoice_id,)
+    )
+    return await cursor.fetchall()
+
+
+async def get_invoice_content(connection: AsyncConnection, invoice_id: int) -> str | None:
+    """What an invoice says, as JSON (billing.invoice.from_json)."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute("SELECT content FROM invoice WHERE id = %s", (invoice_id,))
+        found: str | None = await rows.fetchone()
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,6 +440,23 @@ async def list_lines(
             {"statement_id": statement_id, "line_id": line_id, "limit": limit, "offset": offset},
         )
         return await rows.fetchall()
+
+
+async def find_line_dispute(
+    connection: AsyncConnection, statement_id: int, position: int
+) -> str | None:
+    """How the last dispute about a line ended, or that it is open; None: there is none."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute(
+            """
+            SELECT coalesce(d.decision, 'open')
+              FROM statement_line l JOIN dispute d ON d.statement_line_id = l.id
+             WHERE l.statement_id = %s AND l.position = %s ORDER BY d.id DESC LIMIT 1
+            """,
+            (statement_id, position),
+        )
+        found: str | None = await rows.fetchone()
+        return found
 
 
 async def count_lines(

@@ -35,6 +35,7 @@ from csms.web import (
     limits_api,
     login_pages,
     manager_contest,
+    manager_invoice,
     manager_pages,
     manager_statement,
     me_api,
@@ -179,6 +180,7 @@ def create_app(
     app.include_router(manager_pages.router)
     app.include_router(manager_statement.router)
     app.include_router(manager_contest.router)
+    app.include_router(manager_invoice.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
+from urllib.parse import urlencode
 
 from fastapi import Request
 from psycopg import AsyncConnection
@@ -26,6 +27,8 @@ from csms.web.manager_texts import MANAGER_TEXTS
 from csms.web.rendering import Ties, language_of, page
 
 MONTHS_SHOWN = 24
+YEAR_FIRST, YEAR_LAST = 2000, 2099
+_KEPT = ("client", "month", "before", "page")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,10 @@ class Shown:
     def moment(self, at: datetime) -> str:
         """Day and minute in Paris."""
         return formats.moment(at, self.language, PARIS)
+
+    def written(self, at: str) -> str:
+        """Day and minute in Paris of a moment that a document has as RFC 3339."""
+        return self.moment(datetime.fromisoformat(at))
 
     def duration(self, seconds: float) -> str:
         """Hours and minutes."""
@@ -110,13 +117,15 @@ def months_until(last: date) -> list[date]:
 
 
 def read_month(asked: str) -> date | None:
-    """The month that an address names as 2026-10; None for whatever else."""
+    """The month that an address names as 2026-10; None for whatever else, and for years whose
+    neighbours the calendar does not have."""
     if len(asked) != 7 or not asked.isascii():
         return None
     try:
-        return date.fromisoformat(f"{asked}-01")
+        found = date.fromisoformat(f"{asked}-01")
     except ValueError:
         return None
+    return found if YEAR_FIRST <= found.year <= YEAR_LAST else None
 
 
 def named_months(months: Sequence[date], language: str) -> list[tuple[str, str]]:
@@ -138,6 +147,9 @@ def manager_page(
     """A page in the managers' frame; `part`: which of its parts it belongs to."""
     language = language_of(request)
     asked = request.query_params.get("lang")
+    # What is read in another language is the same thing: of the same client, month and page.
+    kept = [(name, text) for name, text in request.query_params.items() if name in _KEPT]
+    elsewhere = urlencode([*kept, ("lang", "en" if language == "fr" else "fr")])
     query = [f"client={client.id}"] if client is not None and len(clients) > 1 else []
     if asked == language:
         query.append(f"lang={asked}")
@@ -153,6 +165,7 @@ def manager_page(
         client=client,
         clients=clients,
         link=lambda path: path + tail,
+        elsewhere=f"?{elsewhere}",
         **values,
     )
 

@@ -27,7 +27,7 @@ from csms.web.manager_frame import (
     read_month,
     reading,
 )
-from csms.web.manager_standing import Standing, standing_of
+from csms.web.manager_standing import Standing, invoice_standing, standing_of
 from csms.web.manager_texts import MANAGER_TEXTS
 from csms.web.rendering import language_of, sent_to
 
@@ -201,6 +201,8 @@ async def show_invoices(
     older = ""
     if len(invoices) > INVOICES_SHOWN:
         older = f"?client={chosen.id}&month={month if of else ''}&before={invoices[-2].id}"
+        if request.query_params.get("lang") == language_of(request):
+            older += f"&lang={language_of(request)}"
     return manager_page(
         request,
         "manager_invoices.html",
@@ -209,8 +211,8 @@ async def show_invoices(
         clients=clients,
         months=named_months(months_until(paris_day(now)), language_of(request)),
         month=f"{of:%Y-%m}" if of else "",
-        invoices=invoices[:INVOICES_SHOWN],
-        own=own[:INVOICES_SHOWN],
+        invoices=[(one, invoice_standing(one, now)) for one in invoices[:INVOICES_SHOWN]],
+        own=[(one, invoice_standing(one, now)) for one in own[:INVOICES_SHOWN]],
         older=older,
     )
 
@@ -290,9 +292,9 @@ def _waiting(standings: Sequence[Standing], shown: Shown) -> list[Waiting]:
             )
             found.append(Waiting(one.id, text))
         if one.disputes_open:
-            text = words["statement_of"].format(of_month=shown.of_month(one.month))
-            held = words["deadline_held"].format(number=one.disputes_open)
-            found.append(Waiting(one.id, f"{text} : {held}"))
+            name = words["statement_of"].format(of_month=shown.of_month(one.month))
+            held = words["deadline_held_one" if one.disputes_open == 1 else "deadline_held"]
+            found.append(Waiting(one.id, held.format(of_month=name, number=one.disputes_open)))
     return found
 
 

@@ -50,8 +50,11 @@ async def show_statement(
         return sent_to(f"/login?next=/gestion/releves/{statement_id}")
     words = MANAGER_TEXTS[language_of(request)]
     said = ""
-    if done in ("contested", "withdrawn") and line.isascii() and line.isdigit():
-        said = words[f"said_{done}"].format(number=line[:9])
+    if done in ("contested", "withdrawn") and line.isascii() and line.isdigit() and len(line) < 10:
+        async with reading(request, me) as connection:
+            ended = await managing.find_line_dispute(connection, statement_id, int(line))
+        if ended == {"contested": "open", "withdrawn": "withdrawn"}[done]:
+            said = words[f"said_{done}"].format(number=line)
     number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1
     await _note_opened(request, me, statement_id)
     return await statement_page(request, me, statement_id, max(1, number), done=said)
@@ -154,13 +157,14 @@ async def statement_page(
 ) -> Response:
     """Page `number` of the statement; `error`: why the line `at_fault` was not contested, for the
     reason `given`."""
-    first = (number - 1) * LINES_SHOWN
     async with reading(request, me) as connection:
         found = await managing.list_statements(connection, statement_id=statement_id)
         if not found:
             return missing(request)
         clients, client = await choose_client(connection, str(found[0].client_id))
         total = await managing.count_lines(connection, statement_id)
+        number = min(number, max(1, -(-total // LINES_SHOWN)))  # the last, where there are fewer
+        first = (number - 1) * LINES_SHOWN
         rows = await managing.list_lines(connection, statement_id, offset=first, limit=LINES_SHOWN)
     language = language_of(request)
     shown, told = Shown(language), statement.from_json(found[0].content)

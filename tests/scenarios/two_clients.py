@@ -195,11 +195,12 @@ INSERT INTO payment_file (kind, account, message_id, execution_on, payments, tot
             now(), 'test');
 INSERT INTO payout (client_id, month, amount_cents, due_on, iban, holder, end_to_end_id, status,
                     file_id, created_at, created_by)
-    SELECT c.id, '2026-10-01', 100, '2026-11-13', 'FR1420041010050500013M02606', c.name || '-holder',
-           c.name || '-payout', 'draft', f.id, now(), 'test'
+    SELECT c.id, '2026-10-01', 100, '2026-11-13', 'FR1420041010050500013M02606',
+           c.name || '-holder', c.name || '-payout', 'draft', f.id, now(), 'test'
       FROM client c, payment_file f WHERE NOT c.is_operator ORDER BY c.id;
 INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, amount_cents)
-    SELECT p.id, p.client_id, 1, 'statement', s.id, 100 FROM payout p JOIN statement s USING (client_id);
+    SELECT p.id, p.client_id, 1, 'statement', s.id, 100
+      FROM payout p JOIN statement s USING (client_id);
 INSERT INTO payout_event (payout_id, client_id, status, at, by)
     SELECT id, client_id, status, now(), 'test' FROM payout;
 INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, received_on, means,
@@ -207,11 +208,12 @@ INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, receiv
     SELECT i.client_id, i.id, c.name || '-own', 1, '2026-11-03', 'transfer', now(), 'test'
       FROM invoice i JOIN client c ON c.id = i.client_id;
 INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by)
-    SELECT family_name || '-mandate', id, 'DE89370400440532013000', family_name, '2026-01-05', now(),
-           'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;
+    SELECT family_name || '-mandate', id, 'DE89370400440532013000', family_name, '2026-01-05',
+           now(), 'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;
 INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_cents, notified_at,
                           collection_on, end_to_end_id, status)
-    SELECT m.id, i.client_id, i.person_id, i.id, 1200, now(), '2026-12-01', i.number || '-1', 'notified'
+    SELECT m.id, i.client_id, i.person_id, i.id, 1200, now(), '2026-12-01', i.number || '-1',
+           'notified'
       FROM invoice i JOIN sepa_mandate m USING (person_id) ORDER BY i.id;
 """
 

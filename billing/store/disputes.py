@@ -332,14 +332,15 @@ async def list_use_invoices(connection: AsyncConnection, statement_id: int) -> l
 
 
 async def fetch_unpaid(connection: AsyncConnection, session_ids: Sequence[int]) -> int | None:
-    """What the statements with these sessions have left to be paid, in cents, what is held of them
-    already taken off; None where one of the sessions is on no statement yet."""
+    """What the statements that told what was received for these sessions have left to be paid, in
+    cents, what is held of them already taken off; None where something received is on no statement
+    yet."""
     cursor = await connection.execute(
         """
         WITH told AS (
-            SELECT l.statement_id FROM unnest(%(sessions)s::bigint[]) AS n (session_id)
-              LEFT JOIN statement_line l ON l.session_id = n.session_id
-                   AND l.kind IN ('session', 'late_session')),
+            SELECT l.statement_id FROM receipt_share r
+              LEFT JOIN statement_line l ON l.receipt_share_id = r.id
+             WHERE r.session_id = ANY (%(sessions)s)),
         held AS (
             SELECT x.statement_id, sum(d.held_cents) AS cents
               FROM dispute d JOIN statement_line x ON x.id = d.statement_line_id

@@ -17,7 +17,8 @@ corrections, invoice_files), series numbers them, documents and parties say what
 wording and vat_rates are the law's texts and rates, facturx and invoice_* draw them on paper.
 Money: books (writing the ledger), receipts with receipts_csv, checks, fec, platform. Statements:
 closing, sending, disputes, and statement_* for their files. Payments: payouts (to clients),
-collecting (direct debits), settling (what the bank says happened).
+collecting (direct debits), payment_files (of both, for the bank), settling and refusals (what the
+bank says became of them).
 
 billing.store is the only place with SQL. Nothing in csms below its web pages, worker, server and
 command line imports billing; nothing here imports reporting.

@@ -16,11 +16,11 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, ledger, payment_state, receipts, sepa
+from billing import books, ledger, payment_files, payouts, receipts, sepa
 from billing.payment_state import DEBITS, follow
 from billing.store import banking as bank_store
 from billing.store import collecting as store
-from billing.store import payouts as payout_store
+from billing.store import payment_files as file_store
 from billing.store.banking import LineRow
 from billing.store.collecting import DebitRow, MandateRow, OpenRow
 from csms import deadlines
@@ -28,7 +28,6 @@ from csms.clients import Actor, checked_iban
 from csms.config import Settings
 from csms.db import transaction
 from csms.deadlines import Days
-from csms.domain.values import UTC
 from csms.notifications import announce
 from csms.registry import Conflict, NotThere, Refusal
 from csms.store import audit
@@ -207,28 +206,20 @@ async def make_files(
     for account in ("mandate", "own"):
         creditor = _creditor(settings, account)
         async with transaction(pool) as connection:
-            await payout_store.lock_files(connection)
+            await file_store.lock_files(connection)
             await _make_file(connection, account, creditor, now, settings, actor, done)
     return done
 
 
 def _creditor(settings: Settings, account: str) -> sepa.Creditor:
     """Raises: Conflict."""
-    iban = settings.operator_mandate_iban if account == "mandate" else settings.operator_own_iban
-    bic = settings.operator_mandate_bic if account == "mandate" else settings.operator_own_bic
-    if settings.operator_name is None or iban is None:
-        raise Conflict(
-            "Debits need the operator's name and both of its accounts: set T2P_OPERATOR_NAME, "
-            "T2P_OPERATOR_MANDATE_IBAN and T2P_OPERATOR_OWN_IBAN."
-        )
+    own = payment_files.account_of(settings, account)
     if settings.operator_creditor_identifier is None:
         raise Conflict(
             "Debits need the operator's creditor identifier (ICS), which its bank gives: set "
             "T2P_OPERATOR_CREDITOR_IDENTIFIER."
         )
-    return sepa.Creditor(
-        sepa.Account(settings.operator_name, iban, bic), settings.operator_creditor_identifier
-    )
+    return sepa.Creditor(own, settings.operator_creditor_identifier)
 
 
 async def _make_file(
@@ -254,13 +245,12 @@ async def _make_file(
         return
     days = {debit.id: max(first, debit.collection_on) for debit in kept}
     sequences = _sequences(kept)
-    number = await payout_store.count_files(connection, f"T2P-P-{today:%Y%m%d}") + 1
-    message_id = f"T2P-P-{today:%Y%m%d}-{number:02d}"
+    message_id = await payment_files.next_message_id(connection, "P", today)
     built = sepa.build_debits(
         message_id,
         creditor,
         [_debit(each, sequences[each.id], days[each.id]) for each in kept],
-        created_at=now.astimezone(UTC),
+        created_at=now,
         today=today,
     )
     faults = {each.end_to_end_id: each for each in built.refused}
@@ -271,20 +261,15 @@ async def _make_file(
     if built.content is None:
         return
     filed = [each for each in kept if each.end_to_end_id not in faults]
-    file_id = await payout_store.insert_file(
+    file_id = await payment_files.keep(
         connection,
-        {
-            "kind": "debit",
-            "account": account,
-            "message_id": message_id,
-            "execution_on": min(days[each.id] for each in filed),
-            "payments": len(filed),
-            "total_cents": built.total_cents,
-            "content": built.content,
-            "is_simulated": settings.billing_simulated,
-            "now": now,
-            "actor": actor.name,
-        },
+        built,
+        "debit",
+        account,
+        min(days[each.id] for each in filed),
+        settings=settings,
+        actor=actor,
+        now=now,
     )
     await store.put_in_file(
         connection, [(each.id, sequences[each.id], days[each.id]) for each in filed], file_id
@@ -331,7 +316,7 @@ def _debit(debit: DebitRow, sequence: str, day: date) -> sepa.Debit:
 async def _cancel(connection: AsyncConnection, debit: DebitRow, why: str, done: Filed) -> None:
     after = follow(DEBITS, debit.status, "cancel")
     assert after is not None
-    await store.set_status(connection, debit.id, after, reason=why[:500])
+    await store.set_status(connection, debit.id, after, reason=why[: payouts.WHY_LENGTH_MAX])
     done.cancelled[debit.id] = why
 
 
@@ -461,7 +446,7 @@ async def refuse(
     debit = await store.get_debit(connection, end_to_end_id)
     if debit is None:
         return "unknown"
-    after = follow(payment_state.DEBITS, debit.status, "refuse")
+    after = follow(DEBITS, debit.status, "refuse")
     if after is None:
         return "known"
     await store.set_status(connection, debit.id, after, reason=reason)

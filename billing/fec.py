@@ -74,7 +74,6 @@ _ACCOUNTS: Final = {
     "512000": "Banque, compte propre",
     "512100": "Banque, compte de tiers",
     "627800": "Frais de paiement",
-    "661800": "Pénalités de retard",
     "706100": "Commissions",
     "706200": "Frais de gestion et abonnements",
     "707000": "Ventes d'énergie",

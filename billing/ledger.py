@@ -13,8 +13,7 @@ Accounts (the digits are those of the plan comptable général):
 - `receivable:drivers:{client}` and `uncollected:{client}`: what drivers owe a client, and its
   counterpart. The claim is the client's, not the operator's: a memo of 467, always in balance;
 - the operator's own: `bank:own`, `receivable:client:{client}` (what the client owes it),
-  `income:commission`, `income:fees`, `vat:collected`, `expense:psp_fees`, `expense:late_payment`,
-  `suspense`.
+  `income:commission`, `income:fees`, `vat:collected`, `expense:psp_fees`, `suspense`.
 
 Entries of one client form a chain, those of the operator another (client None). An entry's digest
 holds that of the entry before it: one changed later breaks every digest after it.
@@ -84,13 +83,12 @@ INCOME_COMMISSION = Account("income:commission", Kind.INCOME, "706100", "Commiss
 INCOME_FEES = Account("income:fees", Kind.INCOME, "706200", "Frais de gestion et abonnements")
 VAT_COLLECTED = Account("vat:collected", Kind.LIABILITY, "445710", "TVA collectée")
 EXPENSE_PSP = Account("expense:psp_fees", Kind.EXPENSE, "627800", "Frais de paiement")
-EXPENSE_LATE = Account("expense:late_payment", Kind.EXPENSE, "661800", "Pénalités de retard")
 SUSPENSE = Account("suspense", Kind.LIABILITY, "471000", "Compte d’attente")
 
 HELD = (BANK_MANDATE.code, PSP_CLEARING.code)
 #: kinds of entries in which the operator lays money of its own beside that of others, or takes it
 #: back; between its bank accounts it moves with the next internal transfer
-COVERING = ("allocation", "settlement", "credited", "late_payment", "suspense_covered")
+COVERING = ("allocation", "settlement", "credited", "suspense_covered")
 OWED_STATES = ("available", "disputed", "paying")
 
 
@@ -370,23 +368,6 @@ def given_back(payout_id: int, client_id: int, amount_cents: int, booked_on: dat
         client_id,
         (BANK_MANDATE, amount_cents),
         (owed("available", client_id), -amount_cents),
-    )
-
-
-def late_payment(key: str, client_id: int, amount_cents: int, booked_on: date) -> Entry:
-    """What the operator owes a client for paying it out late: its own money, laid beside the
-    client's."""
-    assert amount_cents > 0
-    return _entry(
-        f"late:{key}",
-        "late_payment",
-        booked_on,
-        f"Pénalités de retard {key}",
-        client_id,
-        (EXPENSE_LATE, amount_cents),
-        (owed("available", client_id), -amount_cents),
-        (BANK_MANDATE, amount_cents),
-        (BANK_OWN, -amount_cents),
     )
 
 

@@ -25,9 +25,6 @@ DEBITS: Final[dict[tuple[str, str], str]] = {
     ("collected", "give back"): "returned",  # returned by the bank or refunded to the debtor
 }
 
-#: states in which a payout's money is gone, or on its way
-PAYOUT_COUNTS: Final = ("draft", "sent", "settled")
-
 
 def follow(table: dict[tuple[str, str], str], state: str, happening: str) -> str | None:
     """The state after something happened; None: that cannot happen in this state."""

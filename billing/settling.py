@@ -21,13 +21,16 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, collecting, ledger, payment_state, receipts, sepa
+from billing import books, collecting, ledger, receipts, sepa
 from billing.payment_state import PAYOUTS, follow
 from billing.sepa import BankStatement
 from billing.store import banking as store
+from billing.store import payment_files as file_store
 from billing.store import payouts as payout_store
 from billing.store import problems
 from billing.store.banking import CandidateRow, LineRow
+from billing.store.payment_files import TransferRow
+from billing.store.payouts import PayoutRow
 from csms import deadlines
 from csms.clients import Actor
 from csms.config import Settings
@@ -110,6 +113,7 @@ async def _keep(
             f"Statement {statement.reference} is of {statement.closing_on}, which lies ahead: look "
             "at the file."
         )
+    await store.lock_account(connection)
     sha256 = hashlib.sha256(repr(statement).encode()).digest()
     statement_id, kept, is_new = await store.insert_statement(
         connection,
@@ -134,6 +138,15 @@ async def _keep(
         done.known += 1
         return
     done.statements += 1
+    lines = [line for line in statement.lines if line.amount_cents]
+    known = await store.fetch_known(connection, account, [line.reference for line in lines])
+    for line in lines:
+        there = known.get(line.reference, (line.amount_cents, line.booked_on))
+        if there != (line.amount_cents, line.booked_on):
+            raise Conflict(
+                f"Line {line.reference} of statement {statement.reference} was told before with "
+                "another amount or day: nothing of it was taken. Ask the bank which one holds."
+            )
     done.lines += await store.insert_lines(
         connection,
         statement_id,
@@ -150,8 +163,7 @@ async def _keep(
                 line.remittance,
                 line.reason,
             )
-            for line in statement.lines
-            if line.amount_cents
+            for line in lines
         ],
     )
 
@@ -184,7 +196,7 @@ async def difference(connection: AsyncConnection) -> int | None:
     closing = await store.fetch_closing(connection, "mandate")
     if closing is None:
         return None
-    _, laid, mandate = await payout_store.fetch_earned(connection)
+    _, laid, mandate = await file_store.fetch_earned(connection)
     return closing[1] - (mandate - laid)
 
 
@@ -227,7 +239,7 @@ async def _note(
         session_id=None,
         cause="line_not_received",
         message=str(refusal),
-        remedy="Say whose it is: time2plug billing settle --explain LINE.",
+        remedy="Look at the line, and say whose money it is.",
         now=now,
     )
 
@@ -246,10 +258,10 @@ async def _named(
         payout = await payout_store.get_payout(connection, end_to_end_id=line.end_to_end_id)
         if payout is not None:
             return await _of_payout(connection, line, payout, now, actor)
-        transfer = await payout_store.find_transfer(connection, end_to_end_id=line.end_to_end_id)
+        transfer = await file_store.find_transfer(connection, end_to_end_id=line.end_to_end_id)
         if transfer is not None:
             return await _of_transfer(connection, line, transfer, now)
-    elif await payout_store.find_transfer(connection, end_to_end_id=line.end_to_end_id):
+    elif await file_store.find_transfer(connection, end_to_end_id=line.end_to_end_id):
         return "other", f"internal transfer {line.end_to_end_id}"  # its other side books it
     return await collecting.settle_line(connection, line, now, actor, settings)
 
@@ -257,7 +269,7 @@ async def _named(
 async def _of_payout(
     connection: AsyncConnection,
     line: LineRow,
-    payout: payout_store.PayoutRow,
+    payout: PayoutRow,
     now: datetime,
     actor: Actor,
 ) -> tuple[str, str] | None:
@@ -299,7 +311,7 @@ async def _of_payout(
 async def _of_transfer(
     connection: AsyncConnection,
     line: LineRow,
-    transfer: payout_store.TransferRow,
+    transfer: TransferRow,
     now: datetime,
 ) -> tuple[str, str] | None:
     if line.amount_cents != -transfer.amount_cents or transfer.status != "sent":
@@ -307,7 +319,7 @@ async def _of_transfer(
     booked_on = await _booked_on(connection, [], line.booked_on, now)
     entry = ledger.swept(transfer.id, transfer.earned_cents, booked_on)
     await books.post(connection, [entry], now)
-    await payout_store.set_transfer_status(connection, transfer.id, "settled")
+    await file_store.set_transfer_status(connection, transfer.id, "settled")
     return "transfer", f"internal transfer {transfer.id}"
 
 
@@ -351,6 +363,18 @@ async def _receive(
             now=now,
         )
         return "own_receipt", f"own receipt {own_id}"
+    return await _receive_from(connection, line, None, invoice.number, now, actor)
+
+
+async def _receive_from(
+    connection: AsyncConnection,
+    line: LineRow,
+    person_id: int | None,
+    invoice_number: str | None,
+    now: datetime,
+    actor: Actor,
+) -> tuple[str, str]:
+    """A driver's money. Raises: as `receipts.receive`."""
     received = await receipts.receive(
         connection,
         source_key=key_of(line),
@@ -359,7 +383,8 @@ async def _receive(
         means="transfer",
         actor=actor,
         now=now,
-        invoice_number=invoice.number,
+        person_id=person_id,
+        invoice_number=invoice_number,
         simulated=line.is_simulated,
     )
     return "receipt", f"receipt {received.receipt.id}"
@@ -465,61 +490,4 @@ async def _explained(
                 "invoice_number",
             )
         return await _receive(connection, line, found[0], now, actor)
-    received = await receipts.receive(
-        connection,
-        source_key=key_of(line),
-        amount_cents=line.amount_cents,
-        received_on=line.booked_on,
-        means="transfer",
-        actor=actor,
-        now=now,
-        person_id=person_id,
-        invoice_number=invoice_number,
-        simulated=line.is_simulated,
-    )
-    return "receipt", f"receipt {received.receipt.id}"
-
-
-async def read_status(
-    pool: AsyncConnectionPool, content: bytes, now: datetime, *, actor: Actor
-) -> Counter[str]:
-    """What the bank refused of a file (pain.002): its payments are due again. How many of each
-    kind. Raises: sepa.Unreadable."""
-    done: Counter[str] = Counter()
-    for each in sepa.read_status(content):
-        if each.status != sepa.REFUSED:
-            continue
-        async with transaction(pool) as connection:
-            identifiers = (
-                [each.end_to_end_id]
-                if each.end_to_end_id is not None
-                else await payout_store.list_identifiers(connection, each.message_id)
-            )
-            for identifier in identifiers:
-                done[await _refuse(connection, identifier, each.reason, now, actor)] += 1
-    return done
-
-
-async def _refuse(
-    connection: AsyncConnection, identifier: str, reason: str | None, now: datetime, actor: Actor
-) -> str:
-    """One payment that the bank refused; its kind, or `unknown`."""
-    payout = await payout_store.get_payout(connection, end_to_end_id=identifier)
-    if payout is None:
-        transfer = await payout_store.find_transfer(connection, end_to_end_id=identifier)
-        if transfer is not None and transfer.status == "sent":
-            await payout_store.set_transfer_status(connection, transfer.id, "refused")
-            return "transfer"
-        return await collecting.refuse(connection, identifier, reason, now)
-    after = follow(payment_state.PAYOUTS, payout.status, "refuse")
-    if after is None:
-        return "known"
-    await payout_store.set_status(connection, payout.id, after)
-    await payout_store.insert_event(
-        connection, payout.id, payout.client_id, after, now, actor.name, reason
-    )
-    entry = ledger.unpaid(
-        payout.id, payout.client_id, payout.amount_cents, deadlines.paris_day(now)
-    )
-    await books.post(connection, [entry], now)
-    return "payout"
+    return await _receive_from(connection, line, person_id, invoice_number, now, actor)

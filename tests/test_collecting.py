@@ -1,9 +1,11 @@
 """Direct debits, and the bank's lines: told before, collected once, undone when they come back;
 what nothing explains waits for a person."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
@@ -189,7 +191,7 @@ async def test_a_new_mandate_takes_the_place_of_the_old_and_the_history_stays(
         ("MD-1", "Remplacé par MD-2"),
         ("MD-2", None),
     ]
-    good = {
+    good: dict[str, Any] = {
         "reference": "MD-3",
         "iban": DRIVER_IBAN,
         "holder": "C",
@@ -198,16 +200,17 @@ async def test_a_new_mandate_takes_the_place_of_the_old_and_the_history_stays(
         "now": ISSUED,
         "person_id": person_id,
     }
-    for wrong in (
+    changes: tuple[dict[str, Any], ...] = (
         {"iban": "FR00"},
         {"holder": " "},
         {"signed_on": date(2027, 1, 1)},
         {"notice_days": 15},
         {"client_id": client_id},
-    ):
+    )
+    for wrong in changes:
         async with transaction(pool) as connection:
             with pytest.raises(Refusal):
-                await collecting.add_mandate(connection, **(good | wrong))  # type: ignore[arg-type]
+                await collecting.add_mandate(connection, **(good | wrong))
 
 
 def test_notice_comes_first_where_the_due_day_is_too_near() -> None:
@@ -322,6 +325,9 @@ async def test_lines_told_twice_settle_once_and_a_changed_statement_is_refused(
     changed = content.replace(b"40.00", b"41.00")
     with pytest.raises(Conflict, match="another content"):
         await settling.read_in(pool, changed, at, settings=settings, actor=DESK)
+    moved = renamed.replace(b"0189-00002", b"0189-00003").replace(b"40.00", b"41.00")
+    with pytest.raises(Conflict, match="told before"):
+        await settling.read_in(pool, moved, at, settings=settings, actor=DESK)
     foreign = content.replace(MANDATE_IBAN.encode(), DRIVER_IBAN.encode())
     with pytest.raises(Refusal, match="none of the operator"):
         await settling.read_in(pool, foreign, at, settings=settings, actor=DESK)
@@ -363,3 +369,22 @@ async def test_a_line_that_cannot_be_received_waits_and_holds_up_no_other(
         ("settle", "line_not_received")
     ]
     await nothing_is_wrong(pool)
+
+
+async def test_the_same_fee_on_two_statements_is_paid_twice(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A bank that gives its lines no reference: none is taken for another's repetition."""
+    bank = Bank(MANDATE_IBAN, 0)
+    at = datetime(2026, 10, 12, 9, tzinfo=UTC)
+    for _ in range(2):
+        bank.charge(300, "Frais")
+        content = re.sub(rb"<AcctSvcrRef>[^<]*</AcctSvcrRef>", b"", bank.statement(at.date()))
+        await settling.read_in(pool, content, at, settings=settings, actor=DESK)
+        again = await settling.read_in(pool, content, at, settings=settings, actor=DESK)
+        assert again.lines == 0
+    assert await rows(pool, "SELECT count(*), sum(amount_cents)::bigint FROM bank_line") == [
+        (2, -600)
+    ]
+    async with pool.connection() as connection:
+        assert await settling.difference(connection) == 0

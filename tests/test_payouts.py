@@ -1,5 +1,6 @@
 """Payouts: what is owed leaves once, by the 15th, from the client's own money, on four eyes."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -8,7 +9,17 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, checks, disputes, ledger, payouts, settling
+from billing import (
+    books,
+    checks,
+    disputes,
+    ledger,
+    payment_files,
+    payment_state,
+    payouts,
+    refusals,
+    settling,
+)
 from csms.config import Settings
 from csms.db import Database, transaction
 from csms.registry import Conflict, NotThere, Refusal
@@ -53,12 +64,11 @@ async def bank(pool: AsyncConnectionPool, client_id: int) -> Bank:
 async def owed(pool: AsyncConnectionPool, client_id: int) -> tuple[int, int, int]:
     """Available, disputed, paying."""
     async with pool.connection() as connection:
-        return tuple(  # type: ignore[return-value]
-            [
-                -await books.balance(connection, ledger.owed(state, client_id))
-                for state in ledger.OWED_STATES
-            ]
-        )
+        available, disputed, paying = [
+            -await books.balance(connection, ledger.owed(state, client_id))
+            for state in ledger.OWED_STATES
+        ]
+    return available, disputed, paying
 
 
 async def nothing_is_wrong(pool: AsyncConnectionPool) -> None:
@@ -89,9 +99,9 @@ async def test_a_month_is_paid_once_and_settled_by_the_banks_own_word(
     assert filed.file_id is not None
     async with transaction(pool) as connection:
         with pytest.raises(Conflict, match="another person"):
-            await payouts.approve(connection, filed.file_id, DESK, NOW)
+            await payment_files.approve(connection, filed.file_id, DESK, NOW)
         with pytest.raises(Conflict, match="not approved"):
-            await payouts.hand_out(connection, filed.file_id, SECOND, NOW)
+            await payment_files.hand_out(connection, filed.file_id, SECOND, NOW)
     await payments.hand_over(pool, filed.file_id, bank, NOW)
     assert await owed(pool, client_id) == (0, 0, 5_640), "the bank has not said so yet"
     content = bank.statement(PAYDAY)
@@ -280,7 +290,7 @@ async def test_what_the_bank_refuses_never_left(
     reference = f"T2P-2026-10-{client_id}"
     report = await payments.hand_over(pool, filed.file_id, bank, NOW, refuse={reference: "AC01"})
     for expected in ({"payout": 1}, {"known": 1}):
-        done = await settling.read_status(pool, report, NOW, actor=DESK)
+        done = await refusals.read_in(pool, report, NOW, actor=DESK)
         assert done == expected
     assert await owed(pool, client_id) == (5_640, 0, 0)
     assert await statuses(pool) == [(reference, 5_640, "refused")]
@@ -293,7 +303,7 @@ async def test_a_wrong_account_stops_its_own_payment_and_says_so(
     await payments.give_account(database, client_id, iban="FR7630006000011234567890188")
     drafted = await payouts.draft(pool, MONTH, NOW, settings=settings, actor=DESK)
     assert drafted.payouts == 1
-    filed = await payouts.make_file(pool, NOW, settings=settings, actor=DESK)
+    filed = await payment_files.make(pool, NOW, settings=settings, actor=DESK)
     assert filed.file_id is None and "IBAN" in filed.refused[client_id]
     assert await owed(pool, client_id) == (5_640, 0, 0)
     assert [row[0] for row in await rows(pool, "SELECT cause FROM billing_problem")] == [
@@ -309,14 +319,14 @@ async def test_a_file_that_is_given_up_leaves_everything_due(
     assert filed.file_id is not None
     async with transaction(pool) as connection:
         with pytest.raises(Refusal, match="why"):
-            await payouts.cancel_file(connection, filed.file_id, " ", DESK, NOW)
-        await payouts.cancel_file(connection, filed.file_id, "Mauvais jour", DESK, NOW)
+            await payment_files.cancel(connection, filed.file_id, " ", DESK, NOW)
+        await payment_files.cancel(connection, filed.file_id, "Mauvais jour", DESK, NOW)
     async with transaction(pool) as connection:
-        for call in (payouts.approve, payouts.hand_out):
+        for call in (payment_files.approve, payment_files.hand_out):
             with pytest.raises(Conflict, match="given up"):
                 await call(connection, filed.file_id, SECOND, NOW)
         with pytest.raises(NotThere):
-            await payouts.approve(connection, 999, SECOND, NOW)
+            await payment_files.approve(connection, 999, SECOND, NOW)
     assert await owed(pool, client_id) == (5_640, 0, 0)
     second = await payments.order(pool, MONTH, NOW, settings)
     assert (second.total_cents, second.swept_cents) == (6_000, 360)
@@ -324,7 +334,7 @@ async def test_a_file_that_is_given_up_leaves_everything_due(
     await payments.hand_over(pool, second.file_id, bank, NOW)
     async with transaction(pool) as connection:
         with pytest.raises(Conflict, match="recall"):
-            await payouts.cancel_file(connection, second.file_id, "Trop tard", DESK, NOW)
+            await payment_files.cancel(connection, second.file_id, "Trop tard", DESK, NOW)
     await nothing_is_wrong(pool)
 
 
@@ -348,11 +358,59 @@ async def test_a_day_that_no_bank_keeps_is_refused(
     await payouts.draft(pool, MONTH, NOW, settings=settings, actor=DESK)
     for day in (date(2026, 11, 14), date(2026, 11, 2)):
         with pytest.raises(Refusal):
-            await payouts.make_file(pool, NOW, settings=settings, actor=DESK, execution_on=day)
+            await payment_files.make(pool, NOW, settings=settings, actor=DESK, execution_on=day)
     missing = replace(settings, operator_own_iban=None)
     with pytest.raises(Conflict, match="T2P_OPERATOR_OWN_IBAN"):
-        await payouts.make_file(pool, NOW, settings=missing, actor=DESK)
-    filed = await payouts.make_file(
+        await payment_files.make(pool, NOW, settings=missing, actor=DESK)
+    filed = await payment_files.make(
         pool, NOW, settings=settings, actor=DESK, execution_on=date(2026, 11, 5)
     )
     assert filed.payments == 2
+
+
+@pytest.mark.parametrize("status", ["batch", "file"])
+async def test_a_refused_batch_is_all_of_its_payments(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int, bank: Bank, status: str
+) -> None:
+    filed = await payments.order(pool, MONTH, NOW, settings)
+    assert filed.file_id is not None
+    await payments.hand_over(pool, filed.file_id, bank, NOW)
+    ((message_id,),) = await rows(pool, "SELECT message_id FROM payment_file")
+    told = {
+        "file": "<GrpSts>RJCT</GrpSts></OrgnlGrpInfAndSts>",
+        "batch": f"</OrgnlGrpInfAndSts><OrgnlPmtInfAndSts><OrgnlPmtInfId>{message_id}-1"
+        "</OrgnlPmtInfId><PmtInfSts>RJCT</PmtInfSts><StsRsnInf><Rsn><Prtry>X1</Prtry></Rsn>"
+        "</StsRsnInf></OrgnlPmtInfAndSts>",
+    }[status]
+    report = (
+        '<Document xmlns="urn:iso:std:iso:20022:tech:xsd:pain.002.001.10"><CstmrPmtStsRpt>'
+        f"<OrgnlGrpInfAndSts><OrgnlMsgId>{message_id}</OrgnlMsgId>{told}</CstmrPmtStsRpt></Document>"
+    ).encode()
+    done = await refusals.read_in(pool, report, NOW, actor=DESK)
+    assert done == {"payout": 1, "transfer": 1}
+    assert await owed(pool, client_id) == (5_640, 0, 0)
+    assert await rows(pool, "SELECT status FROM internal_transfer") == [("refused",)]
+    other = await refusals.read_in(
+        pool, report.replace(message_id.encode(), b"OTHER"), NOW, actor=DESK
+    )
+    assert other == {}, "a file of somebody else's"
+    await nothing_is_wrong(pool)
+
+
+async def test_the_database_knows_the_states_that_the_tables_know(
+    pool: AsyncConnectionPool,
+) -> None:
+    for table, first, name in (
+        (payment_state.PAYOUTS, "draft", "payout"),
+        (payment_state.DEBITS, "notified", "direct_debit"),
+    ):
+        ((check,),) = await rows(
+            pool,
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = %s",
+            f"{name}_status_check",
+        )
+        states = {state for state, _ in table} | set(table.values())
+        assert set(re.findall("'([a-z]+)'", check)) == states
+        lines = payment_state.diagram(table, first).splitlines()
+        assert lines[1] == f"    [*] --> {first}"
+        assert len(lines) == len(table) + 2

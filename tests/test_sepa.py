@@ -1,5 +1,6 @@
 """Files exchanged with the bank: what leaves is proved, what is wrong stops only its payment."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
@@ -8,7 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from billing import sepa
-from billing.sepa import Account, Address, Creditor, Debit, Transfer, debits, faults
+from billing.sepa import (
+    Account,
+    Address,
+    Creditor,
+    Debit,
+    Transfer,
+    camt,
+    debits,
+    faults,
+    proving,
+    reading,
+)
 from simulators.bank import Bank
 
 TODAY = date(2026, 11, 12)
@@ -98,6 +110,74 @@ def test_an_address_that_is_structured_goes_into_the_file() -> None:
     assert b"<TwnNm>Lyon</TwnNm>" in content and b"<AdrLine>" not in content
     hybrid = Address(town="Lyon", country="FR", lines=("2 bis rue de l'Exemple",))
     assert transfers(replace(TRANSFER, creditor=replace(TRANSFER.creditor, address=hybrid))).content
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        Address(town="Lyon", country="XX"),
+        Address(town="日", country="FR"),
+        Address(town="Lyon", country="FR", postal_code="1" * 17),
+        Address(town="Lyon", country="FR", building="1" * 17),
+        Address(town="Lyon", country="FR", street="a" * 71),
+        Address(town="Lyon", country="FR", lines=("\u0001",)),
+    ],
+)
+def test_an_address_that_a_bank_would_cut_or_refuse_stops_only_its_payment(
+    address: Address,
+) -> None:
+    wrong = replace(TRANSFER, creditor=replace(TRANSFER.creditor, address=address))
+    right = replace(TRANSFER, end_to_end_id="T2P-2026-10-8")
+    built = transfers(wrong, right)
+    if address.town == "日":
+        assert built.refused == (), "Ri: it can be written"
+    else:
+        assert [each.cause for each in built.refused] == ["address"]
+    assert right.end_to_end_id in built.accepted
+
+
+def test_accounts_are_written_as_banks_write_them() -> None:
+    spaced = Account("A", "fr14 2004 1010 0505 0001 3m02 606", "psstfrpplyo")
+    content = transfers(replace(TRANSFER, creditor=spaced)).content
+    assert content is not None
+    assert f"<IBAN>{OTHER}</IBAN>".encode() in content and b"PSSTFRPPLYO" in content
+    assert collected(replace(DEBIT, debtor=replace(spaced, bic=None))).content is not None
+
+
+def test_batches_of_a_file_with_a_long_name_have_names_of_their_own() -> None:
+    built = sepa.build_debits(
+        "M" * 35,
+        CREDITOR,
+        [DEBIT, replace(DEBIT, end_to_end_id="T2P-P-10-1", sequence="RCUR")],
+        created_at=NOW,
+        today=TODAY,
+    )
+    assert built.content is not None
+    names = set(re.findall(b"<PmtInfId>([^<]*)<", built.content))
+    assert len(names) == 2
+    first = sepa.identifiers_in(built.content, f"{'M' * 33}-1")
+    assert first == ["T2P-P-9-1"]
+    assert sepa.identifiers_in(built.content, None) == ["T2P-P-9-1", "T2P-P-10-1"]
+
+
+def test_a_file_that_says_something_else_than_was_asked_does_not_leave() -> None:
+    content = transfers(TRANSFER).content
+    assert content is not None
+    asked = {TRANSFER.end_to_end_id: (12_345, OTHER, PAYDAY)}
+    name = "T2P-V-20261113-01"
+    proving.prove(content, proving.TRANSFERS, asked, name, MANDATE)
+    for old, new in (
+        (b">123.45<", b">123.46<"),
+        (OTHER.encode(), MANDATE.encode()),
+        (b"2026-11-13</Dt>", b"2026-11-16</Dt>"),
+        (b"<NbOfTxs>1<", b"<NbOfTxs>2<"),
+        (b'Ccy="EUR"', b'Ccy="CHF"'),
+    ):
+        assert old in content
+        with pytest.raises(AssertionError):
+            proving.prove(content.replace(old, new), proving.TRANSFERS, asked, name, MANDATE)
+    with pytest.raises(AssertionError):
+        proving.prove(content, proving.TRANSFERS, asked, name, OTHER)
 
 
 def test_a_reference_that_is_there_twice_pays_nothing() -> None:
@@ -220,6 +300,11 @@ def test_money_that_comes_in_tells_who_and_why() -> None:
         (b'Ccy="EUR"', b'Ccy="CHF"'),
         (b">12.00<", b">12.001<"),
         (b">12.00<", b">NaN<"),
+        (b">12.00<", b">1e999999<"),
+        (b">12.00<", b">1_2.00<"),
+        (b">12.00<", b">-12.00<"),
+        (b"camt.053.001.08", b"camt.053.001.0800"),
+        (b"urn:iso:std:iso:20022:tech:xsd:camt", b"http://example.org/xsd:camt"),
         (b">12.00<", b">13.00<"),
         (b"</Stmt>", b""),
         (b"<IBAN>", b"<IBAM>"),
@@ -231,6 +316,27 @@ def test_a_statement_that_is_not_whole_is_refused_with_a_sentence(old: bytes, ne
     assert old in content
     with pytest.raises(sepa.Unreadable, match=r"\w+ "):
         sepa.read_statements(content.replace(old, new))
+
+
+@pytest.mark.parametrize("version", camt.VERSIONS)
+def test_every_version_of_a_statement_says_the_same(version: str) -> None:
+    content = statement().replace(b"camt.053.001.08", version.encode())
+    if version in ("camt.053.001.02", "camt.053.001.04"):
+        content = content.replace(b"<Sts><Cd>BOOK</Cd></Sts>", b"<Sts>BOOK</Sts>")
+        content = content.replace(b"<Pty>", b"").replace(b"</Pty>", b"")
+    assert sepa.read_statements(content) == sepa.read_statements(statement())
+
+
+def test_what_is_not_booked_yet_is_left_to_a_later_statement() -> None:
+    pending = statement().replace(b"<Sts><Cd>BOOK</Cd></Sts>", b"<Sts><Cd>PDNG</Cd></Sts>")
+    with pytest.raises(sepa.Unreadable, match="Something is missing"):
+        sepa.read_statements(pending)
+
+
+def test_a_file_beyond_its_size_is_not_even_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "SIZE_BYTES_MAX", 1_000)
+    with pytest.raises(sepa.Unreadable, match="larger"):
+        sepa.read_statements(statement())
 
 
 def test_a_bomb_is_no_statement() -> None:

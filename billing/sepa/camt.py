@@ -6,11 +6,11 @@ balance is refused as a whole: something is missing from it.
 """
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from lxml import etree
@@ -20,6 +20,7 @@ from billing.sepa.reading import Unreadable
 
 VERSIONS: Final = tuple(f"camt.053.001.{number:02d}" for number in (2, 4, 8, 10))
 REFERENCE_LENGTH_MAX: Final = 140
+_AMOUNT: Final = re.compile(r"([0-9]{1,15})(?:[.]([0-9]{0,2})0*)?")
 _RETURNS: Final = frozenset({"RRTN", "UPDD", "PRDD", "RPCR", "RIMB", "RETN"})
 
 
@@ -56,7 +57,7 @@ class BankStatement:
 def read_statements(content: bytes) -> list[BankStatement]:
     """The statements of a file. Raises: Unreadable."""
     root = reading.parse(content, "account statement")
-    if not any(f"xsd:{version}" in str(root.tag) for version in VERSIONS):
+    if not reading.is_of(root, VERSIONS):
         raise Unreadable(f"This is no account statement: one of {', '.join(VERSIONS)} is expected.")
     found = [_statement(each) for each in reading.children(root, "BkToCstmrStmt/Stmt")]
     if not found:
@@ -72,7 +73,7 @@ def _statement(element: etree._Element) -> BankStatement:
     opening = _balance(element, reference, ("OPBD", "PRCD"))
     closing = _balance(element, reference, ("CLBD",))
     lines = _numbered(
-        iban,
+        reference,
         [
             line
             for entry in reading.children(element, "Ntry")
@@ -163,34 +164,17 @@ def _kind(cents: int, codes: set[str | None], reason: str | None) -> str:
     return "other"
 
 
-def _numbered(iban: str, lines: list[BankLine]) -> list[BankLine]:
-    """Each with a reference of its own: the bank's; with what is in it and its place among equals
-    where the bank gives none, or gives one to several."""
+def _numbered(statement: str, lines: list[BankLine]) -> list[BankLine]:
+    """Each with a reference of its own: the bank's; where the bank gives none, or gives one to
+    several, made from the statement, the place in it and what the line says."""
     shared = Counter(line.reference for line in lines)
-    seen: Counter[str] = Counter()
     found = []
-    for line in lines:
+    for place, line in enumerate(lines, start=1):
         reference = line.reference
         if not reference or shared[reference] > 1:
-            told = repr((iban, line)).encode()
-            reference = f"{reference}#{hashlib.sha256(told).hexdigest()[:16]}"
-            seen[reference] += 1
-            if seen[reference] > 1:
-                reference += f"-{seen[reference]}"
-        found.append(
-            BankLine(
-                reference[:REFERENCE_LENGTH_MAX],
-                line.amount_cents,
-                line.booked_on,
-                line.kind,
-                line.end_to_end_id,
-                line.mandate_reference,
-                line.counterparty_name,
-                line.counterparty_iban,
-                line.remittance,
-                line.reason,
-            )
-        )
+            told = hashlib.sha256(repr((statement, place, line)).encode()).hexdigest()
+            reference = f"{reference}#{told[:16]}"
+        found.append(replace(line, reference=reference[-REFERENCE_LENGTH_MAX:]))
     return found
 
 
@@ -206,13 +190,12 @@ def _amount(element: etree._Element, reference: str, *, outer: etree._Element | 
         raise Unreadable(
             f"Statement {reference} has an amount in {amounts[0].get('Ccy')}, not in euros."
         )
-    try:
-        cents = Decimal(amounts[0].text or "") * 100
-    except InvalidOperation:
-        raise Unreadable(f"Statement {reference} has an amount that is no number.") from None
-    if not cents.is_finite() or cents != cents.to_integral_value() or abs(cents) > 10**14:
-        raise Unreadable(f"Statement {reference} has an amount of no whole cents.")
-    return int(cents) if sign == "CRDT" else -int(cents)
+    written = _AMOUNT.fullmatch((amounts[0].text or "").strip())
+    if written is None:
+        raise Unreadable(f"Statement {reference} has an amount that is not one of whole cents.")
+    euros, fraction = written.groups(default="")
+    cents = int(euros) * 100 + int(f"{fraction}00"[:2])
+    return cents if sign == "CRDT" else -cents
 
 
 def _day(element: etree._Element, name: str, reference: str) -> date:

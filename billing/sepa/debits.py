@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Final
 
-from sepaxml import SepaDD  # type: ignore[import-untyped]
+from sepaxml import SepaDD  # type: ignore[import-untyped]  # it has no stubs
 
 from billing.sepa import faults, proving
 from billing.sepa.faults import Fault, to_sepa
@@ -32,19 +33,20 @@ def build_debits(
     Raises: ValueError for what concerns all of them: the message id, the creditor.
     """
     _check(message_id, creditor)
+    account = faults.compact(creditor.account)
     repeated = proving.twice([each.end_to_end_id for each in debits])
     kept, refused = [], []
     for each in debits:
         fault = _fault(each, repeated, today)
         if fault is None:
-            kept.append(each)
+            kept.append(replace(each, debtor=faults.compact(each.debtor)))
         else:
             refused.append(proving.refused(each.end_to_end_id, fault))
     if not kept:
         return Built(message_id, None, (), tuple(refused), 0)
     document = SepaDD(
         {
-            **party(creditor.account),
+            **party(account),
             "batch": True,
             "currency": "EUR",
             "creditor_id": creditor.identifier,
@@ -68,8 +70,11 @@ def build_debits(
             }
         )
     content = proving.finish(document.export(validate=False), message_id, created_at)
-    asked = {each.end_to_end_id: (each.amount_cents, each.debtor.iban) for each in kept}
-    proving.prove(content, proving.DEBITS, asked, message_id)
+    asked = {
+        each.end_to_end_id: (each.amount_cents, each.debtor.iban, each.collection_on)
+        for each in kept
+    }
+    proving.prove(content, proving.DEBITS, asked, message_id, account.iban)
     total = sum(each.amount_cents for each in kept)
     return Built(message_id, content, tuple(asked), tuple(refused), total)
 

@@ -4,19 +4,20 @@ The XSD is the one that sepaxml ships. It lets pass what banks refuse since: our
 is in the file again, and compare each payment with what was asked.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Final
 
-import sepaxml  # type: ignore[import-untyped]
+import sepaxml  # type: ignore[import-untyped]  # it has no stubs
 from lxml import etree
 
 from billing.sepa import reading
-from billing.sepa.faults import Fault
+from billing.sepa.faults import ID_LENGTH_MAX, Fault
 
 TRANSFERS: Final = "pain.001.001.09"
 DEBITS: Final = "pain.008.001.08"
@@ -58,7 +59,9 @@ def finish(content: bytes, message_id: str, created_at: datetime) -> bytes:
         moment = created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S+00:00")
         _write(header, f"{{{space}}}CreDtTm", moment)
     for number, batch in enumerate(root.iter(f"{{{space}}}PmtInf"), start=1):
-        _write(batch, f"{{{space}}}PmtInfId", f"{message_id}-{number}"[:35])
+        suffix = f"-{number}"
+        name = message_id[: ID_LENGTH_MAX - len(suffix)] + suffix
+        _write(batch, f"{{{space}}}PmtInfId", name)
     for bank in root.iter(f"{{{space}}}FinInstnId"):
         if not len(bank):
             other = etree.SubElement(bank, f"{{{space}}}Othr")
@@ -73,20 +76,28 @@ def _write(parent: etree._Element, tag: str, value: str) -> None:
 
 
 def prove(
-    content: bytes, schema: str, payments: Mapping[str, tuple[int, str]], message_id: str
+    content: bytes,
+    schema: str,
+    payments: Mapping[str, tuple[int, str, date]],
+    message_id: str,
+    own_iban: str,
 ) -> None:
-    """Nothing is in the file but these payments (end-to-end id: cents and IBAN), each once, and
-    its sums say so. Raises: AssertionError, for it is our own fault."""
+    """Nothing is in the file but these payments (end-to-end id: cents, IBAN and day) of the account
+    that is ours, each once, and its sums say so. Raises: AssertionError, for it is our own
+    fault."""
     root = reading.parse(content, "payment file")
     xsd = _xsd(schema)
     assert xsd.validate(root), str(xsd.error_log)
     body = root[0]
     assert reading.text(body, "GrpHdr/MsgId") == message_id
-    found: dict[str, tuple[int, str]] = {}
-    tag, account = (
-        ("CdtTrfTxInf", "CdtrAcct") if schema == TRANSFERS else ("DrctDbtTxInf", "DbtrAcct")
-    )
+    found: dict[str, tuple[int, str, date]] = {}
+    if schema == TRANSFERS:
+        tag, account, own, day = "CdtTrfTxInf", "CdtrAcct", "DbtrAcct", "ReqdExctnDt/Dt"
+    else:
+        tag, account, own, day = "DrctDbtTxInf", "DbtrAcct", "CdtrAcct", "ReqdColltnDt"
     for batch in reading.children(body, "PmtInf"):
+        assert reading.text(batch, f"{own}/Id/IBAN") == own_iban
+        on = date.fromisoformat(reading.text(batch, day) or "")
         inside = reading.children(batch, tag)
         cents = 0
         for each in inside:
@@ -97,11 +108,11 @@ def prove(
             iban = reading.text(each, f"{account}/Id/IBAN")
             assert identifier is not None and iban is not None
             assert identifier not in found, identifier
-            found[identifier] = (_cents(amount.text), iban)
+            found[identifier] = (_cents(amount.text), iban, on)
             cents += found[identifier][0]
         _count(batch, len(inside), cents)
     assert found == dict(payments)
-    _count(reading.children(body, "GrpHdr")[0], len(found), sum(c for c, _ in found.values()))
+    _count(reading.children(body, "GrpHdr")[0], len(found), sum(c for c, _, _ in found.values()))
     for address in root.iter("{*}PstlAdr"):
         if reading.children(address, "AdrLine"):
             assert reading.text(address, "TwnNm") and reading.text(address, "Ctry")
@@ -127,5 +138,4 @@ def _xsd(schema: str) -> etree.XMLSchema:
 
 def twice(identifiers: Sequence[str]) -> set[str]:
     """Those that are there more than once."""
-    seen: set[str] = set()
-    return {each for each in identifiers if each in seen or seen.add(each)}  # type: ignore[func-returns-value]
+    return {each for each, count in Counter(identifiers).items() if count > 1}

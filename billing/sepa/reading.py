@@ -1,9 +1,11 @@
 """XML from a bank: read without entities, document types or network, and not beyond a size."""
 
+from collections.abc import Collection
 from typing import Final
 
 from lxml import etree
 
+_NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:"
 SIZE_BYTES_MAX: Final = 50_000_000
 
 
@@ -23,6 +25,11 @@ def parse(content: bytes, what: str) -> etree._Element:
     if etree.ElementTree(root).docinfo.internalDTD is not None:
         raise Unreadable(f"The {what} declares a document type: no bank's does.")
     return root
+
+
+def is_of(root: etree._Element, versions: Collection[str]) -> bool:
+    """Whether a document is one of these ISO 20022 messages, like camt.053.001.08."""
+    return etree.QName(root).namespace in {f"{_NAMESPACE}{version}" for version in versions}
 
 
 def children(element: etree._Element, path: str) -> list[etree._Element]:

@@ -1,10 +1,11 @@
 """Credit transfers: pain.001.001.09."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from typing import Any
 
-from sepaxml import SepaTransfer  # type: ignore[import-untyped]
+from sepaxml import SepaTransfer  # type: ignore[import-untyped]  # it has no stubs
 
 from billing.sepa import faults, proving
 from billing.sepa.faults import Fault, to_sepa
@@ -28,12 +29,13 @@ def build_transfers(
     Raises: ValueError for what concerns all of them: the message id, the debtor, the day.
     """
     _check(message_id, debtor, execution_on, today)
+    debtor = faults.compact(debtor)
     repeated = proving.twice([each.end_to_end_id for each in transfers])
     kept, refused = [], []
     for each in transfers:
         fault = _fault(each, repeated)
         if fault is None:
-            kept.append(each)
+            kept.append(replace(each, creditor=faults.compact(each.creditor)))
         else:
             refused.append(proving.refused(each.end_to_end_id, fault))
     if not kept:
@@ -53,8 +55,10 @@ def build_transfers(
             }
         )
     content = proving.finish(document.export(validate=False), message_id, created_at)
-    asked = {each.end_to_end_id: (each.amount_cents, each.creditor.iban) for each in kept}
-    proving.prove(content, proving.TRANSFERS, asked, message_id)
+    asked = {
+        each.end_to_end_id: (each.amount_cents, each.creditor.iban, execution_on) for each in kept
+    }
+    proving.prove(content, proving.TRANSFERS, asked, message_id, debtor.iban)
     total = sum(each.amount_cents for each in kept)
     return Built(message_id, content, tuple(asked), tuple(refused), total)
 
@@ -105,9 +109,9 @@ def _address(address: Address) -> dict[str, Any]:
         "postcode": address.postal_code,
         "town": address.town,
     }
-    found: dict[str, Any] = {name: to_sepa(part, 35) for name, part in parts.items() if part}
+    found: dict[str, Any] = {name: to_sepa(part) for name, part in parts.items() if part}
     return {
         **found,
         "country": address.country,
-        "lines": [to_sepa(line, faults.NAME_LENGTH_MAX) for line in address.lines],
+        "lines": [to_sepa(line) for line in address.lines],
     }

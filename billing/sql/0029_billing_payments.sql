@@ -49,14 +49,12 @@ CREATE TABLE payout (
 CREATE INDEX payout_client ON payout (client_id, month);
 CREATE INDEX payout_file ON payout (file_id);
 
--- What a payout pays, to the cent: statements, what was held for a dispute and is let go, and what
--- the operator adds of its own for being late.
+-- What a payout pays, to the cent: statements, and what was held for a dispute and is let go.
 CREATE TABLE payout_line (
     payout_id    bigint NOT NULL,
     client_id    bigint NOT NULL,
     position     integer NOT NULL CHECK (position > 0),
-    kind         text NOT NULL CHECK (kind IN ('statement', 'release', 'late_interest',
-                                               'recovery_indemnity')),
+    kind         text NOT NULL CHECK (kind IN ('statement', 'release')),
     statement_id bigint REFERENCES statement,
     dispute_id   bigint REFERENCES dispute,
     amount_cents bigint NOT NULL CHECK (amount_cents > 0),
@@ -196,8 +194,7 @@ CREATE TABLE bank_match (
     line_id     bigint NOT NULL REFERENCES bank_line,
     is_suspense boolean NOT NULL,
     kind        text NOT NULL CHECK (kind IN ('suspense', 'payout', 'payout_return', 'transfer', 'debit',
-                                              'debit_return', 'receipt', 'own_receipt', 'settlement',
-                                              'other')),
+                                              'debit_return', 'receipt', 'own_receipt', 'other')),
     subject     text NOT NULL,                            -- "payout 12", "receipt 7"
     matched_at  timestamptz NOT NULL,
     matched_by  text NOT NULL,
@@ -251,4 +248,4 @@ GRANT SELECT ON payout, payout_line, payout_event, own_receipt, sepa_mandate, di
 
 ALTER TABLE billing_problem DROP CONSTRAINT billing_problem_stage_check;
 ALTER TABLE billing_problem ADD CONSTRAINT billing_problem_stage_check
-    CHECK (stage IN ('price', 'issue', 'close', 'send', 'receipt', 'pay', 'collect', 'settle'));
+    CHECK (stage IN ('price', 'issue', 'close', 'send', 'receipt', 'pay', 'settle'));

@@ -89,6 +89,25 @@ async def insert_lines(
     return cursor.rowcount
 
 
+async def lock_account(connection: AsyncConnection) -> None:
+    """One reads statements in at a time, to the end of the transaction."""
+    await connection.execute("SELECT pg_advisory_xact_lock(12, 0)")
+
+
+async def fetch_known(
+    connection: AsyncConnection, account: str, references: Sequence[str]
+) -> dict[str, tuple[int, date]]:
+    """Of these lines of an account those that are there: cents and day, by reference."""
+    cursor = await connection.execute(
+        """
+        SELECT reference, amount_cents, booked_on FROM bank_line
+         WHERE account = %s AND reference = ANY (%s)
+        """,
+        (account, list(references)),
+    )
+    return {reference: (cents, day) for reference, cents, day in await cursor.fetchall()}
+
+
 async def list_open(connection: AsyncConnection, *, limit: int) -> list[int]:
     """Lines that were taken for nothing yet, not even for unexplained, by id."""
     cursor = await connection.execute(

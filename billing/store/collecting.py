@@ -259,24 +259,3 @@ async def set_status(
         """,
         (status, settled_on, reason, debit_id),
     )
-
-
-async def list_debits(
-    connection: AsyncConnection,
-    *,
-    person_id: int | None = None,
-    client_id: int | None = None,
-    limit: int,
-) -> list[DebitRow]:
-    """Direct debits, the newest first."""
-    async with connection.cursor(row_factory=class_row(DebitRow)) as rows:
-        await rows.execute(
-            _DEBIT
-            + """
-             WHERE (%(person_id)s::bigint IS NULL OR d.person_id = %(person_id)s)
-               AND (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
-             ORDER BY d.id DESC LIMIT %(limit)s
-            """,
-            {"person_id": person_id, "client_id": client_id, "limit": limit},
-        )
-        return await rows.fetchall()

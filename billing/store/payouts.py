@@ -1,4 +1,4 @@
-"""SQL of payouts: what is due to a client of its statements, payouts, and their files."""
+"""SQL of payouts: what is due to a client of its statements, and the payouts of it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,8 +7,6 @@ from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
-
-from billing.ledger import COVERING
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,40 +35,6 @@ class PayoutRow:
     status: str
     file_id: int | None
     settled_on: date | None
-
-
-@dataclass(frozen=True, slots=True)
-class FileRow:
-    """A payment file, its bytes apart."""
-
-    id: int
-    kind: str
-    account: str
-    message_id: str
-    execution_on: date
-    payments: int
-    total_cents: int
-    sha256: bytes
-    is_simulated: bool
-    created_at: datetime
-    created_by: str
-    approved_at: datetime | None
-    approved_by: str | None
-    sent_at: datetime | None
-    cancelled_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class TransferRow:
-    """A transfer between the operator's accounts."""
-
-    id: int
-    file_id: int
-    earned_cents: int
-    covered_cents: int
-    amount_cents: int
-    end_to_end_id: str
-    status: str
 
 
 async def list_clients(
@@ -281,25 +245,6 @@ async def list_of_file(connection: AsyncConnection, file_id: int) -> list[Payout
         return await rows.fetchall()
 
 
-async def list_payouts(
-    connection: AsyncConnection, *, month: date | None, client_id: int | None, limit: int
-) -> list[PayoutRow]:
-    """Payouts, the newest first."""
-    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
-        await rows.execute(
-            """
-            SELECT p.id, p.client_id, c.name AS client, p.month, p.amount_cents, p.due_on, p.iban,
-                   p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
-              FROM payout p JOIN client c ON c.id = p.client_id
-             WHERE (%(month)s::date IS NULL OR p.month = %(month)s)
-               AND (%(client_id)s::bigint IS NULL OR p.client_id = %(client_id)s)
-             ORDER BY p.id DESC LIMIT %(limit)s
-            """,
-            {"month": month, "client_id": client_id, "limit": limit},
-        )
-        return await rows.fetchall()
-
-
 async def put_in_file(connection: AsyncConnection, payout_ids: Sequence[int], file_id: int) -> None:
     """The payouts of a new file."""
     await connection.execute(
@@ -321,208 +266,3 @@ async def set_statuses(
         """,
         (status, now, by, list(payout_ids)),
     )
-
-
-async def insert_file(connection: AsyncConnection, values: Mapping[str, Any]) -> int:
-    """A payment file; its id. `values` are its columns by name."""
-    cursor = await connection.execute(
-        """
-        INSERT INTO payment_file (kind, account, message_id, execution_on, payments, total_cents,
-                                  content, sha256, is_simulated, created_at, created_by)
-        VALUES (%(kind)s, %(account)s, %(message_id)s, %(execution_on)s, %(payments)s,
-                %(total_cents)s, %(content)s, sha256(%(content)s), %(is_simulated)s, %(now)s,
-                %(actor)s)
-        RETURNING id
-        """,
-        values,
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def count_files(connection: AsyncConnection, prefix: str) -> int:
-    """How many files have a name that begins so."""
-    cursor = await connection.execute(
-        "SELECT count(*) FROM payment_file WHERE starts_with(message_id, %s)", (prefix,)
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0])
-
-
-async def lock_files(connection: AsyncConnection) -> None:
-    """One makes files at a time, to the end of the transaction."""
-    await connection.execute("SELECT pg_advisory_xact_lock(10, 0)")
-
-
-async def get_file(connection: AsyncConnection, file_id: int) -> FileRow | None:
-    """A payment file, held to the end of the transaction."""
-    async with connection.cursor(row_factory=class_row(FileRow)) as rows:
-        await rows.execute(
-            """
-            SELECT id, kind, account, message_id, execution_on, payments, total_cents, sha256,
-                   is_simulated, created_at, created_by, approved_at, approved_by, sent_at,
-                   cancelled_at
-              FROM payment_file WHERE id = %s FOR UPDATE
-            """,
-            (file_id,),
-        )
-        return await rows.fetchone()
-
-
-async def list_files(connection: AsyncConnection, limit: int) -> list[FileRow]:
-    """Payment files, the newest first."""
-    async with connection.cursor(row_factory=class_row(FileRow)) as rows:
-        await rows.execute(
-            """
-            SELECT id, kind, account, message_id, execution_on, payments, total_cents, sha256,
-                   is_simulated, created_at, created_by, approved_at, approved_by, sent_at,
-                   cancelled_at
-              FROM payment_file ORDER BY id DESC LIMIT %s
-            """,
-            (limit,),
-        )
-        return await rows.fetchall()
-
-
-async def fetch_content(connection: AsyncConnection, file_id: int) -> bytes:
-    """The bytes of a file."""
-    cursor = await connection.execute("SELECT content FROM payment_file WHERE id = %s", (file_id,))
-    row = await cursor.fetchone()
-    assert row is not None
-    return bytes(row[0])
-
-
-async def approve_file(connection: AsyncConnection, file_id: int, by: str, now: datetime) -> None:
-    """A second person approved it."""
-    await connection.execute(
-        "UPDATE payment_file SET approved_by = %s, approved_at = %s WHERE id = %s",
-        (by, now, file_id),
-    )
-
-
-async def note_sent(connection: AsyncConnection, file_id: int, now: datetime) -> None:
-    """It was handed out for the bank."""
-    await connection.execute("UPDATE payment_file SET sent_at = %s WHERE id = %s", (now, file_id))
-
-
-async def cancel_file(connection: AsyncConnection, file_id: int, now: datetime) -> None:
-    """It will not be handed out."""
-    await connection.execute(
-        "UPDATE payment_file SET cancelled_at = %s WHERE id = %s", (now, file_id)
-    )
-
-
-async def fetch_earned(connection: AsyncConnection) -> tuple[int, int, int]:
-    """What of the account of third parties is the operator's own, what of that it laid there in
-    the books and has not moved, and what the account holds in the books; in cents.
-
-    Lines that nothing explains, and internal transfers that are on their way, are taken off.
-    """
-    cursor = await connection.execute(
-        """
-        WITH booked AS (
-            SELECT a.code, p.amount_cents, e.kind, r.kind AS undone
-              FROM ledger_posting p
-              JOIN ledger_account a ON a.id = p.account_id
-              JOIN ledger_entry e ON e.id = p.entry_id
-              LEFT JOIN ledger_entry r ON r.id = e.reverses_id),
-        sums AS (
-            SELECT coalesce(sum(amount_cents) FILTER (
-                       WHERE code IN ('bank:mandate', 'psp:clearing') OR code ~ '^(owed|wallet):'),
-                       0) AS own,
-                   coalesce(sum(amount_cents) FILTER (
-                       WHERE code = 'bank:mandate' AND 'suspense' IN (kind, undone)), 0)
-                       AS unexplained,
-                   coalesce(-sum(amount_cents) FILTER (
-                       WHERE code = 'bank:own' AND coalesce(undone, kind) = ANY (%s)), 0) AS laid,
-                   coalesce(sum(amount_cents) FILTER (WHERE code = 'bank:mandate'), 0) AS mandate
-              FROM booked),
-        moved AS (
-            SELECT coalesce(sum(covered_cents) FILTER (
-                       WHERE status IN ('draft', 'sent', 'settled')), 0) AS covered,
-                   coalesce(sum(earned_cents) FILTER (WHERE status IN ('draft', 'sent')), 0)
-                       AS on_the_way
-              FROM internal_transfer)
-        SELECT (own - unexplained - on_the_way)::bigint, (laid - covered)::bigint, mandate::bigint
-          FROM sums, moved
-        """,
-        (list(COVERING),),
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    return int(row[0]), int(row[1]), int(row[2])
-
-
-async def insert_transfer(
-    connection: AsyncConnection,
-    file_id: int,
-    earned_cents: int,
-    covered_cents: int,
-    end_to_end_id: str,
-) -> None:
-    """A transfer between the operator's accounts, in a file of payouts."""
-    await connection.execute(
-        """
-        INSERT INTO internal_transfer (file_id, earned_cents, covered_cents, amount_cents,
-                                       end_to_end_id, status)
-        VALUES (%s, %s, %s, %s, %s, 'draft')
-        """,
-        (file_id, earned_cents, covered_cents, earned_cents - covered_cents, end_to_end_id),
-    )
-
-
-async def find_transfer(
-    connection: AsyncConnection, *, file_id: int | None = None, end_to_end_id: str | None = None
-) -> TransferRow | None:
-    """The internal transfer of a file, or of a reference, held to the end of the transaction."""
-    async with connection.cursor(row_factory=class_row(TransferRow)) as rows:
-        await rows.execute(
-            """
-            SELECT id, file_id, earned_cents, covered_cents, amount_cents, end_to_end_id, status
-              FROM internal_transfer WHERE file_id = %s OR end_to_end_id = %s FOR UPDATE
-            """,
-            (file_id, end_to_end_id),
-        )
-        return await rows.fetchone()
-
-
-async def set_transfer_status(connection: AsyncConnection, transfer_id: int, status: str) -> None:
-    """The state that an internal transfer is in now."""
-    await connection.execute(
-        "UPDATE internal_transfer SET status = %s WHERE id = %s", (status, transfer_id)
-    )
-
-
-async def send_debits(connection: AsyncConnection, file_id: int) -> None:
-    """The debits of a file are on their way."""
-    await connection.execute(
-        "UPDATE direct_debit SET status = 'sent' WHERE file_id = %s AND status = 'notified'",
-        (file_id,),
-    )
-
-
-async def release_debits(connection: AsyncConnection, file_id: int) -> None:
-    """The debits of a file that was given up wait for another."""
-    await connection.execute(
-        """
-        UPDATE direct_debit SET file_id = NULL, sequence = NULL
-         WHERE file_id = %s AND status = 'notified'
-        """,
-        (file_id,),
-    )
-
-
-async def list_identifiers(connection: AsyncConnection, message_id: str) -> list[str]:
-    """The end-to-end ids of all payments of a file."""
-    cursor = await connection.execute(
-        """
-        WITH f AS (SELECT id FROM payment_file WHERE message_id = %s)
-        SELECT end_to_end_id FROM payout WHERE file_id IN (SELECT id FROM f)
-        UNION ALL SELECT end_to_end_id FROM internal_transfer WHERE file_id IN (SELECT id FROM f)
-        UNION ALL SELECT end_to_end_id FROM direct_debit WHERE file_id IN (SELECT id FROM f)
-        """,
-        (message_id,),
-    )
-    return [row[0] for row in await cursor.fetchall()]

@@ -6,8 +6,17 @@ from typing import Any, Final
 
 from psycopg_pool import AsyncConnectionPool
 
-from billing import closing, collecting, issuing, payouts, receipts, sending, settling
-from billing.payouts import Filed
+from billing import (
+    closing,
+    collecting,
+    issuing,
+    payment_files,
+    payouts,
+    receipts,
+    sending,
+    settling,
+)
+from billing.payment_files import Filed
 from billing.settling import Settled
 from csms import db
 from csms.clients import Actor
@@ -99,7 +108,7 @@ async def order(pool: AsyncConnectionPool, month: date, now: datetime, settings:
     """Payouts of a month and their file, made by one person."""
     drafted = await payouts.draft(pool, month, now, settings=settings, actor=DESK)
     assert drafted.stopped == {}
-    return await payouts.make_file(pool, now, settings=settings, actor=DESK)
+    return await payment_files.make(pool, now, settings=settings, actor=DESK)
 
 
 async def hand_over(
@@ -107,9 +116,9 @@ async def hand_over(
 ) -> bytes:
     """Approve a file and give it to the bank; its report."""
     async with transaction(pool) as connection:
-        await payouts.approve(connection, file_id, SECOND, now)
+        await payment_files.approve(connection, file_id, SECOND, now)
     async with transaction(pool) as connection:
-        content = await payouts.hand_out(connection, file_id, SECOND, now)
+        content = await payment_files.hand_out(connection, file_id, SECOND, now)
     return bank.take(content, **refuse)
 
 

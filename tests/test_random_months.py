@@ -1,8 +1,9 @@
 """Months of random happenings, by the product's own functions: whatever comes, the books hold.
 
 Clients of each VAT case, invoiced by use or by month; drivers who pay too little, too much, in
-advance or twice, and whose money goes back; credits, correctives, contests and decisions; closings
-that die at a random call, run again, run twice at once. After each act no account is overdrawn and
+advance or twice, and whose money goes back; credits, correctives, contests and decisions; payouts
+that the bank executes, refuses or gives back, told twice; closings that die at a random call, run
+again, run twice at once. After each act no account is overdrawn and
 client money covers what is owed; after each closing every check of `billing check` finds nothing.
 
 T2P_MONTHS=n runs n worlds of three months and three clients instead of a few.
@@ -18,14 +19,29 @@ from typing import Any, Final
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, checks, closing, disputes, issuing, ledger, receipts, sending
+from billing import (
+    books,
+    checks,
+    closing,
+    disputes,
+    issuing,
+    ledger,
+    payment_files,
+    payouts,
+    receipts,
+    refusals,
+    sending,
+    settling,
+)
 from csms import deadlines
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, transaction
 from csms.registry import Refusal
+from simulators.bank import Bank
 from tests import billing_world as world
 from tests.billing_world import rows
+from tests.scenarios import payments
 from tests.test_closing import STEPS
 
 DESK: Final = Actor("command line")
@@ -41,6 +57,7 @@ CASES: Final = (
 ACTS: Final = (
     *("issue", "issue", "pay", "pay", "pay", "advance", "reverse", "credit", "correct"),
     *("contest", "contest", "decide", "withdraw"),
+    *("payout", "payout", "bank", "bank", "give_back"),
 )
 
 
@@ -59,6 +76,7 @@ class Months:
         self.now = datetime(2026, 1, 1, 8, tzinfo=UTC)
         self.acts: Counter[str] = Counter()
         self.keys = 0
+        self.bank = Bank(payments.MANDATE_IBAN, 0)
 
     async def build(self) -> None:
         for number, (case, invoicing) in enumerate(CASES):
@@ -70,6 +88,7 @@ class Months:
                 fee_cents=self.chance.choice((0, 900)),
                 subscription_cents=self.chance.choice((0, 5_000)),
             )
+            await payments.give_account(self.database, made)
             self.clients.append((made, case))
         for name in ("anne", "bruno"):
             self.drivers.append(await world.add_driver(self.database, name))
@@ -88,7 +107,7 @@ class Months:
                         day=month + timedelta(days=self.chance.randrange(25)),
                         vat_case=case,
                     )
-        for day in sorted(self.chance.randrange(28) for _ in range(9)):
+        for day in sorted(self.chance.randrange(28) for _ in range(14)):
             self.now = max(
                 self.now, deadlines.start_of_day(month + timedelta(days=day)) + timedelta(hours=9)
             )
@@ -96,6 +115,19 @@ class Months:
             await self.check_balances()
         self.now = deadlines.start_of_day(deadlines.add_months(month, 1)) + timedelta(hours=30)
         await self.close(month)
+        if self.chance.random() < 0.8:
+            await self.payday()
+
+    async def payday(self) -> None:
+        """What is due is paid, settled, and some of it comes back to be paid again."""
+        for act in (self._payout, self._contest, self._bank, self._give_back, self._bank):
+            self.now += timedelta(days=2)
+            try:
+                await act()
+            except Refusal:
+                self.acts["refused on payday"] += 1
+            await self.check_balances()
+            await self.check_what_is_owed()
 
     async def act(self) -> None:
         """One thing that happens; what is refused changes nothing."""
@@ -206,6 +238,54 @@ class Months:
             async with transaction(self.pool) as connection:
                 await disputes.withdraw(connection, found[0], DESK, self.now)
 
+    async def _payout(self) -> None:
+        """What closed months leave to be paid goes to the bank, which may refuse a part of it."""
+        month = deadlines.paris_day(self.now).replace(day=1)
+        for _ in range(2):  # a second run makes nothing
+            drafted = await payouts.draft(
+                self.pool, month, self.now, settings=self.settings, actor=payments.DESK
+            )
+            assert drafted.stopped == {}
+        assert drafted.payouts == 0
+        filed = await payment_files.make(
+            self.pool, self.now, settings=self.settings, actor=payments.DESK
+        )
+        if filed.file_id is None:
+            return
+        await self.check_balances()
+        if self.chance.random() < 0.2:
+            async with transaction(self.pool) as connection:
+                await payment_files.cancel(connection, filed.file_id, "Erreur", DESK, self.now)
+            return
+        inside = await rows(
+            self.pool, "SELECT end_to_end_id FROM payout WHERE file_id = %s", filed.file_id
+        )
+        refuse = {row[0]: "AC01" for row in inside if self.chance.random() < 0.3}
+        report = await payments.hand_over(
+            self.pool, filed.file_id, self.bank, self.now, refuse=refuse
+        )
+        for _ in range(2):
+            done = await refusals.read_in(self.pool, report, self.now, actor=payments.DESK)
+        assert set(done) <= {"known"}
+        self.acts["paid"] += len(inside) - len(refuse)
+        self.acts["refused by the bank"] += len(refuse)
+
+    async def _bank(self) -> None:
+        """The bank's statement of today, read in twice; it has nothing that we did not order."""
+        content = self.bank.statement(deadlines.paris_day(self.now))
+        for _ in range(2):
+            done = await settling.read_in(
+                self.pool, content, self.now, settings=self.settings, actor=payments.DESK
+            )
+            assert set(done.by_kind) <= {"payout", "payout_return", "transfer"}
+
+    async def _give_back(self) -> None:
+        settled = await self._one("SELECT end_to_end_id FROM payout WHERE status = 'settled'")
+        waiting = {each.end_to_end_id for each in self.bank.booked}
+        if settled and settled[0] not in waiting:
+            self.bank.give_back(settled[0], "AC04")
+            self.acts["given back"] += 1
+
     async def close(self, month: date) -> None:
         """Close, dying at a random call, then twice at once; nothing changes by closing again."""
         with pytest.MonkeyPatch.context() as patch:
@@ -254,8 +334,8 @@ class Months:
 
     async def check_what_is_owed(self) -> None:
         """Of each client: what all statements disposed of (net less opening), and the shares that
-        are on none yet, is what is owed to it less what it owes of deductions. A statement's hold
-        is still owed, in another state, until the release is on one.
+        are on none yet, is what was paid out and what is owed to it, less what it owes of
+        deductions. A statement's hold is still owed, in another state, until the release is on one.
         """
         found = await rows(
             self.pool,
@@ -274,6 +354,8 @@ class Months:
                                WHERE a.client_id = c.id
                                  AND (a.code LIKE 'owed:%%'
                                       OR a.code LIKE 'receivable:client:%%')), 0)
+                   + coalesce((SELECT sum(amount_cents) FROM payout p
+                                WHERE p.client_id = c.id AND p.status = 'settled'), 0)
                    + coalesce((SELECT sum(i.effect_cents) FROM invoice i
                                 WHERE i.client_id = c.id AND i.issuer = 'operator'
                                   AND NOT EXISTS (SELECT FROM statement_line l
@@ -293,7 +375,7 @@ class Months:
 async def test_whatever_happens_the_books_hold(
     database: Database, pool: AsyncConnectionPool, settings: Settings, seed: int
 ) -> None:
-    months = Months(20_261_126 + seed, database, pool, world.with_operator(settings))
+    months = Months(20_261_126 + seed, database, pool, payments.with_accounts(settings))
     await months.build()
     for month in MONTHS:
         await months.month(month)

@@ -85,9 +85,12 @@ async def add_mandate(
     if not holder.strip() or len(holder) > HOLDER_LENGTH_MAX:
         raise Refusal(f"Name the holder, in {HOLDER_LENGTH_MAX} characters at most.", "holder")
     checked = checked_iban(iban)
+    if not await store.is_payer(connection, person_id=person_id, client_id=client_id):
+        who = f"driver {person_id}" if client_id is None else f"client {client_id}"
+        raise NotThere(f"There is no {who}.")
+    if await store.has_mandate(connection, reference):
+        raise Conflict(f"Mandate {reference} is there already.", "reference")
     for former in await store.list_mandates(connection, person_id=person_id, client_id=client_id):
-        if former.reference == reference:
-            raise Conflict(f"Mandate {reference} is there already.", "reference")
         if former.revoked_at is None:
             await _revoke(connection, former, f"Remplacé par {reference}", actor, now)
     mandate_id = await store.insert_mandate(

@@ -20,7 +20,7 @@ from billing.store import payouts as payout_store
 from billing.store.payment_files import FileRow
 from billing.store.payouts import PayoutRow
 from csms import deadlines
-from csms.clients import Actor
+from csms.clients import Actor, are_one
 from csms.config import Settings
 from csms.db import transaction
 from csms.deadlines import Days
@@ -225,7 +225,7 @@ async def approve(
     file = await _file(connection, file_id)
     if file.approved_by is not None:
         return file
-    if file.created_by == actor.name:
+    if await are_one(connection, file.created_by, actor.name):
         raise Conflict(
             f"File {file.message_id} was made by {actor.name}: another person approves it."
         )
@@ -259,8 +259,7 @@ async def cancel(
     connection: AsyncConnection, file_id: int, reason: str, actor: Actor, now: datetime
 ) -> None:
     """Give up a file that was not handed out: its payouts are due as before, its debits wait for
-    another. In the caller's
-    transaction. Raises: NotThere; Conflict; Refusal without a reason."""
+    another. In the caller's transaction. Raises: NotThere; Conflict; Refusal without a reason."""
     if not reason.strip():
         raise Refusal("Say why the file is given up.", "reason")
     file = await _file(connection, file_id)

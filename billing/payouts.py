@@ -11,7 +11,7 @@ and is listed with its remedy.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Final
 
 from psycopg import AsyncConnection
@@ -26,10 +26,13 @@ from csms import deadlines
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import transaction
+from csms.deadlines import Days
+from csms.notifications import announce
 from csms.store import clients as client_store
 
 STAGE: Final = "pay"
 WHY_LENGTH_MAX: Final = 500
+ALARM_DAYS: Final = 7  # before the last day, while there is time to make, approve and send a file
 
 
 @dataclass(slots=True)
@@ -59,7 +62,8 @@ async def draft(
     """
     month = month.replace(day=1)
     async with pool.connection() as connection:
-        client_ids = await store.list_clients(connection, month, client_id)
+        dues = await store.fetch_dues(connection, client_id, month)
+    client_ids = sorted({due.client_id for due in dues})
     done = Drafted()
     for number, each in enumerate(client_ids, start=1):
         try:
@@ -175,6 +179,44 @@ async def _insert(
     await store.insert_event(connection, payout_id, client_id, "draft", now, actor.name)
     entry = ledger.paying(payout_id, client_id, amount, deadlines.paris_day(now))
     await books.post(connection, [entry], now)
+
+
+async def alarm(connection: AsyncConnection, now: datetime, lead_days: int) -> int:
+    """Tell the operator of what is to reach clients by this month's payout day and is not on its
+    way, or by then not there; of how many clients. Urgent once the bank's own days have begun, of
+    which it takes `lead_days`."""
+    today = deadlines.paris_day(now)
+    month = deadlines.add_months(today.replace(day=1), -1)
+    due_on = deadlines.payout_date(month)
+    if today < due_on - timedelta(days=ALARM_DAYS):
+        return 0
+    async with connection.transaction():
+        waiting = await store.fetch_dues(connection, None, month)
+        under_way = await store.list_unsettled(connection, due_on)
+        late = {due.client_id for due in waiting} | {
+            each.client_id for each in under_way if each.status == "draft" or today > due_on
+        }
+        if not late:
+            return 0
+        last = due_on
+        for _ in range(max(1, lead_days)):
+            last = deadlines.previous_day(last - timedelta(days=1), Days.TARGET)
+        event = "payout.overdue" if today >= last else "payout.due"
+        await announce(
+            connection,
+            event,
+            now=now,
+            subject=f"payouts {month:%Y-%m}",
+            data={
+                "month": month,
+                "due_on": due_on,
+                "missing": len(late),
+                "amount_cents": sum(due.due_cents for due in waiting)
+                + sum(each.amount_cents for each in under_way if each.client_id in late),
+            },
+            key=f"{event} {month:%Y-%m}",
+        )
+    return len(late)
 
 
 async def cancel(

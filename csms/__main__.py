@@ -14,6 +14,7 @@ from csms.cli import (
     billing,
     billing_issue,
     billing_month,
+    billing_pay,
     billing_send,
     common,
     data,
@@ -43,6 +44,7 @@ app.add_typer(reports.app, name="report")
 app.add_typer(billing.app, name="billing")
 billing_issue.register()
 billing_month.register()
+billing_pay.register()
 billing_send.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

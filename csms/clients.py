@@ -214,7 +214,7 @@ async def decide_iban(
         raise NotThere(f"Client {client_id} has no account {iban_id}.")
     if found.approved is not None:
         raise Conflict(f"Account {iban_id} was decided before, by {found.decided_by}.")
-    if approved and await _are_one(connection, found.entered_by, actor.name):
+    if approved and await are_one(connection, found.entered_by, actor.name):
         raise Conflict("Another than who entered an account approves it.")
     if approved:
         await store.replace_iban(connection, client_id, now)
@@ -225,7 +225,7 @@ async def decide_iban(
     )
 
 
-async def _are_one(connection: AsyncConnection, one: str, other: str) -> bool:
+async def are_one(connection: AsyncConnection, one: str, other: str) -> bool:
     """Whether the same person may stand behind two actors: a key counts as whoever made it. Who
     makes keys on the server's command line is not known: such keys count each for itself."""
     if one == other:

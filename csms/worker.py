@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import issuing, pricing, receipts, sending
+from billing import issuing, payouts, pricing, receipts, sending
 from csms import (
     booking,
     commands,
@@ -186,6 +186,11 @@ async def _watch_statements(
     return None
 
 
+async def _watch_payouts(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    await payouts.alarm(connection, now, settings.payout_lead_days)
+    return None
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -201,6 +206,7 @@ JOBS: Final = (
     Job("pay from wallets what is open", 300.0, _settle_wallets),
     Job("follow statements that were sent", 60.0, _follow_statements),
     Job("watch the days of statements", 3600.0, _watch_statements),
+    Job("watch the days of payouts", 3600.0, _watch_payouts),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
     Job("find what people are to be told", 10.0, _find_notifications),
     Job("tell of letters that are due", 3600.0, _announce_letters),

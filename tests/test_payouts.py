@@ -414,3 +414,34 @@ async def test_the_database_knows_the_states_that_the_tables_know(
         lines = payment_state.diagram(table, first).splitlines()
         assert lines[1] == f"    [*] --> {first}"
         assert len(lines) == len(table) + 2
+
+
+async def test_the_operator_is_told_before_a_payout_is_late(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int, bank: Bank
+) -> None:
+    """Of October 2026: to arrive by Friday 13 November; the bank takes a file one day before."""
+
+    async def told_on(day: int, hour: int = 8) -> int:
+        async with pool.connection() as connection:
+            at = datetime(2026, 11, day, hour, tzinfo=UTC)
+            return await payouts.alarm(connection, at, settings.payout_lead_days)
+
+    assert [await told_on(day) for day in (5, 6, 9)] == [0, 1, 1]
+    filed = await payments.order(pool, MONTH, NOW, settings)
+    assert filed.file_id is not None
+    assert await told_on(10) == 1, "a file that nobody has approved goes nowhere"
+    assert await told_on(12) == 1
+    await payments.hand_over(pool, filed.file_id, bank, NOW)
+    assert await told_on(13) == 0, "it is on its way, and has the day to arrive"
+    assert await told_on(14) == 1, "the bank has not said that it arrived"
+    await payments.read_in(pool, bank, PAYDAY, LATER, settings)
+    assert await told_on(17) == 0
+    told = await rows(
+        pool,
+        "SELECT event, at, data ->> 'due_on', data ->> 'amount_cents' FROM notification "
+        "WHERE event IN ('payout.due', 'payout.overdue') ORDER BY id",
+    )
+    assert told == [
+        ("payout.due", datetime(2026, 11, 6, 8, tzinfo=UTC), "2026-11-13", "5640"),
+        ("payout.overdue", datetime(2026, 11, 12, 8, tzinfo=UTC), "2026-11-13", "5640"),
+    ]

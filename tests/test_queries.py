@@ -205,6 +205,37 @@ INSERT INTO invoice_mention (code, language, from_on, to_on, text, source)
     VALUES ('test', 'fr', date '2026-01-01' + :n, date '2026-01-01' + :n + 1, 'Texte', 'test');
 INSERT INTO vat_rate (from_on, to_on, percent, source)
     VALUES (date '2001-01-01' + :n, date '2001-01-01' + :n + 1, 19.6, 'test');
+INSERT INTO payment_file (kind, account, message_id, execution_on, payments, total_cents, content,
+                          sha256, is_simulated, created_at, created_by)
+    VALUES ('payout', 'mandate', 'T2P-V-' || :n, '2026-11-13', 1, 500, '<x/>', sha256('<x/>'), true,
+            now(), 'test');
+INSERT INTO payout (client_id, month, amount_cents, due_on, iban, holder, end_to_end_id, status,
+                    file_id, created_at, created_by)
+    SELECT 2, '2026-10-01', 500, '2026-11-13', 'FR1420041010050500013M02606', 'Exemple',
+           'T2P-' || :n, 'draft', max(id), now(), 'test' FROM payment_file;
+INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, amount_cents)
+    SELECT min(p.id), 2, :n, 'statement', max(s.id), 500 FROM payout p, statement s;
+INSERT INTO payout_event (payout_id, client_id, status, at, by)
+    SELECT min(id), 2, 'draft', now(), 'test' FROM payout;
+INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by,
+                          revoked_at, revoked_by, revoked_for)
+    VALUES ('RUM-' || :n, 2, 'DE89370400440532013000', 'Exemple', '2026-01-05', now(), 'test',
+            now(), 'test', 'test');
+INSERT INTO sepa_mandate (reference, client_id, iban, holder, signed_on, created_at, created_by,
+                          revoked_at, revoked_by, revoked_for)
+    VALUES ('RUM-C-' || :n, 2, 'DE89370400440532013000', 'Exemple', '2026-01-05', now(), 'test',
+            now(), 'test', 'test');
+INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_cents, notified_at,
+                          collection_on, end_to_end_id, status)
+    SELECT 1, 2, 2, max(id), 500, now(), '2026-12-01', 'P-' || :n, 'notified' FROM invoice;
+INSERT INTO bank_statement (account, reference, opening_cents, closing_cents, closing_on, sha256,
+                            is_simulated, imported_at, imported_by)
+    VALUES ('mandate', 'S-' || :n, 0, 500, '2026-11-13', '', true, now(), 'test');
+INSERT INTO bank_line (statement_id, account, reference, amount_cents, booked_on, kind, remittance)
+    SELECT max(id), 'mandate', 'L-' || :n, 500, '2026-11-13', 'transfer_in',
+           'invoice-1 invoice-' || :n FROM bank_statement;
+INSERT INTO bank_match (line_id, is_suspense, kind, subject, matched_at, matched_by)
+    SELECT max(id), true, 'suspense', 'bank line', now(), 'test' FROM bank_line;
 -- In the archive: the driver, and those who had the first badge before.
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at, to_at)
     SELECT token_key, uid_key, (SELECT max(id) FROM person), date '2025-01-01' + :n,
@@ -235,6 +266,7 @@ FIXED: Final = {
     "GET /api/v1/clients/{client_id}/services": "there are as many as a contract can open",
     "GET /api/v1/contracts/{contract_id}/dates": "there are as many as the law and its term make",
     "GET /api/v1/notifications/events": "they are the catalogue's",
+    "GET /api/v1/bank-lines/{line_id}/suggestions": "there are five at most",
 }
 
 

@@ -12,7 +12,13 @@ from billing.sepa.debits import build_debits
 from billing.sepa.parties import Account, Address, Creditor, Debit, Transfer
 from billing.sepa.proving import Built, Refused
 from billing.sepa.reading import Unreadable
-from billing.sepa.status import REFUSED, PaymentStatus, identifiers_in, read_status
+from billing.sepa.status import (
+    REFUSED,
+    PaymentStatus,
+    identifiers_in,
+    is_status_report,
+    read_status,
+)
 from billing.sepa.transfers import build_transfers
 
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "build_debits",
     "build_transfers",
     "identifiers_in",
+    "is_status_report",
     "read_statements",
     "read_status",
 ]

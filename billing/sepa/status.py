@@ -24,6 +24,11 @@ class PaymentStatus:
     reason: str | None
 
 
+def is_status_report(content: bytes) -> bool:
+    """Whether a file of the bank's is one of these, no account statement. Raises: Unreadable."""
+    return reading.is_of(reading.parse(content, "file"), VERSIONS)
+
+
 def read_status(content: bytes) -> list[PaymentStatus]:
     """Every status that the report tells, the file's first. Raises: Unreadable."""
     root = reading.parse(content, "status report")

@@ -8,6 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from csms.store.paging import Cursor
+
 
 @dataclass(frozen=True, slots=True)
 class LineRow:
@@ -121,8 +123,10 @@ async def list_open(connection: AsyncConnection, *, limit: int) -> list[int]:
     return [row[0] for row in await cursor.fetchall()]
 
 
-async def list_suspense(connection: AsyncConnection, *, limit: int) -> list[LineRow]:
-    """Lines that nothing explains yet, the oldest first."""
+async def list_suspense(
+    connection: AsyncConnection, *, limit: int, cursor: Cursor | None = None
+) -> list[LineRow]:
+    """Lines that nothing explains yet, in the order in which they were read."""
     async with connection.cursor(row_factory=class_row(LineRow)) as rows:
         await rows.execute(
             """
@@ -133,11 +137,26 @@ async def list_suspense(connection: AsyncConnection, *, limit: int) -> list[Line
              WHERE EXISTS (SELECT FROM bank_match m WHERE m.line_id = l.id AND m.is_suspense)
                AND NOT EXISTS (SELECT FROM bank_match m
                                 WHERE m.line_id = l.id AND NOT m.is_suspense)
-             ORDER BY l.booked_on, l.id LIMIT %s
+               AND l.id > %s
+             ORDER BY l.id LIMIT %s
             """,
-            (limit,),
+            (cursor.key[0] if cursor else 0, limit),
         )
         return await rows.fetchall()
+
+
+async def count_suspense(connection: AsyncConnection) -> int:
+    """How many `list_suspense` has."""
+    cursor = await connection.execute(
+        """
+        SELECT count(*) FROM bank_match s
+         WHERE s.is_suspense AND NOT EXISTS (SELECT FROM bank_match m
+                                              WHERE m.line_id = s.line_id AND NOT m.is_suspense)
+        """
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def get_line(connection: AsyncConnection, line_id: int) -> LineRow | None:
@@ -199,8 +218,8 @@ async def find_by_amount(
         await rows.execute(
             """
             SELECT i.invoice_id, i.number, i.client_id, i.person_id, i.open_cents AS left_cents
-              FROM invoice_open i
-             WHERE i.billed_cents = %(cents)s AND i.open_cents = %(cents)s
+              FROM invoice d JOIN invoice_open i ON i.invoice_id = d.id
+             WHERE d.amount_incl_cents = %(cents)s AND i.open_cents = %(cents)s
              ORDER BY EXISTS (SELECT FROM sepa_mandate m
                                WHERE m.person_id = i.person_id AND m.iban = %(iban)s) DESC,
                       i.invoice_id

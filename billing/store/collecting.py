@@ -8,6 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from csms.store.paging import Cursor
+
 
 @dataclass(frozen=True, slots=True)
 class MandateRow:
@@ -108,6 +110,32 @@ async def revoke_mandate(
         (now, by, why, mandate_id),
     )
     return cursor.rowcount > 0
+
+
+async def is_payer(
+    connection: AsyncConnection, *, person_id: int | None, client_id: int | None
+) -> bool:
+    """Whether there is such a driver, or such a client."""
+    cursor = await connection.execute(
+        """
+        SELECT EXISTS (SELECT FROM driver WHERE person_id = %s)
+            OR EXISTS (SELECT FROM client WHERE id = %s AND NOT is_operator)
+        """,
+        (person_id, client_id),
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return bool(row[0])
+
+
+async def has_mandate(connection: AsyncConnection, reference: str) -> bool:
+    """Whether a mandate is called so, of whomever."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM sepa_mandate WHERE reference = %s)", (reference,)
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return bool(row[0])
 
 
 async def list_mandates(
@@ -259,3 +287,81 @@ async def set_status(
         """,
         (status, settled_on, reason, debit_id),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class DebitListed:
+    """A direct debit, in a list."""
+
+    id: int
+    client_id: int
+    person_id: int | None
+    mandate_reference: str
+    invoice_id: int
+    invoice_number: str
+    amount_cents: int
+    sequence: str | None
+    notified_at: datetime
+    collection_on: date
+    end_to_end_id: str
+    status: str
+    file_id: int | None
+    settled_on: date | None
+    reason: str | None
+
+
+async def list_debits(
+    connection: AsyncConnection,
+    *,
+    client_id: int | None,
+    person_id: int | None,
+    status: str | None,
+    limit: int,
+    cursor: Cursor | None = None,
+) -> list[DebitListed]:
+    """Direct debits, the last announced first."""
+    async with connection.cursor(row_factory=class_row(DebitListed)) as rows:
+        await rows.execute(
+            """
+            SELECT d.id, d.client_id, d.person_id, m.reference AS mandate_reference, d.invoice_id,
+                   i.number AS invoice_number, d.amount_cents, d.sequence, d.notified_at,
+                   d.collection_on, d.end_to_end_id, d.status, d.file_id, d.settled_on, d.reason
+              FROM direct_debit d JOIN sepa_mandate m ON m.id = d.mandate_id
+              JOIN invoice i ON i.id = d.invoice_id
+             WHERE (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
+               AND (%(person_id)s::bigint IS NULL OR d.person_id = %(person_id)s)
+               AND (%(status)s::text IS NULL OR d.status = %(status)s)
+               AND (%(after)s::bigint IS NULL OR d.id < %(after)s)
+             ORDER BY d.id DESC LIMIT %(limit)s
+            """,
+            {
+                "client_id": client_id,
+                "person_id": person_id,
+                "status": status,
+                "after": cursor.key[0] if cursor else None,
+                "limit": limit,
+            },
+        )
+        return await rows.fetchall()
+
+
+async def count_debits(
+    connection: AsyncConnection,
+    *,
+    client_id: int | None,
+    person_id: int | None,
+    status: str | None,
+) -> int:
+    """How many `list_debits` has."""
+    cursor = await connection.execute(
+        """
+        SELECT count(*) FROM direct_debit d
+         WHERE (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
+           AND (%(person_id)s::bigint IS NULL OR d.person_id = %(person_id)s)
+           AND (%(status)s::text IS NULL OR d.status = %(status)s)
+        """,
+        {"client_id": client_id, "person_id": person_id, "status": status},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])

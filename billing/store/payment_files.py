@@ -10,6 +10,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from billing.ledger import COVERING
+from csms.store.paging import Cursor
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,47 @@ async def get_file(connection: AsyncConnection, file_id: int) -> FileRow | None:
             (file_id,),
         )
         return await rows.fetchone()
+
+
+async def list_files(
+    connection: AsyncConnection,
+    *,
+    is_open: bool | None,
+    limit: int,
+    cursor: Cursor | None = None,
+) -> list[FileRow]:
+    """Payment files, the last made first; is_open: those that wait for a person, or (False) that do
+    not."""
+    async with connection.cursor(row_factory=class_row(FileRow)) as rows:
+        await rows.execute(
+            """
+            SELECT id, kind, account, message_id, execution_on, payments, total_cents, sha256,
+                   is_simulated, created_at, created_by, approved_at, approved_by, sent_at,
+                   cancelled_at
+              FROM payment_file
+             WHERE (%(is_open)s::boolean IS NULL
+                    OR (sent_at IS NULL AND cancelled_at IS NULL) = %(is_open)s)
+               AND (%(before_id)s::bigint IS NULL OR id < %(before_id)s)
+             ORDER BY id DESC LIMIT %(limit)s
+            """,
+            {"is_open": is_open, "before_id": cursor.key[0] if cursor else None, "limit": limit},
+        )
+        return await rows.fetchall()
+
+
+async def count_all(connection: AsyncConnection, *, is_open: bool | None) -> int:
+    """How many `list_files` has."""
+    cursor = await connection.execute(
+        """
+        SELECT count(*) FROM payment_file
+         WHERE %(is_open)s::boolean IS NULL
+            OR (sent_at IS NULL AND cancelled_at IS NULL) = %(is_open)s
+        """,
+        {"is_open": is_open},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def fetch_content(connection: AsyncConnection, file_id: int) -> bytes:

@@ -6,13 +6,16 @@ from datetime import date, datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, scalar_row
+
+from csms.store.paging import Cursor
 
 
 @dataclass(frozen=True, slots=True)
 class DueRow:
     """What is to be paid of a statement, or of what was held and is let go."""
 
+    client_id: int
     kind: str  # statement, release
     id: int  # of the statement or the dispute
     month: date
@@ -37,35 +40,11 @@ class PayoutRow:
     settled_on: date | None
 
 
-async def list_clients(
-    connection: AsyncConnection, month: date, client_id: int | None
-) -> list[int]:
-    """Clients with a statement up to that month that has something to be paid, or with something
-    that was held and is decided; what of it is paid already, `fetch_dues` knows."""
-    cursor = await connection.execute(
-        """
-        SELECT c.id FROM client c
-         WHERE (%(client_id)s::bigint IS NULL OR c.id = %(client_id)s)
-           AND (EXISTS (SELECT FROM statement s
-                         WHERE s.client_id = c.id AND s.month <= %(month)s AND s.net_cents > 0
-                           AND s.net_cents > coalesce(
-                               (SELECT sum(l.amount_cents) FROM payout_line l
-                                  JOIN payout p ON p.id = l.payout_id
-                                 WHERE l.statement_id = s.id AND l.kind = 'statement'
-                                   AND p.status IN ('draft', 'sent', 'settled')), 0))
-             OR EXISTS (SELECT FROM dispute d
-                         WHERE d.client_id = c.id AND d.decided_at IS NOT NULL
-                           AND d.held_cents > 0))
-         ORDER BY c.id
-        """,
-        {"month": month, "client_id": client_id},
-        prepare=False,
-    )
-    return [row[0] for row in await cursor.fetchall()]
-
-
-async def fetch_dues(connection: AsyncConnection, client_id: int, month: date) -> list[DueRow]:
-    """What is to be paid to a client of its statements up to a month, the oldest first.
+async def fetch_dues(
+    connection: AsyncConnection, client_id: int | None, month: date
+) -> list[DueRow]:
+    """What is to be paid to a client (None: to all of them) of statements up to a month, by client
+    and the oldest first.
 
     Of a statement its net, less what was paid, less what is held of it for disputes that began
     after it. Of a dispute that a statement held for and that is decided since, what it held, unless
@@ -76,7 +55,8 @@ async def fetch_dues(connection: AsyncConnection, client_id: int, month: date) -
             """
             WITH live AS (
                 SELECT l.* FROM payout_line l JOIN payout p ON p.id = l.payout_id
-                 WHERE l.client_id = %(client_id)s AND p.status IN ('draft', 'sent', 'settled')),
+                 WHERE (%(client_id)s::bigint IS NULL OR l.client_id = %(client_id)s)
+                   AND p.status IN ('draft', 'sent', 'settled')),
             late_hold AS (
                 SELECT d.held_cents,
                        coalesce((SELECT x.statement_id FROM statement_line x
@@ -85,32 +65,155 @@ async def fetch_dues(connection: AsyncConnection, client_id: int, month: date) -
                                   WHERE x.invoice_id = d.invoice_id
                                     AND x.kind IN ('session', 'late_session'))) AS statement_id
                   FROM dispute d
-                 WHERE d.client_id = %(client_id)s AND d.decided_at IS NULL AND d.held_cents > 0
+                 WHERE (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
+                   AND d.decided_at IS NULL AND d.held_cents > 0
                    AND NOT EXISTS (SELECT FROM statement_line x WHERE x.dispute_id = d.id)),
             due AS (
-                SELECT 'statement' AS kind, s.id, s.month,
+                SELECT s.client_id, 'statement' AS kind, s.id, s.month,
                        s.net_cents
                        - coalesce((SELECT sum(l.amount_cents) FROM live l
                                     WHERE l.statement_id = s.id AND l.kind = 'statement'), 0)
                        - coalesce((SELECT sum(h.held_cents) FROM late_hold h
                                     WHERE h.statement_id = s.id), 0) AS due_cents
                   FROM statement s
-                 WHERE s.client_id = %(client_id)s AND s.month <= %(month)s AND s.net_cents > 0
+                 WHERE (%(client_id)s::bigint IS NULL OR s.client_id = %(client_id)s)
+                   AND s.month <= %(month)s AND s.net_cents > 0
                 UNION ALL
-                SELECT 'release', d.id, d.month, d.held_cents
+                SELECT d.client_id, 'release', d.id, d.month, d.held_cents
                   FROM dispute d
-                 WHERE d.client_id = %(client_id)s AND d.decided_at IS NOT NULL
+                 WHERE (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
+                   AND d.decided_at IS NOT NULL
                    AND d.held_cents > 0
                    AND EXISTS (SELECT FROM statement_line x
                                 WHERE x.dispute_id = d.id AND x.kind = 'hold')
                    AND NOT EXISTS (SELECT FROM statement_line x
                                     WHERE x.dispute_id = d.id AND x.kind = 'release')
                    AND NOT EXISTS (SELECT FROM live l WHERE l.dispute_id = d.id))
-            SELECT kind, id, month, due_cents::bigint AS due_cents FROM due
-             WHERE due_cents > 0 ORDER BY month, kind DESC, id
+            SELECT client_id, kind, id, month, due_cents::bigint AS due_cents FROM due
+             WHERE due_cents > 0 ORDER BY client_id, month, kind DESC, id
             """,
             {"client_id": client_id, "month": month},
             prepare=False,
+        )
+        return await rows.fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutLineRow:
+    """What a payout pays: of a statement, or of what a decision let go."""
+
+    position: int
+    kind: str
+    statement_id: int | None
+    dispute_id: int | None
+    month: date
+    amount_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class PayoutEventRow:
+    """What happened to a payout."""
+
+    status: str
+    at: datetime
+    by: str
+    detail: str | None
+
+
+async def list_payouts(
+    connection: AsyncConnection,
+    *,
+    client_ids: Sequence[int] | None,
+    client_id: int | None,
+    month: date | None,
+    status: str | None,
+    payout_id: int | None = None,
+    limit: int,
+    cursor: Cursor | None = None,
+) -> list[PayoutRow]:
+    """Payouts, the last made first, of these clients (None: of all)."""
+    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.client_id, coalesce(c.name, '') AS client, p.month, p.amount_cents,
+                   p.due_on, p.iban, p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
+              FROM payout p LEFT JOIN client c ON c.id = p.client_id
+             WHERE (%(client_ids)s::bigint[] IS NULL OR p.client_id = ANY (%(client_ids)s))
+               AND (%(client_id)s::bigint IS NULL OR p.client_id = %(client_id)s)
+               AND (%(month)s::date IS NULL OR p.month = %(month)s)
+               AND (%(status)s::text IS NULL OR p.status = %(status)s)
+               AND (%(payout_id)s::bigint IS NULL OR p.id = %(payout_id)s)
+               AND (%(after)s::bigint IS NULL OR p.id < %(after)s)
+             ORDER BY p.id DESC LIMIT %(limit)s
+            """,
+            {
+                "client_ids": None if client_ids is None else list(client_ids),
+                "client_id": client_id,
+                "month": month,
+                "status": status,
+                "payout_id": payout_id,
+                "after": cursor.key[0] if cursor else None,
+                "limit": limit,
+            },
+        )
+        return await rows.fetchall()
+
+
+async def count_payouts(
+    connection: AsyncConnection,
+    *,
+    client_ids: Sequence[int] | None,
+    client_id: int | None,
+    month: date | None,
+    status: str | None,
+) -> int:
+    """How many `list_payouts` has."""
+    async with connection.cursor(row_factory=scalar_row) as rows:
+        await rows.execute(
+            """
+            SELECT count(*) FROM payout p
+             WHERE (%(client_ids)s::bigint[] IS NULL OR p.client_id = ANY (%(client_ids)s))
+               AND (%(client_id)s::bigint IS NULL OR p.client_id = %(client_id)s)
+               AND (%(month)s::date IS NULL OR p.month = %(month)s)
+               AND (%(status)s::text IS NULL OR p.status = %(status)s)
+            """,
+            {
+                "client_ids": None if client_ids is None else list(client_ids),
+                "client_id": client_id,
+                "month": month,
+                "status": status,
+            },
+        )
+        found: int | None = await rows.fetchone()
+        assert found is not None
+        return found
+
+
+async def list_payout_lines(connection: AsyncConnection, payout_id: int) -> list[PayoutLineRow]:
+    """What a payout pays, in order."""
+    async with connection.cursor(row_factory=class_row(PayoutLineRow)) as rows:
+        await rows.execute(
+            """
+            SELECT l.position, l.kind, l.statement_id, l.dispute_id,
+                   coalesce(s.month, d.month) AS month, l.amount_cents
+              FROM payout_line l
+              LEFT JOIN statement s ON s.id = l.statement_id
+              LEFT JOIN dispute d ON d.id = l.dispute_id
+             WHERE l.payout_id = %s ORDER BY l.position
+            """,
+            (payout_id,),
+        )
+        return await rows.fetchall()
+
+
+async def list_payout_events(connection: AsyncConnection, payout_id: int) -> list[PayoutEventRow]:
+    """What happened to a payout, in order."""
+    async with connection.cursor(row_factory=class_row(PayoutEventRow)) as rows:
+        await rows.execute(
+            """
+            SELECT status, at, by, detail FROM payout_event WHERE payout_id = %s ORDER BY id
+            """,
+            (payout_id,),
         )
         return await rows.fetchall()
 
@@ -241,6 +344,21 @@ async def list_of_file(connection: AsyncConnection, file_id: int) -> list[Payout
              WHERE p.file_id = %s ORDER BY p.id FOR UPDATE OF p
             """,
             (file_id,),
+        )
+        return await rows.fetchall()
+
+
+async def list_unsettled(connection: AsyncConnection, due_on: date) -> list[PayoutRow]:
+    """Payouts that were due by that day and of which the bank has not said that they arrived."""
+    async with connection.cursor(row_factory=class_row(PayoutRow)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.client_id, c.name AS client, p.month, p.amount_cents, p.due_on, p.iban,
+                   p.holder, p.end_to_end_id, p.status, p.file_id, p.settled_on
+              FROM payout p JOIN client c ON c.id = p.client_id
+             WHERE p.status IN ('draft', 'sent') AND p.due_on <= %s ORDER BY p.id
+            """,
+            (due_on,),
         )
         return await rows.fetchall()
 

@@ -220,6 +220,19 @@ CATALOGUE: Final = {
             always=True,
             webhook=False,
         ),
+        # month, due_on, missing (how many clients), amount_cents
+        Event(
+            code="payout.due",
+            category="billing",
+            audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
+        Event(
+            code="payout.overdue",
+            category="billing",
+            audience=(Audience.OPERATORS,),
+            webhook=False,
+        ),
     )
 }
 

@@ -21,6 +21,7 @@ from csms.logins import Means
 from csms.password_work import PasswordWork
 from csms.web import (
     auth_api,
+    banking_api,
     billing_api,
     certificates_api,
     clients_api,
@@ -46,6 +47,7 @@ from csms.web import (
     notifications_api,
     observed_api,
     pages,
+    payments_api,
     people_api,
     privacy_api,
     privacy_page,
@@ -93,6 +95,7 @@ _TAGS = [
     {"name": "Sessions", "description": "Who charged what, where and when."},
     {"name": "Invoices", "description": "In the name of clients, and the operator's own."},
     {"name": "Receipts", "description": "Money received from drivers, and what it paid."},
+    {"name": "Payments", "description": "By bank: payouts, debits, files, the bank's statements."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
@@ -172,6 +175,8 @@ def create_app(
         billing_api,
         receipts_api,
         statements_api,
+        payments_api,
+        banking_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -147,7 +147,12 @@ async def pay(
 
 
 async def sign_mandate(
-    pool: AsyncConnectionPool, now: datetime, reference: str = "MD-1", **payer: int
+    pool: AsyncConnectionPool,
+    now: datetime,
+    reference: str = "MD-1",
+    *,
+    person_id: int | None = None,
+    client_id: int | None = None,
 ) -> int:
     """A mandate of a driver (person_id) or a client (client_id)."""
     async with transaction(pool) as connection:
@@ -159,5 +164,6 @@ async def sign_mandate(
             signed_on=date(2026, 1, 5),
             actor=DESK,
             now=now,
-            **payer,
+            person_id=person_id,
+            client_id=client_id,
         )

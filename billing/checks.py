@@ -11,7 +11,12 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg.pq import TransactionStatus
 
-from billing.store import checking, checking_documents, checking_statements
+from billing.store import (
+    checking,
+    checking_documents,
+    checking_payments,
+    checking_statements,
+)
 from csms.checks import SHOWN_MAX, Check
 from csms.store.checking import Offence
 
@@ -142,6 +147,41 @@ CHECKS: Final = (
         "lines beside sources",
         "each line of a statement leads to its session, share or sale, to the cent",
         _timeless(checking_statements.lines_beside_sources),
+    ),
+    Check(
+        "payouts beside lines",
+        "each payout is the sum of what it pays",
+        _timeless(checking_payments.payouts_beside_lines),
+    ),
+    Check(
+        "paid beyond statements",
+        "no statement is paid more than it leaves, nor twice",
+        _timeless(checking_payments.paid_beyond_statements),
+    ),
+    Check(
+        "payouts beside books",
+        "every payout is in the books as it stands",
+        _timeless(checking_payments.payouts_beside_books),
+    ),
+    Check(
+        "files beside payments",
+        "a payment file is the sum of its payments",
+        _timeless(checking_payments.files_beside_payments),
+    ),
+    Check(
+        "debits beside receipts",
+        "what was collected is received, what came back is undone, each once",
+        _timeless(checking_payments.debits_beside_receipts),
+    ),
+    Check(
+        "own receipts beside books",
+        "what clients paid of the operator's invoices is in its books",
+        _timeless(checking_payments.own_receipts_beside_books),
+    ),
+    Check(
+        "bank lines beside books",
+        "each line of the bank's is taken for one thing, of its amount",
+        _timeless(checking_payments.lines_beside_books),
     ),
 )
 

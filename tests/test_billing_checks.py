@@ -5,7 +5,7 @@ Each mutant is made by the superuser with all triggers off, as somebody could wh
 
 import asyncio
 import hashlib
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,13 +14,15 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from typer.testing import CliRunner
 
-from billing import books, checks, ledger
+from billing import books, checks, collecting, ledger, own_sales
 from billing.receipts import apply_wallets
 from csms.config import Settings
 from csms.db import Database, connect, transaction
 from csms.embedded import SUPERUSER
+from simulators.bank import Bank
+from tests import billing_world
 from tests.conftest import Server
-from tests.scenarios import billed
+from tests.scenarios import billed, payments
 from tests.scenarios.billed import NOW
 from tests.test_receipts import receive
 
@@ -207,16 +209,140 @@ async def test_every_check_finds_its_mutant(
     name: str,
     act: str,
 ) -> None:
+    await mutate(server, database, act)
+    assert name in await broken(pool)
+
+
+async def mutate(server: Server, database: Database, act: str) -> None:
     where: Any = psycopg.conninfo.conninfo_to_dict(database.owner_url)["dbname"]
     async with await AsyncConnection.connect(server.conninfo(SUPERUSER, where)) as superuser:
         await superuser.execute("SET session_replication_role = replica")
         cursor = await superuser.execute(act.encode())
         assert cursor.rowcount, "the mutant is none"
+
+
+@pytest.fixture
+async def payments_of_a_month(
+    database: Database, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    """Two clients: one paid by the bank, the other's payout sent back; a debit that was collected
+    and one returned; the operator's invoice paid by transfer; a line that nothing explains."""
+    with_accounts = payments.with_accounts(settings)
+    october = datetime(2026, 10, 31, 12, tzinfo=UTC)
+    anne = await billing_world.add_driver(database, "anne")
+    await payments.sign_mandate(pool, october, person_id=anne)
+    numbers = []
+    for name in ("alpha", "beta"):
+        made = await billing_world.add_client(database, name, invoicing="per_use")
+        await payments.give_account(database, made)
+        await billing_world.add_sessions(database, made, anne, [4_000, 2_000])
+        found = await payments.bill(pool, made, billing_world.MONTH, october, with_accounts)
+        numbers += [number for _, number, _ in found]
+    for number in numbers[::2]:
+        await payments.receive(pool, f"card {number}", 4_000, october, invoice_number=number)
+    async with transaction(pool) as connection:
+        await own_sales.add_own_sale(
+            connection,
+            client_id=made,
+            kind="intervention",
+            label="Intervention",
+            amount_excl_cents=5_000,
+            on_day=date(2026, 10, 12),
+            month=billing_world.MONTH,
+            source_key="intervention",
+            actor=payments.DESK,
+            now=october,
+        )
+    await payments.close(pool, billing_world.MONTH, billing_world.NOW, with_accounts)
+    async with pool.connection() as connection:
+        bank = Bank(payments.MANDATE_IBAN, await books.balance(connection, ledger.BANK_MANDATE))
+    own = Bank(payments.OWN_IBAN, 0)
+    filed = await payments.order(pool, billing_world.MONTH, billing_world.NOW, with_accounts)
+    await payments.hand_over(pool, filed.file_id or 0, bank, billing_world.NOW)
+    await collecting.announce_debits(pool, billing_world.NOW, settings=with_accounts)
+    ((day,),) = await billing_world.rows(pool, "SELECT max(collection_on) FROM direct_debit")
+    later = datetime(day.year, day.month, day.day, 9, tzinfo=UTC) - timedelta(days=2)
+    debited = await collecting.make_files(pool, later, settings=with_accounts, actor=payments.DESK)
+    for file_id in debited.file_ids:
+        await payments.hand_over(pool, file_id, bank, later)
+    ((debit_on,),) = await billing_world.rows(
+        pool, "SELECT execution_on FROM payment_file WHERE kind = 'debit'"
+    )
+    ((invoice, cents),) = await billing_world.rows(
+        pool, "SELECT number, open_cents FROM own_invoice_open WHERE open_cents > 0 LIMIT 1"
+    )
+    own.receive(cents, "SDC alpha", payments.CLIENT_IBAN, f"facture {invoice}")
+    bank.receive(123, "Inconnu", payments.DRIVER_IBAN, "merci")
+    await payments.read_in(pool, bank, debit_on, later, with_accounts)
+    for payment in ("payout", "direct_debit"):
+        ((identifier,),) = await billing_world.rows(
+            pool, f"SELECT end_to_end_id FROM {payment} ORDER BY id DESC LIMIT 1"
+        )
+        bank.give_back(identifier, "AC04")
+    await payments.read_in(pool, bank, debit_on + timedelta(days=1), later, with_accounts)
+    await payments.read_in(pool, own, debit_on, later, with_accounts)
+
+
+async def test_the_products_own_payments_are_sound(
+    pool: AsyncConnectionPool, payments_of_a_month: None
+) -> None:
+    assert await broken(pool) == {}
+    assert dict(
+        await billing_world.rows(pool, "SELECT kind, count(*) FROM bank_match GROUP BY kind")
+    ) == {
+        "payout": 2,
+        "payout_return": 1,
+        "transfer": 1,
+        "debit": 2,
+        "debit_return": 1,
+        "own_receipt": 1,
+        "suspense": 1,
+    }
+
+
+PAYMENT_MUTANTS = [
+    ("payouts beside lines", "UPDATE payout SET amount_cents = amount_cents + 1 WHERE id = 1"),
+    ("payouts beside lines", "DELETE FROM payout_line WHERE payout_id = 1"),
+    ("paid beyond statements", "UPDATE statement SET net_cents = net_cents - 1 WHERE id = 1"),
+    ("paid beyond statements", "UPDATE payout_line SET statement_id = 1, payout_id = 1, position = 2 WHERE payout_id = 2"),
+    ("payouts beside books", "UPDATE payout SET status = 'sent' WHERE id = 1"),
+    ("payouts beside books", "UPDATE payout SET status = 'settled' WHERE id = 2"),
+    ("payouts beside books", "UPDATE payout SET amount_cents = amount_cents + 1 WHERE id = 1"),
+    ("payouts beside books", "DELETE FROM payout WHERE id = 1"),
+    ("payouts beside books", "UPDATE ledger_entry SET kind = 'other' WHERE source_key = 'paid:1'"),
+    ("files beside payments", "UPDATE payment_file SET total_cents = total_cents + 1 WHERE kind = 'payout'"),
+    ("files beside payments", "UPDATE payment_file SET payments = payments + 1 WHERE kind = 'debit'"),
+    ("files beside payments", "UPDATE payout SET file_id = 2 WHERE id = 1"),
+    ("debits beside receipts", "UPDATE direct_debit SET status = 'sent' WHERE status = 'collected'"),
+    ("debits beside receipts", "UPDATE direct_debit SET status = 'collected' WHERE status = 'returned'"),
+    ("debits beside receipts", "DELETE FROM receipt WHERE source_key LIKE 'debit:%:returned'"),
+    ("debits beside receipts", "UPDATE direct_debit SET amount_cents = 1 WHERE status = 'collected'"),
+    ("own receipts beside books", "UPDATE own_receipt SET amount_cents = 1"),
+    ("own receipts beside books", "DELETE FROM own_receipt"),
+    ("bank lines beside books", "UPDATE bank_line SET amount_cents = amount_cents - 1 WHERE id = 1"),
+    ("bank lines beside books", "UPDATE bank_match SET subject = 'payout 9' WHERE subject = 'payout 1'"),
+    ("bank lines beside books", "UPDATE bank_match SET subject = 'payout 1' WHERE subject = 'payout 2'"),
+    ("bank lines beside books", "DELETE FROM ledger_posting WHERE entry_id = (SELECT id FROM ledger_entry WHERE kind = 'suspense')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "act"), PAYMENT_MUTANTS)
+async def test_every_check_of_payments_finds_its_mutant(
+    server: Server,
+    database: Database,
+    pool: AsyncConnectionPool,
+    payments_of_a_month: None,
+    name: str,
+    act: str,
+) -> None:
+    await mutate(server, database, act)
     assert name in await broken(pool)
 
 
 def test_every_check_has_a_mutant() -> None:
-    assert {check.name for check in checks.CHECKS} == {name for name, _ in MUTANTS}
+    assert {check.name for check in checks.CHECKS} == {
+        name for name, _ in [*MUTANTS, *PAYMENT_MUTANTS]
+    }
 
 
 async def test_the_verb_says_what_is_wrong_and_fails(

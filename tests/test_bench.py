@@ -120,7 +120,7 @@ def test_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for part in ("messages", "open", "storm", "boot", "nodes", "api", "billing"):
+    for part in ("messages", "open", "storm", "boot", "nodes", "api", "billing", "payments"):
         assert part in printed
 
 
@@ -171,8 +171,20 @@ def test_a_month_is_priced_invoiced_and_closed_and_no_session_is_left_out(
     assert figures["held"]["meter_readings"] > 0
     assert figures["made"]["statements"] == figures["held"]["clients"] == 3
     assert figures["made"]["documents"] >= figures["held"]["drivers"]
-    assert [stage["name"] for stage in figures["stages"]] == ["price", "issue", "close"]
+    stages = [stage["name"] for stage in figures["stages"]]
+    assert stages == ["price", "issue", "close", "check"]
     assert all(0 < stage["memory_bytes"] < 2**30 for stage in figures["stages"])
+
+
+def test_clients_are_paid_settled_and_the_books_checked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (figures,) = run(tmp_path, "payments", "--clients", "6")["payments"]
+    assert "transactions/client" in capsys.readouterr().out
+    assert figures["paid"]["clients"] == figures["clients"] == 6
+    assert figures["paid"]["amount_cents"] > 0
+    stages = [stage["name"] for stage in figures["stages"]]
+    assert stages == ["price", "issue", "import-receipts", "close", "pay", "settle", "check"]
 
 
 async def test_a_month_with_a_session_left_out_is_no_measurement(database: Database) -> None:

@@ -157,10 +157,16 @@ _HOURS = """
 
 
 async def fill(
-    connection: AsyncConnection, sessions: int, month: str, tell: Callable[[str], None]
+    connection: AsyncConnection,
+    sessions: int,
+    month: str,
+    tell: Callable[[str], None],
+    *,
+    clients: int | None = None,
 ) -> dict[str, int]:
-    """Fill an empty database with sessions of the month; how much of what there is."""
-    clients = max(3, sessions // SESSIONS_PER_CLIENT)
+    """Fill an empty database with sessions of the month, of so many clients or of as many as have
+    500 each; how much of what there is."""
+    clients = clients or max(3, sessions // SESSIONS_PER_CLIENT)
     parameters = {
         "sessions": sessions,
         "clients": clients,
@@ -182,6 +188,33 @@ async def fill(
     row = await cursor.fetchone()
     assert row is not None
     return dict(zip(("sessions", "clients", "drivers", "meter_readings"), row, strict=True))
+
+
+async def prepare_payments(connection: AsyncConnection) -> None:
+    """An account that was approved for every client, and an invoice for each use."""
+    await connection.execute("UPDATE contract_terms SET invoicing = 'per_use'")
+    await connection.execute("UPDATE client SET regulatory_basis = 'exempted'")
+    await connection.execute(
+        """
+        INSERT INTO client_iban (client_id, iban, holder, entered_by, entered_at, decided_by,
+                                 decided_at, approved)
+        SELECT id, 'FR1420041010050500013M02606', name, 'a', now(), 'b', now(), true
+          FROM client WHERE NOT is_operator
+        """
+    )
+
+
+async def count_paid(connection: AsyncConnection) -> dict[str, int]:
+    """Whom the bank paid, and how much."""
+    cursor = await connection.execute(
+        """
+        SELECT count(DISTINCT client_id), coalesce(sum(amount_cents), 0)::bigint
+          FROM payout WHERE status = 'settled'
+        """
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return {"clients": row[0], "amount_cents": row[1]}
 
 
 async def count_made(connection: AsyncConnection) -> dict[str, int]:

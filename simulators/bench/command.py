@@ -20,6 +20,7 @@ from simulators.bench import (
     messages,
     nodes,
     open_loop,
+    payments,
     report,
     report_api,
     report_billing,
@@ -30,7 +31,7 @@ from simulators.bench.machine import describe
 from simulators.bench.processes import BenchError
 from simulators.load import raise_file_limit
 
-PARTS = ("messages", "open", "storm", "boot", "nodes", "api", "billing")
+PARTS = ("messages", "open", "storm", "boot", "nodes", "api", "billing", "payments")
 NOISE = (
     "Figures of one run on one machine. Ratios hold better than figures: what else runs here "
     '("others\' cores") costs all servers alike, but it costs them. Repeat when it is not near 0.'
@@ -56,6 +57,7 @@ class Sizes:
     api_seconds: float = 0.5  # of each operation in each round
     api_rounds: int = 3
     billed_sessions: tuple[int, ...] = (10_000,)
+    paid_clients: tuple[int, ...] = (200,)
 
 
 FULL = Sizes(
@@ -70,6 +72,7 @@ FULL = Sizes(
     api_seconds=2.0,
     api_rounds=3,
     billed_sessions=(10_000, 100_000, 1_000_000),
+    paid_clients=(200, 2_000),
 )
 
 
@@ -130,6 +133,9 @@ async def measure(
     if "billing" in parts:
         figures["billing"] = await billing.run(sizes.billed_sessions, tell=tell)
         report_billing.show(console, figures["billing"])
+    if "payments" in parts:
+        figures["payments"] = await payments.run(sizes.paid_clients, tell=tell)
+        report_billing.show_payments(console, figures["payments"])
     return figures
 
 
@@ -142,8 +148,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "maximum rate), storm (thousands of stations at once, memory of each), boot (seconds to "
         "ready), nodes (1, 2 and 4 gateways on one database, idle stations, orders), api "
         "(how late operators, managers and drivers are answered, with many sessions), billing (a "
-        "month priced, invoiced and closed; --full: up to 1,000,000 sessions). Exit code 1 "
-        "when something failed or was lost; no figure is judged by it.",
+        "month priced, invoiced and closed; --full: up to 1,000,000 sessions), payments (clients "
+        "paid and settled; --full: 2,000). Exit code 1 when "
+        "something failed or was lost; no figure is judged by it.",
     )
     parser.add_argument(
         "part", nargs="*", choices=[[], *PARTS], help=f"{', '.join(PARTS)}; default: all"
@@ -156,6 +163,7 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="of each run under load")
     parser.add_argument("--stations", type=int, help="of each run, but for boot")
     parser.add_argument("--sessions", type=int, help="that the API has behind it, or are billed")
+    parser.add_argument("--clients", type=int, help="that are paid")
     return parser.parse_args(arguments)
 
 
@@ -173,6 +181,8 @@ def _sizes(args: argparse.Namespace) -> Sizes:
     if args.sessions is not None:
         sizes["api_sessions"] = args.sessions
         sizes["billed_sessions"] = (args.sessions,)
+    if args.clients is not None:
+        sizes["paid_clients"] = (args.clients,)
     return Sizes(**sizes)
 
 

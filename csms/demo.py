@@ -31,7 +31,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from billing import checks as billing_checks
-from csms import db, demo_billing, demo_people, keys, registry, worker
+from csms import db, demo_billing, demo_payments, demo_people, keys, registry, worker
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.embedded_broker import Broker
@@ -198,7 +198,16 @@ async def _money(
         f"{shown.statements} statements of {month} and {shown.documents} documents lie in "
         f"{shown.folder}"
     )
-    for client_id, stopped in shown.closed.stopped.items():
+    paid = await demo_payments.run(
+        pool,
+        settings,
+        date(month.year, month.month, 1),
+        datetime.now(UTC),
+        folder / "paiements",
+    )
+    _tell_paid(paid)
+    all_stopped = shown.closed.stopped | paid.drafted.stopped
+    for client_id, stopped in all_stopped.items():
         console.print(f"Client {client_id}: {stopped.message} {stopped.remedy}", markup=False)
     async with pool.connection() as connection:
         found = await billing_checks.find_offences(connection, datetime.now(UTC))
@@ -207,7 +216,22 @@ async def _money(
         console.print(f"[bold red]The books: {check.name}.")
     if not broken:
         console.print(f"[bold green]The books hold: {len(found)} checks, nothing found.")
-    return 1 if shown.closed.stopped or broken else 0
+    return 1 if all_stopped or broken or paid.settled.difference_cents else 0
+
+
+def _tell_paid(paid: demo_payments.Paid) -> None:
+    settled = ", ".join(f"{number} {kind}" for kind, number in sorted(paid.settled.by_kind.items()))
+    console.print(
+        f"{paid.transfers} clients were paid {paid.total_cents / 100:,.2f} EUR by a simulated bank "
+        f"(ordered by one person, approved by another); its statement settled "
+        f"{settled or 'nothing new'}. "
+        f"Payment file, answer and statement lie in {paid.folder}"
+    )
+    if paid.settled.difference_cents:
+        console.print(
+            f"[bold red]The bank's balance differs from the books by "
+            f"{paid.settled.difference_cents / 100:,.2f} EUR."
+        )
 
 
 async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:
@@ -231,6 +255,7 @@ async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, fo
             collection.Month.parse(job.month_name).start_at,
             datetime.now(UTC),
         )
+        await demo_payments.provide_accounts(connection, datetime.now(UTC))
         await demo_billing.provide_tariffs(
             connection, collection.Month.parse(job.month_name).start_at, datetime.now(UTC)
         )

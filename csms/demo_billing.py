@@ -35,6 +35,7 @@ from csms import deadlines
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import transaction
+from csms.demo_payments import demo_iban
 from csms.demo_people import CLIENTS, DemoClient
 from csms.store import sites
 
@@ -51,6 +52,8 @@ _OPERATOR: Final[dict[str, Any]] = {
     "operator_postal_code": "75001",
     "operator_city": "Paris",
     "operator_email": "facturation@example.org",
+    "operator_mandate_iban": demo_iban(90),
+    "operator_own_iban": demo_iban(91),
 }
 
 

@@ -43,9 +43,11 @@ class Bank:
     booked: list[Movement] = field(default_factory=list)
     told: list[Movement] = field(default_factory=list)
 
-    def take(self, content: bytes, refuse: Mapping[str, str] | None = None) -> bytes:
+    def take(
+        self, content: bytes, refuse: Mapping[str, str] | None = None, *, at_once: bool = False
+    ) -> bytes:
         """Take a pain.001 or pain.008; the pain.002 that answers it. `refuse`: reasons by
-        end-to-end id."""
+        end-to-end id. `at_once`: executed with the next statement, whatever day it names."""
         root = ET.fromstring(content)  # noqa: S314 - what the product has just made
         refuse = refuse or {}
         message_id = _text(root, ".//{*}GrpHdr/{*}MsgId")
@@ -59,7 +61,8 @@ class Bank:
                 reason = refuse.get(movement.end_to_end_id)
                 statuses.append((movement.end_to_end_id, reason))
                 if reason is None:
-                    self.waiting.append((date.fromisoformat(day), movement))
+                    on = date.min if at_once else date.fromisoformat(day)
+                    self.waiting.append((on, movement))
         return _status_report(message_id, statuses)
 
     def receive(self, amount_cents: int, name: str, iban: str, remittance: str) -> None:

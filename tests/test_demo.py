@@ -1,6 +1,7 @@
 """`time2plug demo --once`: the main job on a machine that has nothing, in small."""
 
 import json
+import re
 import os
 import subprocess
 import sys
@@ -90,6 +91,18 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     assert summary.strip()
     assert "The books hold" in again.stdout
     check_documents(tmp_path / "data" / "demo" / "facturation")
+    for told in (first.stdout, again.stdout):
+        assert re.search(r"[1-9] clients were paid [0-9.,]+ EUR by a simulated bank", flat(told))
+    assert "settled nothing new" in flat(again.stdout)
+    paid = tmp_path / "data" / "demo" / "paiements"
+    (order,) = [path for path in paid.glob("T2P-V-*.xml") if "reponse" not in path.name]
+    document = etree.fromstring(order.read_bytes())
+    assert document.nsmap[None] == "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
+    assert len(list(paid.glob("releve-bancaire-*.xml"))) == 1
+
+
+def flat(text: str) -> str:
+    return " ".join(text.split())
 
 
 def check_documents(folder: Path) -> None:

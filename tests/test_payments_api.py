@@ -98,8 +98,7 @@ async def hand_over(clients: Clients, file_id: int, bank: Bank) -> None:
     answer = await clients["amelie"].post(f"/payment-files/{file_id}/hand-out")
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/xml"
-    bank.take(answer.content)
-    bank.waiting = [(YESTERDAY, movement) for _, movement in bank.waiting]
+    bank.take(answer.content, at_once=True)
 
 
 async def test_a_month_is_paid_by_two_people_and_settled_by_the_bank(
@@ -284,8 +283,7 @@ async def test_the_verbs_pay_a_month_and_read_the_bank(
     assert "No payment file waits" in await run("payment-files")
 
     report = tmp_path / "report.xml"
-    report.write_bytes(bank.take(before))
-    bank.waiting = [(YESTERDAY, movement) for _, movement in bank.waiting]
+    report.write_bytes(bank.take(before, at_once=True))
     bank.receive(2_000, "Camille Exemple", DRIVER_IBAN, "merci")
     statement = tmp_path / "statement.xml"
     statement.write_bytes(bank.statement(YESTERDAY))

@@ -129,3 +129,40 @@ async def fetch_counts(connection: AsyncConnection, month: date) -> tuple[int, i
     row = await cursor.fetchone()
     assert row is not None
     return row[0], row[1], row[2], row[3]
+
+
+async def list_unsettled_files(connection: AsyncConnection) -> list[tuple[int, str]]:
+    """Files of payouts that the bank has not settled, in order: number and name."""
+    cursor = await connection.execute(
+        """
+        SELECT f.id, f.message_id FROM payment_file f
+         WHERE f.kind = 'payout' AND f.cancelled_at IS NULL
+           AND EXISTS (SELECT FROM payout p WHERE p.file_id = f.id
+                          AND p.status IN ('draft', 'sent'))
+         ORDER BY f.id
+        """
+    )
+    return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def sum_transfers(connection: AsyncConnection) -> tuple[int, int]:
+    """How many payouts arrived, and how much that is in all."""
+    cursor = await connection.execute(
+        """
+        SELECT count(*), coalesce(sum(amount_cents), 0)::bigint FROM payout
+         WHERE status = 'settled'
+        """
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]
+
+
+async def count_bank(connection: AsyncConnection) -> tuple[int, int]:
+    """How many statements of the bank's were read, and how many lines of them."""
+    cursor = await connection.execute(
+        "SELECT (SELECT count(*) FROM bank_statement), (SELECT count(*) FROM bank_line)"
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return row[0], row[1]

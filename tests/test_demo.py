@@ -1,8 +1,8 @@
 """`time2plug demo --once`: the main job on a machine that has nothing, in small."""
 
 import json
-import re
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -33,7 +33,7 @@ def sessions_csv() -> str:
         started_at = month + timedelta(days=number + 2, hours=17, minutes=number)
         ended_at = started_at + timedelta(hours=(number + 1) % 3 * 4)  # every third has none
         end = "NA" if number == 13 else f"{ended_at:%d.%m.%Y %H:%M}"
-        energy = f"{number % 7},{number:02}"
+        energy = f"{20 + number % 7},{number:02}"
         start = f"{started_at:%d.%m.%Y %H:%M}"
         lines.append(f"{number};G{number % 3};{user};{kind};{shared};{start};{end};{energy}")
     # What sets the end of the file's time, and lies in no month that is over.

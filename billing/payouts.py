@@ -25,7 +25,6 @@ from billing.store.payouts import DueRow, PayoutRow
 from csms import deadlines
 from csms.clients import Actor
 from csms.config import Settings
-from csms.db import transaction
 from csms.deadlines import Days
 from csms.notifications import announce
 from csms.store import clients as client_store
@@ -61,25 +60,28 @@ async def draft(
     `progress` is told how many clients are done, and of how many.
     """
     month = month.replace(day=1)
+    done = Drafted()
     async with pool.connection() as connection:
         dues = await store.fetch_dues(connection, client_id, month)
-    client_ids = sorted({due.client_id for due in dues})
-    done = Drafted()
-    for number, each in enumerate(client_ids, start=1):
-        try:
-            await _draft_client(pool, each, month, now, settings, actor, done, dry_run=dry_run)
-        except Stopped as stopped:
-            done.stopped[each] = stopped
-            if not dry_run:
-                async with transaction(pool) as connection:
-                    await stop(connection, each, month, stopped, now)
-        if progress is not None:
-            progress(number, len(client_ids))
+        client_ids = sorted({due.client_id for due in dues})
+        for number, each in enumerate(client_ids, start=1):
+            try:
+                async with connection.transaction():
+                    await _draft_client(
+                        connection, each, month, now, settings, actor, done, dry_run=dry_run
+                    )
+            except Stopped as stopped:
+                done.stopped[each] = stopped
+                if not dry_run:
+                    async with connection.transaction():
+                        await stop(connection, each, month, stopped, now)
+            if progress is not None:
+                progress(number, len(client_ids))
     return done
 
 
 async def _draft_client(
-    pool: AsyncConnectionPool,
+    connection: AsyncConnection,
     client_id: int,
     month: date,
     now: datetime,
@@ -89,42 +91,39 @@ async def _draft_client(
     *,
     dry_run: bool,
 ) -> None:
-    """One client's payout, in one transaction. Raises: Stopped."""
-    async with transaction(pool) as connection:
-        client = await client_store.lock_client(connection, client_id)
-        assert client is not None
-        dues = await store.fetch_dues(connection, client_id, month)
-        if not dues:
-            return
-        await books.hold(connection, [client_id])
-        available = -await books.balance(connection, ledger.owed("available", client_id))
-        lines = _within(dues, available)
-        amount = sum(cents for _, cents in lines)
-        if amount <= 0:
-            return
-        account = await store.find_account(connection, client_id)
-        if account is None:
-            raise Stopped(
-                "no_account",
-                f"Client {client_id} has no account that was approved: "
-                f"{amount / 100:.2f} EUR wait.",
-                "Enter its IBAN and have a second person approve it "
-                "(POST /api/v1/clients/{id}/ibans).",
-            )
-        if client.regulatory_basis is None and not settings.billing_simulated:
-            raise Stopped(
-                "no_regulatory_basis",
-                f"Client {client_id} has no regulatory basis for collecting on its account: "
-                f"{amount / 100:.2f} EUR wait.",
-                "Enter psp_split, agent_psp or exempted (PATCH /api/v1/clients/{id}).",
-            )
-        done.payouts += 1
-        done.amount_cents += amount
-        due_on = deadlines.payout_date(min(due.month for due, _ in lines))
-        done.late += deadlines.paris_day(now) > due_on
-        if not dry_run:
-            await _insert(connection, client_id, lines, due_on, account, actor, now)
-            await problems.resolve(connection, STAGE, [_subject(client_id)], now)
+    """One client's payout, in the caller's transaction. Raises: Stopped."""
+    client = await client_store.lock_client(connection, client_id)
+    assert client is not None
+    dues = await store.fetch_dues(connection, client_id, month)
+    if not dues:
+        return
+    await books.hold(connection, [client_id])
+    available = -await books.balance(connection, ledger.owed("available", client_id))
+    lines = _within(dues, available)
+    amount = sum(cents for _, cents in lines)
+    if amount <= 0:
+        return
+    account = await store.find_account(connection, client_id)
+    if account is None:
+        raise Stopped(
+            "no_account",
+            f"Client {client_id} has no account that was approved: {amount / 100:.2f} EUR wait.",
+            "Enter its IBAN and have a second person approve it (POST /api/v1/clients/{id}/ibans).",
+        )
+    if client.regulatory_basis is None and not settings.billing_simulated:
+        raise Stopped(
+            "no_regulatory_basis",
+            f"Client {client_id} has no regulatory basis for collecting on its account: "
+            f"{amount / 100:.2f} EUR wait.",
+            "Enter psp_split, agent_psp or exempted (PATCH /api/v1/clients/{id}).",
+        )
+    done.payouts += 1
+    done.amount_cents += amount
+    due_on = deadlines.payout_date(min(due.month for due, _ in lines))
+    done.late += deadlines.paris_day(now) > due_on
+    if not dry_run:
+        await _insert(connection, client_id, lines, due_on, account, actor, now)
+        await problems.resolve(connection, STAGE, [_subject(client_id)], now)
 
 
 def _within(dues: Sequence[DueRow], available_cents: int) -> list[tuple[DueRow, int]]:

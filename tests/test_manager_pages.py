@@ -284,6 +284,49 @@ async def test_a_statement_that_was_not_sent_is_not_shown(
     assert "777,00" not in plain(await page.get("/gestion?month=2026-11"))
 
 
+async def test_a_statement_says_what_became_of_its_net(
+    page: httpx.AsyncClient, worlds: tuple[World, World], database: Database
+) -> None:
+    """By when it is paid, then that it was: on which account, by which reference."""
+    path = f"/gestion/releves/{worlds[0].statement_id}"
+    assert "Versement au plus tard le 13/11/2026." in plain(await page.get(path))
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """
+            INSERT INTO payment_file (kind, account, message_id, execution_on, payments,
+                                      total_cents, content, sha256, is_simulated, created_at,
+                                      created_by)
+            VALUES ('payout', 'mandate', 'T2P-V-1', '2026-11-13', 1, 3760, '<x/>', sha256('<x/>'),
+                    true, now(), 'test')
+            """
+        )
+        await owner.execute(
+            """
+            INSERT INTO payout (client_id, month, amount_cents, due_on, iban, holder, end_to_end_id,
+                                status, file_id, created_at, created_by)
+            VALUES (%s, '2026-10-01', 3760, '2026-11-13', 'FR1420041010050500013M02606', 'Exemple',
+                    'T2P-2026-10-2', 'sent', 1, now(), 'test')
+            """,
+            (worlds[0].client_id,),
+        )
+        await owner.execute(
+            """
+            INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id,
+                                     amount_cents)
+            VALUES (1, %s, 1, 'statement', %s, 3760)
+            """,
+            (worlds[0].client_id, worlds[0].statement_id),
+        )
+        told = plain(await page.get(path))
+        assert "37,60 € : virement en cours, au plus tard le 13/11/2026" in told
+        assert "FR1420041010050500013M02606" not in told, "the account is masked"
+        await owner.execute("UPDATE payout SET status = 'settled', settled_on = '2026-11-12'")
+        told = plain(await page.get(path))
+        assert "37,60 € versés le 12/11/2026 sur le compte FR14" in told
+        assert "(référence T2P-2026-10-2)" in told
+        assert "paid on 12/11/2026" in plain(await page.get(f"{path}?lang=en"))
+
+
 async def test_opening_a_statement_proves_that_it_has_arrived(
     page: httpx.AsyncClient, worlds: tuple[World, World], pool: AsyncConnectionPool
 ) -> None:

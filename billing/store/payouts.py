@@ -206,6 +206,40 @@ async def list_payout_lines(connection: AsyncConnection, payout_id: int) -> list
         return await rows.fetchall()
 
 
+@dataclass(frozen=True, slots=True)
+class StatementPaymentRow:
+    """What of a statement was paid, or is on its way."""
+
+    amount_cents: int
+    status: str
+    due_on: date
+    settled_on: date | None
+    end_to_end_id: str
+    iban: str
+
+
+async def list_of_statement(
+    connection: AsyncConnection, statement_id: int
+) -> list[StatementPaymentRow]:
+    """The payouts of a statement that were not given up, in order; with what it had held and a
+    decision let go."""
+    async with connection.cursor(row_factory=class_row(StatementPaymentRow)) as rows:
+        await rows.execute(
+            """
+            SELECT l.amount_cents, p.status, p.due_on, p.settled_on, p.end_to_end_id, p.iban
+              FROM payout_line l JOIN payout p ON p.id = l.payout_id
+             WHERE p.status IN ('draft', 'sent', 'settled', 'returned')
+               AND (l.statement_id = %(statement_id)s
+                    OR l.dispute_id IN (SELECT x.dispute_id FROM statement_line x
+                                         WHERE x.statement_id = %(statement_id)s
+                                           AND x.kind = 'hold'))
+             ORDER BY p.id, l.position
+            """,
+            {"statement_id": statement_id},
+        )
+        return await rows.fetchall()
+
+
 async def list_payout_events(connection: AsyncConnection, payout_id: int) -> list[PayoutEventRow]:
     """What happened to a payout, in order."""
     async with connection.cursor(row_factory=class_row(PayoutEventRow)) as rows:

@@ -5,6 +5,7 @@ the mail was delivered before.
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -17,8 +18,11 @@ from billing.statement import Statement
 from billing.statement_files import FORMATS, MEDIA_TYPES, Format
 from billing.statement_lines import session_line, user
 from billing.statement_summary import calculation, net_label
-from billing.store import managing
+from billing.store import managing, payouts
 from billing.store.managing import LineRow
+from billing.store.payouts import StatementPaymentRow
+from csms import deadlines
+from csms.clients import masked
 from csms.db import transaction
 from csms.points import label_of
 from csms.principals import Principal
@@ -166,6 +170,7 @@ async def statement_page(
         number = min(number, max(1, -(-total // LINES_SHOWN)))  # the last, where there are fewer
         first = (number - 1) * LINES_SHOWN
         rows = await managing.list_lines(connection, statement_id, offset=first, limit=LINES_SHOWN)
+        paid = await payouts.list_of_statement(connection, statement_id)
     language = language_of(request)
     shown, told = Shown(language), statement.from_json(found[0].content)
     standing = standing_of(found[0], datetime.now(UTC))
@@ -180,6 +185,7 @@ async def statement_page(
         statement=told,
         standing=standing,
         net_label=net_label(told, language),
+        payments=_payments(told, paid, shown),
         sums=calculation(told, language),
         activity=_activity(told, shown),
         several_sites=has_several_sites(told),
@@ -196,6 +202,23 @@ async def statement_page(
         error=error,
         given=given,
     )
+
+
+def _payments(told: Statement, paid: Sequence[StatementPaymentRow], shown: Shown) -> list[str]:
+    """What became of the net, a sentence each; where nothing was paid yet, by when it will be."""
+    words = MANAGER_TEXTS[shown.language]
+    if not paid and told.net_cents > 0:
+        last = deadlines.payout_date(told.month)
+        return [words["pay_by"].format(day=shown.day(last))]
+    return [
+        words[f"pay_{one.status}"].format(
+            amount=shown.money(one.amount_cents),
+            day=shown.day(one.settled_on or one.due_on),
+            account=masked(one.iban),
+            reference=one.end_to_end_id,
+        )
+        for one in paid
+    ]
 
 
 def has_several_sites(told: Statement) -> bool:

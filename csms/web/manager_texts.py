@@ -72,6 +72,14 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "decision_rejected": "contestation rejetée",
         "decision_withdrawn": "contestation retirée",
         "withdraw": "Retirer la contestation",
+        "pay_by": "Versement au plus tard le {day}.",
+        "pay_draft": "{amount} : virement en préparation, au plus tard le {day}, sur le compte "
+        "{account}.",
+        "pay_sent": "{amount} : virement en cours, au plus tard le {day}, sur le compte {account} "
+        "(référence {reference}).",
+        "pay_settled": "{amount} versés le {day} sur le compte {account} (référence {reference}).",
+        "pay_returned": "{amount} : virement revenu du compte {account}. La somme reste due ; "
+        "vérifiez le compte avec nous.",
         "said_contested": "Votre contestation de la ligne {number} est enregistrée.",
         "said_withdrawn": "La contestation de la ligne {number} est retirée.",
         "refused_reason": "Indiquez un motif, de 2 000 caractères au plus.",
@@ -209,6 +217,13 @@ MANAGER_TEXTS: Final[dict[str, dict[str, str]]] = {
         "decision_rejected": "dispute rejected",
         "decision_withdrawn": "dispute withdrawn",
         "withdraw": "Withdraw the dispute",
+        "pay_by": "To be paid by {day}.",
+        "pay_draft": "{amount}: transfer in preparation, by {day}, to account {account}.",
+        "pay_sent": "{amount}: transfer on its way, by {day}, to account {account} (reference "
+        "{reference}).",
+        "pay_settled": "{amount} paid on {day} to account {account} (reference {reference}).",
+        "pay_returned": "{amount}: the transfer to account {account} came back. The sum is still "
+        "owed; check the account with us.",
         "said_contested": "Your dispute of line {number} is recorded.",
         "said_withdrawn": "The dispute of line {number} is withdrawn.",
         "refused_reason": "Give a reason, of 2,000 characters at most.",

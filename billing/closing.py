@@ -182,7 +182,7 @@ async def _make(
     until_on = deadlines.add_months(month, 1) - timedelta(days=1)
     shares = await store.fetch_shares(connection, client_id, until_on)
     rates = await store.fetch_rates(connection, client_id)
-    told = [_share(share, _rate(client_id, rates, share.booked_on)) for share in shares]
+    told = [_share(share, _rate(client_id, rates, share.rate_on)) for share in shares]
     await _sell_commission(connection, client_id, month, told, until_on, now)
     await _invoice(connection, client_id, month, now, settings)
     facts, charged, past_due = await _facts(

@@ -7,7 +7,8 @@ empty: there is none.
 - Collected is what was booked in the month, or earlier and is on no statement yet; what is taken
   back counts below 0. What a correction gave back to a driver is an adjustment, not a collection.
 - Commission: the rate of the terms in force on the day of collection, on the collected with its
-  VAT, corrections counted; rounded half up once for each rate; the operator's VAT comes on top.
+  VAT, corrections counted; what is taken back counts at the rate that had been taken of it; rounded
+  half up once for each rate; the operator's VAT comes on top.
 - Set off are only other invoices of the operator's that are past due and not contested (Code civil,
   1347-1), as far as the net reaches.
 - Held back is only what is contested before its first statement, and let go with its decision.

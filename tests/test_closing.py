@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import psycopg
@@ -14,7 +15,7 @@ from billing import books, closing, issuing, ledger, statement
 from billing.closing import Closed
 from csms.clients import Actor
 from csms.config import Settings
-from csms.db import Database, open_pool, transaction
+from csms.db import Database, connect, open_pool, transaction
 from csms.registry import Refusal
 from tests import billing_world as world
 from tests.billing_world import MONTH, NOW, rows
@@ -270,6 +271,46 @@ async def test_a_credit_of_what_was_paid_is_an_adjustment_and_gives_commission_b
     assert (commission.base_cents, commission.excl_cents) == (-1_000, -50)
     assert made.net_cents == 3_000 - 4_000 + 60 - 1_800
     assert made.vat_collected[0].vat_cents == 500 - 667
+    await check_books(pool)
+
+
+async def test_what_is_taken_back_gives_back_the_commission_that_was_taken(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    client_id: int,
+    person_id: int,
+) -> None:
+    """5 % in October and 20 % from November on: 40.00 of October that go back give back 2.00."""
+    (session_id,) = await world.add_sessions(database, client_id, person_id, [4_000])
+    async with await connect(database, owner=True) as owner:
+        await owner.execute("UPDATE contract_terms SET to_on = '2026-11-01'")
+        await owner.execute(
+            """
+            INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
+                                        monthly_management_fee_cents, yearly_subscription_cents,
+                                        monthly_telemetering_cents, invoicing)
+            SELECT client_id, contract_id, '2026-11-01', 0.2, 0, 0, 0, invoicing
+              FROM contract_terms WHERE client_id = %s
+            """,
+            (client_id,),
+        )
+    await world.add_sessions(database, client_id, person_id, [1_000], day=date(2026, 11, 5))
+    async with pool.connection() as connection:
+        await issuing.issue(connection, client_id, MONTH, NOW, settings=settings)
+    await pay(pool, session_id, 4_000, date(2026, 10, 20), "bank:1")
+    await close(pool, settings)
+    assert (await told(pool)).commission[0].excl_cents == 200
+    ((invoice_id,),) = await rows(pool, "SELECT id FROM invoice WHERE issuer = 'client'")
+    november = datetime(2026, 11, 12, 9, tzinfo=UTC)
+    async with transaction(pool) as connection:
+        await issuing.credit(
+            connection, invoice_id, None, "Panne", actor=DESK, now=november, settings=settings
+        )
+    await close(pool, settings, NOVEMBER, DECEMBER)
+    made = await told(pool, NOVEMBER)
+    found = {one.rate: (one.base_cents, one.excl_cents) for one in made.commission}
+    assert found[Decimal(5)] == (-4_000, -200)
     await check_books(pool)
 
 

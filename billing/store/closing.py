@@ -49,6 +49,7 @@ class ShareRow:
     invoice_number: str  # of the correction, where one gave it back
     amount_cents: int
     booked_on: date
+    rate_on: date  # of what is taken back, when it had come in
     correction_id: int | None
     before_cents: int
     vat_parts: list[list[Any]]  # of the session: percent as text, gross and net cents of a rate
@@ -215,7 +216,13 @@ async def fetch_shares(
                   FROM receipt_share r JOIN statement_line l ON l.receipt_share_id = r.id
                  WHERE r.client_id = %(client_id)s GROUP BY r.session_id)
             SELECT r.id, r.session_id, r.invoice_id, i.number AS invoice_number, r.amount_cents,
-                   r.booked_on, r.correction_id,
+                   r.booked_on,
+                   CASE WHEN r.amount_cents > 0 THEN r.booked_on
+                        ELSE coalesce((SELECT max(f.booked_on) FROM receipt_share f
+                                        WHERE f.receipt_id = r.receipt_id AND f.id < r.id
+                                          AND f.session_id = r.session_id AND f.amount_cents > 0),
+                                      r.booked_on) END AS rate_on,
+                   r.correction_id,
                    coalesce(told.cents, 0)::bigint AS before_cents,
                    (SELECT json_agg(json_build_array(percent, gross, net) ORDER BY percent)
                       FROM (SELECT part ->> 'vat_percent' AS percent,

@@ -93,11 +93,19 @@ async def get_line(connection: AsyncConnection, line_id: int) -> ContestedLine |
 async def fetch_collected(
     connection: AsyncConnection, session_ids: Sequence[int]
 ) -> list[tuple[date, int]]:
-    """What was collected for sessions, what was taken back counted below 0, by its day."""
+    """What was collected for sessions, by its day; what was taken back is below 0, on the day on
+    which it had come in."""
     cursor = await connection.execute(
         """
-        SELECT booked_on, sum(amount_cents)::bigint FROM receipt_share
-         WHERE session_id = ANY (%s) GROUP BY booked_on ORDER BY booked_on
+        SELECT d.day, sum(s.amount_cents)::bigint
+          FROM receipt_share s
+         CROSS JOIN LATERAL (
+               SELECT CASE WHEN s.amount_cents > 0 THEN s.booked_on
+                           ELSE coalesce((SELECT max(f.booked_on) FROM receipt_share f
+                                           WHERE f.receipt_id = s.receipt_id AND f.id < s.id
+                                             AND f.session_id = s.session_id
+                                             AND f.amount_cents > 0), s.booked_on) END AS day) d
+         WHERE s.session_id = ANY (%s) GROUP BY d.day ORDER BY d.day
         """,
         (list(session_ids),),
     )

@@ -2,19 +2,22 @@
 
 Clients of each VAT case, invoiced by use or by month; drivers who pay too little, too much, in
 advance or twice, and whose money goes back; credits, correctives, contests and decisions; payouts
-that the bank executes, refuses or gives back, told twice; closings that die at a random call, run
-again, run twice at once. After each act no account is overdrawn and
-client money covers what is owed; after each closing every check of `billing check` finds nothing.
+and direct debits that the bank executes, refuses or gives back, told twice; transfers that name
+their invoice, or nothing and are explained later; closings, orders, files and statements of the
+bank's that die at a random call, run again, run twice at once. After each act no account is
+overdrawn and client money covers what is owed; after each closing every check of `billing check`
+finds nothing, and what statements told is what was paid and what is owed.
 
-T2P_MONTHS=n runs n worlds of three months and three clients instead of a few.
+T2P_MONTHS=n runs n worlds of three clients instead of a few, T2P_MONTHS_EACH=12 years of them.
 """
 
 import asyncio
 import os
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
@@ -23,6 +26,7 @@ from billing import (
     books,
     checks,
     closing,
+    collecting,
     disputes,
     issuing,
     ledger,
@@ -33,6 +37,10 @@ from billing import (
     sending,
     settling,
 )
+from billing.store import banking as bank_store
+from billing.store import collecting as debit_store
+from billing.store import payment_files as file_store
+from billing.store import payouts as payout_store
 from csms import deadlines
 from csms.clients import Actor
 from csms.config import Settings
@@ -44,9 +52,14 @@ from tests.billing_world import rows
 from tests.scenarios import payments
 from tests.test_closing import STEPS
 
+T = TypeVar("T")
+
 DESK: Final = Actor("command line")
 WORLDS: Final = int(os.environ.get("T2P_MONTHS", "5"))
-MONTHS: Final = (date(2026, 1, 1), date(2026, 2, 1), date(2026, 3, 1))
+MONTHS: Final = tuple(
+    deadlines.add_months(date(2026, 1, 1), number)
+    for number in range(int(os.environ.get("T2P_MONTHS_EACH", "3")))
+)
 CASES: Final = (
     ("redevable", "per_use"),
     ("franchise", "per_driver_month"),
@@ -58,6 +71,16 @@ ACTS: Final = (
     *("issue", "issue", "pay", "pay", "pay", "advance", "reverse", "credit", "correct"),
     *("contest", "contest", "decide", "withdraw"),
     *("payout", "payout", "bank", "bank", "give_back"),
+    *("debit", "debit", "transfer", "transfer", "explain"),
+)
+#: where what a payment does may be cut off
+PAY_STEPS: Final = (
+    *((payout_store, name) for name in ("insert_payout", "insert_lines", "put_in_file")),
+    *((payout_store, name) for name in ("set_status", "set_statuses", "insert_event")),
+    *((file_store, name) for name in ("insert_file", "insert_transfer", "note_sent")),
+    *((debit_store, name) for name in ("insert_debit", "put_in_file", "set_status")),
+    *((bank_store, name) for name in ("insert_statement", "insert_lines", "insert_match")),
+    (books, "post"),
 )
 
 
@@ -77,6 +100,7 @@ class Months:
         self.acts: Counter[str] = Counter()
         self.keys = 0
         self.bank = Bank(payments.MANDATE_IBAN, 0)
+        self.own_bank = Bank(payments.OWN_IBAN, 0)
 
     async def build(self) -> None:
         for number, (case, invoicing) in enumerate(CASES):
@@ -91,7 +115,13 @@ class Months:
             await payments.give_account(self.database, made)
             self.clients.append((made, case))
         for name in ("anne", "bruno"):
-            self.drivers.append(await world.add_driver(self.database, name))
+            made = await world.add_driver(self.database, name)
+            self.drivers.append(made)
+            if self.chance.random() < 0.6:
+                await payments.sign_mandate(self.pool, self.now, f"MD-{name}", person_id=made)
+        if self.chance.random() < 0.5:
+            client_id = self.clients[0][0]
+            await payments.sign_mandate(self.pool, self.now, "MD-client", client_id=client_id)
 
     async def month(self, month: date) -> None:
         """What is charged, then acts of chance day by day, then the closing."""
@@ -120,7 +150,10 @@ class Months:
 
     async def payday(self) -> None:
         """What is due is paid, settled, and some of it comes back to be paid again."""
-        for act in (self._payout, self._contest, self._bank, self._give_back, self._bank):
+        for act in (
+            *(self._payout, self._contest, self._debit, self._transfer, self._bank),
+            *(self._give_back, self._explain, self._bank),
+        ):
             self.now += timedelta(days=2)
             try:
                 await act()
@@ -238,58 +271,141 @@ class Months:
             async with transaction(self.pool) as connection:
                 await disputes.withdraw(connection, found[0], DESK, self.now)
 
+    async def _cut_off(self, work: Callable[[], Awaitable[T]]) -> T:
+        """The work, sometimes dying at a random call and done again."""
+        if self.chance.random() < 0.4:
+            with pytest.MonkeyPatch.context() as patch:
+                self._die_at(patch, self.chance.randrange(1, 12), PAY_STEPS)
+                try:
+                    return await work()
+                except Killed:
+                    self.acts["cut off"] += 1
+            await self.check_balances()
+        return await work()
+
     async def _payout(self) -> None:
         """What closed months leave to be paid goes to the bank, which may refuse a part of it."""
         month = deadlines.paris_day(self.now).replace(day=1)
-        for _ in range(2):  # a second run makes nothing
-            drafted = await payouts.draft(
+
+        async def draft() -> payouts.Drafted:
+            return await payouts.draft(
                 self.pool, month, self.now, settings=self.settings, actor=payments.DESK
             )
-            assert drafted.stopped == {}
-        assert drafted.payouts == 0
-        filed = await payment_files.make(
-            self.pool, self.now, settings=self.settings, actor=payments.DESK
+
+        drafted = await self._cut_off(draft)
+        assert drafted.stopped == {}
+        assert (await draft()).payouts == 0, "a second run makes nothing"
+        await self._cut_off(
+            lambda: payment_files.make(
+                self.pool, self.now, settings=self.settings, actor=payments.DESK
+            )
         )
-        if filed.file_id is None:
-            return
-        await self.check_balances()
-        if self.chance.random() < 0.2:
-            async with transaction(self.pool) as connection:
-                await payment_files.cancel(connection, filed.file_id, "Erreur", DESK, self.now)
-            return
-        inside = await rows(
-            self.pool, "SELECT end_to_end_id FROM payout WHERE file_id = %s", filed.file_id
+        await self._hand_over()
+
+    async def _debit(self) -> None:
+        """Payers with a mandate are told, and what is near enough goes to the bank."""
+        await self._cut_off(
+            lambda: collecting.announce_debits(self.pool, self.now, settings=self.settings)
         )
-        refuse = {row[0]: "AC01" for row in inside if self.chance.random() < 0.3}
-        report = await payments.hand_over(
-            self.pool, filed.file_id, self.bank, self.now, refuse=refuse
+        told = await collecting.announce_debits(self.pool, self.now, settings=self.settings)
+        assert told.debits == 0, "each is told once"
+        await self._cut_off(
+            lambda: collecting.make_files(
+                self.pool, self.now, settings=self.settings, actor=payments.DESK
+            )
         )
-        for _ in range(2):
+        await self._hand_over()
+
+    async def _hand_over(self) -> None:
+        """Every file that waits is given up, or goes to its bank, which refuses some of it."""
+        waiting = await rows(
+            self.pool,
+            "SELECT id, account, kind FROM payment_file "
+            "WHERE sent_at IS NULL AND cancelled_at IS NULL ORDER BY id",
+        )
+        for file_id, account, kind in waiting:
+            await self.check_balances()
+            if self.chance.random() < 0.2:
+                async with transaction(self.pool) as connection:
+                    await payment_files.cancel(connection, file_id, "Erreur", DESK, self.now)
+                continue
+            table = "payout" if kind == "payout" else "direct_debit"
+            inside = await rows(
+                self.pool, f"SELECT end_to_end_id FROM {table} WHERE file_id = %s", file_id
+            )
+            refuse = {row[0]: "AC01" for row in inside if self.chance.random() < 0.3}
+            bank = self.bank if account == "mandate" else self.own_bank
+            report = await payments.hand_over(self.pool, file_id, bank, self.now, refuse=refuse)
+            await self._cut_off(
+                lambda report=report: refusals.read_in(  # type: ignore[misc]
+                    self.pool, report, self.now, actor=payments.DESK
+                )
+            )
             done = await refusals.read_in(self.pool, report, self.now, actor=payments.DESK)
-        assert set(done) <= {"known"}
-        self.acts["paid"] += len(inside) - len(refuse)
-        self.acts["refused by the bank"] += len(refuse)
+            assert set(done) <= {"known"}
+            self.acts[f"{kind} sent"] += len(inside) - len(refuse)
+            self.acts[f"{kind} refused by the bank"] += len(refuse)
+
+    async def _transfer(self) -> None:
+        """A driver pays by transfer: naming the invoice or nothing, its amount or another."""
+        found = await self._one("SELECT number, open_cents FROM invoice_open WHERE open_cents > 0")
+        if found:
+            cents = max(1, found[1] + self.chance.choice((0, 0, 0, -1, 100)))
+            text = self.chance.choice((found[0], f"facture {found[0]}", "merci", "M\u00b2 0001-2"))
+            self.bank.receive(cents, "Camille Exemple", payments.DRIVER_IBAN, text)
+
+    async def _explain(self) -> None:
+        """A person says what an unexplained line pays, or whose it is."""
+        async with transaction(self.pool) as connection:
+            lines = await bank_store.list_suspense(connection, limit=20)
+            if not lines:
+                return
+            line = self.chance.choice(lines)
+            candidates = await settling.suggest(connection, line)
+            if candidates and self.chance.random() < 0.7:
+                how: dict[str, Any] = {"invoice_number": candidates[0].number}
+            else:
+                how = {"person_id": self.chance.choice(self.drivers)}
+            await settling.explain(connection, line.id, **how, actor=DESK, now=self.now)
 
     async def _bank(self) -> None:
-        """The bank's statement of today, read in twice; it has nothing that we did not order."""
-        content = self.bank.statement(deadlines.paris_day(self.now))
-        for _ in range(2):
-            done = await settling.read_in(
-                self.pool, content, self.now, settings=self.settings, actor=payments.DESK
-            )
-            assert set(done.by_kind) <= {"payout", "payout_return", "transfer"}
+        """The banks' statements of today, each read in twice."""
+        for bank in (self.bank, self.own_bank):
+            content = bank.statement(deadlines.paris_day(self.now))
+
+            async def read_in(content: bytes = content) -> settling.Settled:
+                return await settling.read_in(
+                    self.pool, content, self.now, settings=self.settings, actor=payments.DESK
+                )
+
+            await self._cut_off(read_in)
+            done = await read_in()
+            assert (done.known, done.lines, dict(done.by_kind)) == (1, 0, {})
+        ((left,),) = await rows(
+            self.pool,
+            "SELECT count(*) FROM bank_line l "
+            "WHERE NOT EXISTS (SELECT FROM bank_match m WHERE m.line_id = l.id)",
+        )
+        assert left == 0, "every line is taken for something, if only for unexplained"
 
     async def _give_back(self) -> None:
-        settled = await self._one("SELECT end_to_end_id FROM payout WHERE status = 'settled'")
-        waiting = {each.end_to_end_id for each in self.bank.booked}
-        if settled and settled[0] not in waiting:
-            self.bank.give_back(settled[0], "AC04")
+        """What the bank has paid out, or collected, comes back."""
+        settled = await self._one(
+            "SELECT end_to_end_id, true FROM payout WHERE status = 'settled' UNION ALL "
+            "SELECT end_to_end_id, person_id IS NOT NULL FROM direct_debit "
+            "WHERE status = 'collected'"
+        )
+        if settled is None:
+            return
+        bank = self.bank if settled[1] else self.own_bank
+        if settled[0] not in {each.end_to_end_id for each in bank.booked}:
+            bank.give_back(settled[0], self.chance.choice(("AM04", "MD06", "AC04")))
             self.acts["given back"] += 1
 
     async def close(self, month: date) -> None:
         """Close, dying at a random call, then twice at once; nothing changes by closing again."""
         with pytest.MonkeyPatch.context() as patch:
-            self._die_at(patch, self.chance.randrange(1, 60))
+            self._die_at(patch, self.chance.randrange(1, 60), STEPS)
             try:
                 await self._close(month)
             except Killed:
@@ -310,7 +426,7 @@ class Months:
         done = await closing.close_month(self.pool, month, self.now, settings=self.settings)
         assert {each: stopped.message for each, stopped in done.stopped.items()} == {}
 
-    def _die_at(self, patch: pytest.MonkeyPatch, step: int) -> None:
+    def _die_at(self, patch: pytest.MonkeyPatch, step: int, steps: Iterable[Any]) -> None:
         count = 0
 
         def wrapped(work: Any) -> Any:
@@ -325,7 +441,7 @@ class Months:
 
             return call
 
-        for module, name in STEPS:
+        for module, name in steps:
             patch.setattr(module, name, wrapped(getattr(module, name)))
 
     async def check_balances(self) -> None:
@@ -363,6 +479,8 @@ class Months:
                                                      AND l.kind = 'own_sale')), 0)
                    + coalesce((SELECT sum(amount_cents) FROM statement_line l
                                 WHERE l.client_id = c.id AND l.kind = 'offset'), 0)
+                   - coalesce((SELECT sum(amount_cents) FROM own_receipt r
+                                WHERE r.client_id = c.id), 0)
               FROM client c WHERE NOT c.is_operator ORDER BY c.id
             """,
         )

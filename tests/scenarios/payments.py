@@ -161,7 +161,7 @@ async def sign_mandate(
             reference=reference,
             iban=DRIVER_IBAN,
             holder="Camille Exemple",
-            signed_on=date(2026, 1, 5),
+            signed_on=min(date(2026, 1, 5), now.date()),
             actor=DESK,
             now=now,
             person_id=person_id,

@@ -179,6 +179,11 @@ CHECKS: Final = (
         _timeless(checking_payments.own_receipts_beside_books),
     ),
     Check(
+        "late payments beside books",
+        "what late payouts cost is booked, once",
+        _timeless(checking_payments.late_payments_beside_books),
+    ),
+    Check(
         "bank lines beside books",
         "each line of the bank's is taken for one thing, of its amount",
         _timeless(checking_payments.lines_beside_books),

@@ -83,12 +83,13 @@ INCOME_COMMISSION = Account("income:commission", Kind.INCOME, "706100", "Commiss
 INCOME_FEES = Account("income:fees", Kind.INCOME, "706200", "Frais de gestion et abonnements")
 VAT_COLLECTED = Account("vat:collected", Kind.LIABILITY, "445710", "TVA collectée")
 EXPENSE_PSP = Account("expense:psp_fees", Kind.EXPENSE, "627800", "Frais de paiement")
+EXPENSE_LATE = Account("expense:late_payment", Kind.EXPENSE, "671200", "Pénalités de retard")
 SUSPENSE = Account("suspense", Kind.LIABILITY, "471000", "Compte d’attente")
 
 HELD = (BANK_MANDATE.code, PSP_CLEARING.code)
 #: kinds of entries in which the operator lays money of its own beside that of others, or takes it
 #: back; between its bank accounts it moves with the next internal transfer
-COVERING = ("allocation", "settlement", "credited", "suspense_covered")
+COVERING = ("allocation", "settlement", "credited", "suspense_covered", "late_payment")
 OWED_STATES = ("available", "disputed", "paying")
 
 
@@ -366,6 +367,22 @@ def given_back(payout_id: int, client_id: int, amount_cents: int, booked_on: dat
         booked_on,
         f"Reversement {payout_id}, retourné",
         client_id,
+        (BANK_MANDATE, amount_cents),
+        (owed("available", client_id), -amount_cents),
+    )
+
+
+def late_paid(late_id: int, client_id: int, amount_cents: int, booked_on: date) -> Entry:
+    """A payout came late: what that costs is the client's, out of the operator's own money."""
+    assert amount_cents > 0
+    return _entry(
+        f"late_payment:{late_id}",
+        "late_payment",
+        booked_on,
+        f"Pénalités de retard {late_id}",
+        client_id,
+        (EXPENSE_LATE, amount_cents),
+        (BANK_OWN, -amount_cents),
         (BANK_MANDATE, amount_cents),
         (owed("available", client_id), -amount_cents),
     )

@@ -170,6 +170,7 @@ async def _insert(
                 due.kind,
                 due.id if due.kind == "statement" else None,
                 due.id if due.kind == "release" else None,
+                due.id if due.kind == "late" else None,
                 cents,
             )
             for due, cents in lines

@@ -13,6 +13,7 @@ import typer
 from csms.cli import (
     billing,
     billing_issue,
+    billing_late,
     billing_month,
     billing_pay,
     billing_send,
@@ -43,6 +44,7 @@ app.add_typer(users.app, name="user")
 app.add_typer(reports.app, name="report")
 app.add_typer(billing.app, name="billing")
 billing_issue.register()
+billing_late.register()
 billing_month.register()
 billing_pay.register()
 billing_send.register()

@@ -39,6 +39,7 @@ _ALWAYS_FILLED = (
     "schema_storage",
     "schema_views",
     "vat_rate",
+    "legal_rate",
 )
 
 # In the transaction of the restore, before the backup's own statements.

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import issuing, payouts, pricing, receipts, sending
+from billing import issuing, late_fees, payouts, pricing, receipts, sending
 from csms import (
     booking,
     commands,
@@ -25,6 +25,7 @@ from csms import (
     privacy,
     retention,
 )
+from csms.clients import Actor
 from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
@@ -186,6 +187,11 @@ async def _watch_statements(
     return None
 
 
+async def _reckon_late(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    """What payouts cost that came late."""
+    return (await late_fees.reckon(connection, now, actor=Actor("system"))).payouts
+
+
 async def _watch_payouts(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
     await payouts.alarm(connection, now, settings.payout_lead_days)
     return None
@@ -207,6 +213,7 @@ JOBS: Final = (
     Job("follow statements that were sent", 60.0, _follow_statements),
     Job("watch the days of statements", 3600.0, _watch_statements),
     Job("watch the days of payouts", 3600.0, _watch_payouts),
+    Job("reckon what late payouts cost", 3600.0, _reckon_late),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),
     Job("find what people are to be told", 10.0, _find_notifications),
     Job("tell of letters that are due", 3600.0, _announce_letters),

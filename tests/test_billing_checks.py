@@ -319,6 +319,7 @@ PAYMENT_MUTANTS = [
     ("debits beside receipts", "UPDATE direct_debit SET amount_cents = 1 WHERE status = 'collected'"),
     ("own receipts beside books", "UPDATE own_receipt SET amount_cents = 1"),
     ("own receipts beside books", "DELETE FROM own_receipt"),
+    ("late payments beside books", "INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents, indemnity_cents, spans, created_at, created_by) SELECT client_id, id, month, 1, due_on, 1, 0, '[]', now(), 'x' FROM payout WHERE id = 1"),
     ("bank lines beside books", "UPDATE bank_line SET amount_cents = amount_cents - 1 WHERE id = 1"),
     ("bank lines beside books", "UPDATE bank_match SET subject = 'payout 9' WHERE subject = 'payout 1'"),
     ("bank lines beside books", "UPDATE bank_match SET subject = 'payout 1' WHERE subject = 'payout 2'"),

@@ -53,6 +53,7 @@ NOBODYS = {
     "ledger_posting": "the operator's books, by its entry",
     "platform_file": "a client's, or with null the operator's own",
     "vat_rate": "the law's",
+    "legal_rate": "the law's",
     "audit_entry": "whoever acted; with client_id and person_id where it concerns one",
     "login_failure": "digests of places and addresses, nobody's",
     "node": "our own processes",

@@ -146,6 +146,8 @@ FINANCE: Final = {
     "POST /api/v1/direct-debits",
     "POST /api/v1/drivers/{person_id}/sepa-mandates",
     "POST /api/v1/drivers/{person_id}/sepa-mandates/{mandate_id}/revoke",
+    "POST /api/v1/late-payments",
+    "PUT /api/v1/billing/legal-rates/{semester}",
     "POST /api/v1/payment-files/{file_id}/approve",
     "POST /api/v1/payment-files/{file_id}/cancel",
     "POST /api/v1/payment-files/{file_id}/hand-out",

@@ -217,6 +217,18 @@ INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, amo
     SELECT min(p.id), 2, :n, 'statement', max(s.id), 500 FROM payout p, statement s;
 INSERT INTO payout_event (payout_id, client_id, status, at, by)
     SELECT min(id), 2, 'draft', now(), 'test' FROM payout;
+INSERT INTO legal_rate (semester, particuliers, autres, source)
+    VALUES ('20' || 30 + :n || '-S1', 1, 1, 'test');
+INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,
+                          indemnity_cents, spans, created_at, created_by)
+    SELECT 2, max(id), '2026-10-01', 500, '2026-11-20', 1, 0, '[]', now(), 'test' FROM payout;
+INSERT INTO invoice (issuer, client_id, series_id, sequence, number, type_code, vat_case, month,
+                     issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents,
+                     effect_cents, effect_vat_cents, source_key, content, content_sha256,
+                     created_at)
+    SELECT 'operator', 2, max(id), 1000 + :n, 'own-' || :n, 380, 'redevable', '2026-01-01',
+           '2026-01-02', '2026-01-10', 500, 0, 500, 500, 0, 'own-' || :n, '{}', '', now()
+      FROM invoice_series;
 INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by,
                           revoked_at, revoked_by, revoked_for)
     VALUES ('RUM-' || :n, 2, 'DE89370400440532013000', 'Exemple', '2026-01-05', now(), 'test',
@@ -227,7 +239,8 @@ INSERT INTO sepa_mandate (reference, client_id, iban, holder, signed_on, created
             now(), 'test', 'test');
 INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_cents, notified_at,
                           collection_on, end_to_end_id, status)
-    SELECT 1, 2, 2, max(id), 500, now(), '2026-12-01', 'P-' || :n, 'notified' FROM invoice;
+    SELECT 1, 2, 2, max(id), 500, now(), '2026-12-01', 'P-' || :n, 'notified' FROM invoice
+     WHERE issuer = 'client';
 INSERT INTO bank_statement (account, reference, opening_cents, closing_cents, closing_on, sha256,
                             is_simulated, imported_at, imported_by)
     VALUES ('mandate', 'S-' || :n, 0, 500, '2026-11-13', '', true, now(), 'test');

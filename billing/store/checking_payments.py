@@ -39,7 +39,12 @@ async def paid_beyond_statements(connection: AsyncConnection, rows_max: int) -> 
             UNION ALL
             SELECT 'dispute ' || d.id, d.held_cents, sum(l.amount_cents)
               FROM live l JOIN dispute d ON d.id = l.dispute_id
-             GROUP BY d.id HAVING sum(l.amount_cents) > d.held_cents)
+             GROUP BY d.id HAVING sum(l.amount_cents) > d.held_cents
+            UNION ALL
+            SELECT 'late payment ' || x.id, x.interest_cents + x.indemnity_cents,
+                   sum(l.amount_cents)
+              FROM live l JOIN late_payment x ON x.id = l.late_payment_id
+             GROUP BY x.id HAVING sum(l.amount_cents) > x.interest_cents + x.indemnity_cents)
         SELECT subject, format('it leaves %%s cents, %%s are paid', due, paid) AS detail,
                count(*) OVER () AS total
           FROM beyond ORDER BY subject LIMIT %(rows_max)s
@@ -200,6 +205,29 @@ async def lines_beside_books(connection: AsyncConnection, rows_max: int) -> list
          WHERE source_cents IS DISTINCT FROM amount_cents
             OR (times > 1 AND kind NOT IN ('other', 'suspense'))
          ORDER BY line_id LIMIT %(rows_max)s
+        """,
+        rows_max,
+    )
+
+
+async def late_payments_beside_books(connection: AsyncConnection, rows_max: int) -> list[Offence]:
+    """What late payouts cost that is not in the books, or otherwise."""
+    return await offences(
+        connection,
+        """
+        WITH booked AS (
+            SELECT e.source_key, p.amount_cents
+              FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
+              JOIN ledger_account a ON a.id = p.account_id
+             WHERE e.kind = 'late_payment' AND a.code = 'expense:late_payment')
+        SELECT coalesce('late payment ' || x.id, 'entry ' || b.source_key) AS subject,
+               format('%%s cents are owed, %%s booked',
+                      coalesce(x.interest_cents + x.indemnity_cents, 0),
+                      coalesce(b.amount_cents, 0)) AS detail,
+               count(*) OVER () AS total
+          FROM late_payment x FULL JOIN booked b ON b.source_key = 'late_payment:' || x.id
+         WHERE x.interest_cents + x.indemnity_cents IS DISTINCT FROM b.amount_cents
+         ORDER BY 1 LIMIT %(rows_max)s
         """,
         rows_max,
     )

@@ -13,11 +13,12 @@ from csms.store.paging import Cursor
 
 @dataclass(frozen=True, slots=True)
 class DueRow:
-    """What is to be paid of a statement, or of what was held and is let go."""
+    """What is to be paid of a statement, of what was held and is let go, or because a payout came
+    late."""
 
     client_id: int
-    kind: str  # statement, release
-    id: int  # of the statement or the dispute
+    kind: str  # statement, release, late
+    id: int  # of the statement, the dispute or the late payment
     month: date
     due_cents: int
 
@@ -88,7 +89,12 @@ async def fetch_dues(
                                 WHERE x.dispute_id = d.id AND x.kind = 'hold')
                    AND NOT EXISTS (SELECT FROM statement_line x
                                     WHERE x.dispute_id = d.id AND x.kind = 'release')
-                   AND NOT EXISTS (SELECT FROM live l WHERE l.dispute_id = d.id))
+                   AND NOT EXISTS (SELECT FROM live l WHERE l.dispute_id = d.id)
+                UNION ALL
+                SELECT x.client_id, 'late', x.id, x.month, x.interest_cents + x.indemnity_cents
+                  FROM late_payment x
+                 WHERE (%(client_id)s::bigint IS NULL OR x.client_id = %(client_id)s)
+                   AND NOT EXISTS (SELECT FROM live l WHERE l.late_payment_id = x.id))
             SELECT client_id, kind, id, month, due_cents::bigint AS due_cents FROM due
              WHERE due_cents > 0 ORDER BY client_id, month, kind DESC, id
             """,
@@ -100,12 +106,13 @@ async def fetch_dues(
 
 @dataclass(frozen=True, slots=True)
 class PayoutLineRow:
-    """What a payout pays: of a statement, or of what a decision let go."""
+    """What a payout pays: of a statement, of what a decision let go, or because one came late."""
 
     position: int
     kind: str
     statement_id: int | None
     dispute_id: int | None
+    late_payment_id: int | None
     month: date
     amount_cents: int
 
@@ -194,9 +201,10 @@ async def list_payout_lines(connection: AsyncConnection, payout_id: int) -> list
     async with connection.cursor(row_factory=class_row(PayoutLineRow)) as rows:
         await rows.execute(
             """
-            SELECT l.position, l.kind, l.statement_id, l.dispute_id,
-                   coalesce(s.month, d.month) AS month, l.amount_cents
+            SELECT l.position, l.kind, l.statement_id, l.dispute_id, l.late_payment_id,
+                   coalesce(s.month, d.month, x.month) AS month, l.amount_cents
               FROM payout_line l
+              LEFT JOIN late_payment x ON x.id = l.late_payment_id
               LEFT JOIN statement s ON s.id = l.statement_id
               LEFT JOIN dispute d ON d.id = l.dispute_id
              WHERE l.payout_id = %s ORDER BY l.position
@@ -289,17 +297,19 @@ async def insert_lines(
     connection: AsyncConnection,
     payout_id: int,
     client_id: int,
-    rows: Sequence[tuple[str, int | None, int | None, int]],
+    rows: Sequence[tuple[str, int | None, int | None, int | None, int]],
 ) -> None:
-    """What a payout pays: kind, statement_id, dispute_id, cents."""
+    """What a payout pays: kind, statement_id, dispute_id, late_payment_id, cents."""
     columns = [list(column) for column in zip(*rows, strict=True)]
     await connection.execute(
         """
         INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, dispute_id,
-                                 amount_cents)
-        SELECT %s, %s, n.position, n.kind, n.statement_id, n.dispute_id, n.amount_cents
-          FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[]) WITH ORDINALITY
-               AS n (kind, statement_id, dispute_id, amount_cents, position)
+                                 late_payment_id, amount_cents)
+        SELECT %s, %s, n.position, n.kind, n.statement_id, n.dispute_id, n.late_payment_id,
+               n.amount_cents
+          FROM unnest(%s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])
+               WITH ORDINALITY
+               AS n (kind, statement_id, dispute_id, late_payment_id, amount_cents, position)
         """,
         (payout_id, client_id, *columns),
     )

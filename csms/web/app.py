@@ -33,6 +33,7 @@ from csms.web import (
     groups_api,
     invoices_api,
     keys_api,
+    late_api,
     limits_api,
     login_pages,
     manager_contest,
@@ -177,6 +178,7 @@ def create_app(
         statements_api,
         payments_api,
         banking_api,
+        late_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -58,9 +58,10 @@ class PayoutListed(Output):
 
 class PayoutLineOut(Output):
     position: int
-    kind: Literal["statement", "release"]
+    kind: Literal["statement", "release", "late"]
     statement_id: int | None
     dispute_id: int | None
+    late_payment_id: int | None
     month: date
     amount_cents: int
 

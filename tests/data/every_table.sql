@@ -216,6 +216,9 @@ INSERT INTO payout_event (payout_id, client_id, status, at, by)
     SELECT id, client_id, status, now(), 'test' FROM payout;
 INSERT INTO internal_transfer (file_id, earned_cents, covered_cents, amount_cents, end_to_end_id, status)
     SELECT id, 20, 5, 15, 'T2P-C', 'draft' FROM payment_file WHERE kind = 'payout';
+INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,
+                          indemnity_cents, spans, created_at, created_by)
+    SELECT client_id, id, month, amount_cents, '2026-11-20', 1, 0, '[]', now(), 'test' FROM payout;
 INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by)
     SELECT 'MD-1', 1, 'DE89370400440532013000', 'Camille Exemple', '2026-01-05', now(), 'test';
 INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_cents, notified_at,

@@ -207,6 +207,9 @@ INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, receiv
                          created_at, created_by)
     SELECT i.client_id, i.id, c.name || '-own', 1, '2026-11-03', 'transfer', now(), 'test'
       FROM invoice i JOIN client c ON c.id = i.client_id;
+INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,
+                          indemnity_cents, spans, created_at, created_by)
+    SELECT client_id, id, month, amount_cents, '2026-11-20', 1, 0, '[]', now(), 'test' FROM payout;
 INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by)
     SELECT family_name || '-mandate', id, 'DE89370400440532013000', family_name, '2026-01-05',
            now(), 'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;

@@ -15,6 +15,7 @@ from csms.cli import (
     billing_issue,
     billing_month,
     billing_pay,
+    billing_remind,
     billing_send,
     common,
     data,
@@ -45,6 +46,7 @@ app.add_typer(billing.app, name="billing")
 billing_issue.register()
 billing_month.register()
 billing_pay.register()
+billing_remind.register()
 billing_send.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -53,6 +53,7 @@ from csms.web import (
     privacy_page,
     problems,
     receipts_api,
+    reminders_api,
     reservations_api,
     security_api,
     sessions_api,
@@ -176,6 +177,7 @@ def create_app(
         receipts_api,
         statements_api,
         payments_api,
+        reminders_api,
         banking_api,
     ):
         app.include_router(part.router, prefix="/api/v1")

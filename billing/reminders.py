@@ -34,6 +34,7 @@ class Reminded:
     notices: int = 0
     blocked: int = 0
     lifted: int = 0
+    undelivered: int = 0  # notices that reached nobody: they block nobody
     amount_cents: int = 0  # left to be paid of what was reminded of or announced
 
     def __bool__(self) -> bool:
@@ -98,6 +99,7 @@ async def remind_on(
         if step.kind is Kind.BLOCK and is_new:
             blocked.add((row.client_id, row.person_id))
         _count(done, row, step)
+        done.undelivered += row.is_undelivered
         if progress is not None:
             progress(number, len(found))
     done.blocked = len(blocked)

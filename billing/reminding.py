@@ -6,8 +6,9 @@ nobody and blocks nobody. Days past due are counted from the day on which it was
 anew: money that came back and a dispute that was decided begin it again, with the first reminder.
 
 Every letter is sent once, on a working day, none within so many days of the one before; after an
-outage the latest reminder that is due goes out alone. Nobody is blocked without a notice, which
-names the day. The operator's own invoices are reminded of in the same way, and block nobody.
+outage the latest reminder that is due goes out alone. Nobody is blocked without a notice that names
+the day, and that has reached her so many days before. The operator's own invoices are reminded of
+in the same way, and block nobody.
 """
 
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ class Claim:
     is_contested: bool = False
     is_debited: bool = False  # a direct debit of it is under way
     letters: Sequence[Letter] = ()
+    told_on: date | None = None  # when the notice reached her; None: no proof of it
     is_blocked: bool = False  # for this invoice
     is_waived: bool = False  # a person lifted the block of this notice: it blocks no more
     blocks: bool = True  # false: an invoice of the operator's own
@@ -141,11 +143,11 @@ def block_day(today: date, rules: Rules) -> date:
 
 def _after_notice(claim: Claim, notice: Letter, today: date, rules: Rules) -> Step:
     assert notice.takes_effect_on is not None
-    # Notice that was given under shorter rules is prolonged by longer ones, never the reverse.
-    first = max(notice.takes_effect_on, notice.sent_on + timedelta(rules.notice_days))
-    if not claim.blocks or claim.is_waived or today < first:
+    if not claim.blocks or claim.is_waived or claim.told_on is None:
         return NOTHING
-    return Step(Kind.BLOCK)
+    # Notice that was given under shorter rules is prolonged by longer ones, never the reverse.
+    first = max(notice.takes_effect_on, claim.told_on + timedelta(rules.notice_days))
+    return Step(Kind.BLOCK) if today >= first else NOTHING
 
 
 def _level_due(days: int, rules: Rules) -> int:

@@ -234,8 +234,9 @@ INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level, amo
            date '2020-04-01' + :n FROM invoice WHERE client_id = 2;
 INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by, until_at)
     VALUES (2, 2, 100, now(), 'test', now());
-INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, added_at)
-    SELECT max(b.id), 2, max(r.id), max(r.invoice_id), 500, '2036-12-31'
+INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, told_at,
+                                 added_at)
+    SELECT max(b.id), 2, max(r.id), max(r.invoice_id), 500, '2026-01-05', '2036-12-31'
       FROM payment_block b, reminder r;
 INSERT INTO bank_statement (account, reference, opening_cents, closing_cents, closing_on, sha256,
                             is_simulated, imported_at, imported_by)

@@ -83,9 +83,33 @@ async def person_id(pool: AsyncConnectionPool, client_id: int) -> int:
 
 
 async def remind(
-    pool: AsyncConnectionPool, settings: Settings, days: int, **how: Any
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    days: int,
+    *,
+    arrives: bool = True,
+    **how: Any,
 ) -> reminders.Reminded:
-    return await reminders.remind(pool, after(days), settings=settings, **how)
+    """A run on a day; where it gives notice, the driver receives it."""
+    done = await reminders.remind(pool, after(days), settings=settings, **how)
+    if done.notices and arrives and not how.get("dry_run"):
+        await deliver(pool, after(days, hour=10))
+    return done
+
+
+async def deliver(pool: AsyncConnectionPool, at: datetime, status: str = "sent") -> None:
+    """A mail server takes, or (dead) refuses, the notices of a block."""
+    async with transaction(pool) as connection:
+        await connection.execute(
+            """
+            INSERT INTO notification_delivery (notification_id, client_id, channel, person_id,
+                                               status, created_at, next_at, give_up_at, finished_at)
+            SELECT id, client_id, 'email', person_id, %(status)s, %(at)s, %(at)s, %(at)s, %(at)s
+              FROM notification WHERE event = 'invoice.block_announced'
+            ON CONFLICT DO NOTHING
+            """,
+            {"status": status, "at": at},
+        )
 
 
 async def block(pool: AsyncConnectionPool, settings: Settings) -> None:
@@ -331,12 +355,34 @@ async def test_the_database_blocks_nobody_before_the_day_that_the_notice_named(
                     INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by)
                     VALUES (%s, %s, 100, %s, 'test') RETURNING id, client_id)
                 INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id,
-                                                 amount_cents, added_at)
-                SELECT m.id, m.client_id, r.id, r.invoice_id, 1, %s
+                                                 amount_cents, told_at, added_at)
+                SELECT m.id, m.client_id, r.id, r.invoice_id, 1, r.sent_at, %s
                   FROM made m, reminder r WHERE r.level = 0
                 """,
                 (client_id, person_id, after(52), after(52)),
             )
+
+
+@pytest.mark.parametrize("status", [None, "dead"])
+async def test_a_notice_that_reaches_nobody_blocks_nobody(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int, status: str | None
+) -> None:
+    for days in (7, 21, 35, NOTICE_DAY):
+        await remind(pool, settings, days, arrives=False)
+    if status is not None:
+        await deliver(pool, after(NOTICE_DAY), status)
+    for days in (53, 60, 90):
+        done = await remind(pool, settings, days)
+        assert (done.blocked, done.undelivered) == (0, status == "dead")
+
+
+async def test_a_notice_that_comes_late_blocks_late(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    for days in (7, 21, 35, NOTICE_DAY):
+        await remind(pool, settings, days, arrives=False)
+    await deliver(pool, after(50))
+    assert [days for days in range(51, 63) if (await remind(pool, settings, days)).blocked] == [60]
 
 
 async def test_a_second_invoice_keeps_the_block_when_the_first_is_paid(

@@ -16,13 +16,14 @@ RULES = Rules((7, 21, 35), pause_days=7, notice_days=8, min_cents=100)
 DUE = date(2026, 11, 5)  # a Thursday
 
 
-def done(claim: Claim, step: Step, today: date) -> Claim:
-    """The invoice after the step."""
+def done(claim: Claim, step: Step, today: date, *, told: bool = True) -> Claim:
+    """The invoice after the step; `told`: a notice reaches her at once."""
     if step.kind is Kind.REMIND:
         return replace(claim, letters=(*claim.letters, Letter(step.level, today)))
     if step.kind is Kind.ANNOUNCE:
         assert step.takes_effect_on is not None
-        return replace(claim, letters=(*claim.letters, Letter(0, today, step.takes_effect_on)))
+        letters = (*claim.letters, Letter(0, today, step.takes_effect_on))
+        return replace(claim, letters=letters, told_on=today if told else None)
     return replace(claim, is_blocked=step.kind is Kind.BLOCK)
 
 
@@ -81,8 +82,11 @@ NOTICED = (Letter(3, after(35)), Letter(0, after(42), after(50)))
         (Claim(DUE, 100), Step(Kind.REMIND, 3)),
         (Claim(DUE, 4_000, is_contested=True), NOTHING),
         (Claim(DUE, 4_000, is_debited=True), NOTHING),
-        (Claim(DUE, 4_000, letters=NOTICED), Step(Kind.BLOCK)),
-        (Claim(DUE, 4_000, letters=NOTICED, is_waived=True), NOTHING),
+        (Claim(DUE, 4_000, letters=NOTICED, told_on=after(42)), Step(Kind.BLOCK)),
+        (Claim(DUE, 4_000, letters=NOTICED, told_on=after(45)), Step(Kind.BLOCK)),
+        (Claim(DUE, 4_000, letters=NOTICED, told_on=after(46)), NOTHING),
+        (Claim(DUE, 4_000, letters=NOTICED, told_on=None), NOTHING),
+        (Claim(DUE, 4_000, letters=NOTICED, told_on=after(42), is_waived=True), NOTHING),
         (Claim(DUE, 4_000, letters=NOTICED, is_blocked=True), NOTHING),
         (Claim(DUE, 0, letters=NOTICED, is_blocked=True), Step(Kind.CLEAR)),
         (Claim(DUE, 99, letters=NOTICED, is_blocked=True), Step(Kind.CLEAR)),
@@ -101,7 +105,7 @@ def test_a_block_ends_on_a_day_off_too() -> None:
 
 
 def test_a_longer_notice_counts_for_those_who_had_a_shorter_one() -> None:
-    claim = Claim(DUE, 4_000, letters=NOTICED)
+    claim = Claim(DUE, 4_000, letters=NOTICED, told_on=after(42))
     longer = replace(RULES, notice_days=30)
     told = walk(claim, [after(days) for days in range(43, 90)], longer)
     assert told[0][0] >= after(42 + 30)
@@ -125,6 +129,7 @@ happenings = st.lists(
         st.sampled_from([0, 50, 4_000]),
         st.booleans(),
         st.booleans(),
+        st.booleans(),  # what was sent has arrived
     ),
     max_size=60,
 )
@@ -132,12 +137,14 @@ happenings = st.lists(
 
 @given(rules, happenings, st.booleans())
 def test_whatever_happens_nobody_is_wronged(
-    rules: Rules, happenings: list[tuple[int, int, bool, bool]], blocks: bool
+    rules: Rules, happenings: list[tuple[int, int, bool, bool, bool]], blocks: bool
 ) -> None:
     claim, today = Claim(DUE, 4_000, blocks=blocks), DUE
     letters: list[tuple[date, int]] = []
-    for days, left_cents, is_contested, is_debited in happenings:
+    for days, left_cents, is_contested, is_debited, has_arrived in happenings:
         today += timedelta(days)
+        if has_arrived and claim.notice is not None and claim.told_on is None:
+            claim = replace(claim, told_on=today)
         claim = replace(
             claim, left_cents=left_cents, is_contested=is_contested, is_debited=is_debited
         )
@@ -156,9 +163,10 @@ def test_whatever_happens_nobody_is_wronged(
             assert blocks and claim.notice is not None
             assert claim.notice.takes_effect_on is not None
             assert claim.notice.takes_effect_on <= today
-            assert (today - claim.notice.sent_on).days >= rules.notice_days
+            assert claim.told_on is not None
+            assert (today - claim.told_on).days >= rules.notice_days
             assert len(letters) > 1, "a reminder, then the notice"
-        claim = done(claim, step, today)
+        claim = done(claim, step, today, told=has_arrived)
     for (sooner, lower), (later, higher) in pairwise(letters):
         assert lower < higher
         assert (later - sooner).days >= rules.pause_days

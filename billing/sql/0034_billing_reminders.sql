@@ -49,7 +49,9 @@ CREATE TABLE payment_block_cause (
     notice_id    bigint NOT NULL,
     invoice_id   bigint NOT NULL,
     amount_cents bigint NOT NULL CHECK (amount_cents > 0),  -- left to be paid that day
+    told_at      timestamptz NOT NULL,                    -- when a mail server took the notice for her
     added_at     timestamptz NOT NULL,
+    CHECK (told_at < added_at),
     PRIMARY KEY (block_id, notice_id),
     FOREIGN KEY (client_id, block_id) REFERENCES payment_block (client_id, id),
     FOREIGN KEY (client_id, notice_id) REFERENCES reminder (client_id, id),

@@ -28,6 +28,9 @@ class ClaimRow:
     #: (level, sent_on, takes_effect_on) since then
     letters: list[tuple[int, str, str | None]]
     notice_id: int | None  # of the notice since then
+    told_on: date | None  # when a mail server took that notice for her, in Paris
+    told_at: datetime | None
+    is_undelivered: bool  # the notice was given up: it reached nobody
     block_id: int | None  # open, of this driver at this client, whatever for
     is_blocked: bool  # for this invoice
     is_waived: bool
@@ -43,6 +46,7 @@ class ClaimRow:
                 Letter(level, date.fromisoformat(on), date.fromisoformat(to) if to else None)
                 for level, on, to in self.letters
             ],
+            told_on=self.told_on,
             is_blocked=self.is_blocked,
             is_waived=self.is_waived,
             blocks=self.person_id is not None,
@@ -63,7 +67,9 @@ async def list_claims(
                            FROM reminder r
                           WHERE r.invoice_id = p.invoice_id AND r.due_since_on = s.due_since_on
                           ORDER BY r.sent_on) AS letters,
-                   n.id AS notice_id, b.id AS block_id,
+                   n.id AS notice_id, (t.told_at AT TIME ZONE 'Europe/Paris')::date AS told_on,
+                   t.told_at, coalesce(t.is_undelivered, false) AS is_undelivered,
+                   b.id AS block_id,
                    EXISTS (SELECT FROM payment_block_cause x
                             WHERE x.block_id = b.id AND x.notice_id = n.id) AS is_blocked,
                    EXISTS (SELECT FROM payment_block_cause x
@@ -87,6 +93,11 @@ async def list_claims(
                           AS due_since_on) s
               LEFT JOIN reminder n ON n.invoice_id = p.invoice_id AND n.level = 0
                AND n.due_since_on = s.due_since_on
+             CROSS JOIN LATERAL (
+                   SELECT min(d.finished_at) FILTER (WHERE d.status = 'sent') AS told_at,
+                          bool_and(d.status IN ('dead', 'dropped')) AS is_undelivered
+                     FROM notification k JOIN notification_delivery d ON d.notification_id = k.id
+                    WHERE k.key = 'reminder ' || n.id AND d.channel = 'email') t
               LEFT JOIN payment_block b ON b.person_id = p.person_id AND b.client_id = p.client_id
                AND b.until_at IS NULL
              WHERE p.open_cents > 0 AND p.due_on < %(today)s
@@ -158,10 +169,18 @@ async def insert_cause(
     await connection.execute(
         """
         INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents,
-                                         added_at)
-        VALUES (%s, %s, %s, %s, %s, %s)
+                                         told_at, added_at)
+        VALUES (%s, %s, %s, %s, %s, %s, %s)
         """,
-        (block_id, row.client_id, row.notice_id, row.invoice_id, row.left_cents, now),
+        (
+            block_id,
+            row.client_id,
+            row.notice_id,
+            row.invoice_id,
+            row.left_cents,
+            row.told_at,
+            now,
+        ),
     )
 
 

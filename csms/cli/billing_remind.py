@@ -44,3 +44,8 @@ async def _remind(dry_run: bool) -> None:
         f"block {would}sent, of {euros(done.amount_cents)} EUR; {done.blocked:,} drivers "
         f"{would}blocked, {done.lifted:,} blocks {would}lifted."
     )
+    if done.undelivered:
+        typer.echo(
+            f"{done.undelivered:,} notices reached nobody, and block nobody: correct the drivers' "
+            "addresses, or write to them otherwise (GET /api/v1/notifications says why)."
+        )

@@ -221,8 +221,9 @@ INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level, amo
       FROM invoice WHERE person_id IS NOT NULL ORDER BY id;
 INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by)
     SELECT DISTINCT client_id, person_id, 100, now(), 'test' FROM reminder ORDER BY 1, 2;
-INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, added_at)
-    SELECT b.id, b.client_id, r.id, r.invoice_id, 1200, '2026-12-31'
+INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, told_at,
+                                 added_at)
+    SELECT b.id, b.client_id, r.id, r.invoice_id, 1200, '2026-01-05', '2026-12-31'
       FROM payment_block b JOIN reminder r USING (client_id, person_id);
 """
 

@@ -29,6 +29,7 @@ from csms.__main__ import app as verbs
 from csms.config import SettingError, Settings, load
 from csms.db import Database, transaction
 from csms.registry import NotThere, Refusal
+from csms.store import local_authorization as store
 from csms.web import create_app
 from csms.wire import badges
 from tests import billing_world as world
@@ -509,13 +510,8 @@ async def stopped(
         await ask(station, "TransactionEvent", told, f"{name}-stop")
 
 
-async def test_lists_in_stations_follow_the_block_and_its_end(
-    database: Database,
-    pool: AsyncConnectionPool,
-    settings: Settings,
-    client_id: int,
-    person_id: int,
-) -> None:
+async def add_resident(database: Database, client_id: int, person_id: int) -> None:
+    """The driver may charge at the client's site at all hours."""
     async with await db.connect(database, owner=True) as connection:
         await connection.execute(
             """
@@ -528,6 +524,71 @@ async def test_lists_in_stations_follow_the_block_and_its_end(
             """,
             {"client_id": client_id, "person_id": person_id},
         )
+
+
+async def test_caches_of_stations_are_cleared_of_the_block_and_of_its_refusals(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    client_id: int,
+    person_id: int,
+    gate: Gate,
+) -> None:
+    await add_resident(database, client_id, person_id)
+    name = f"station-{client_id}"
+    ((key,),) = await rows(pool, "SELECT station_key FROM station WHERE id = %s", name)
+
+    async def due() -> list[int]:
+        """Stations whose cache is to be cleared; they are."""
+        now = datetime.now(UTC)
+        async with transaction(pool) as connection:
+            since = now - timedelta(hours=1)
+            found = [row[0] for row in await store.fetch_caches_due(connection, now, since, 10)]
+            for each in found:
+                command_id = await order(connection, name, now)
+                await store.note_cache_cleared(
+                    connection, each, command_id, now, now - timedelta(seconds=1), closed=False
+                )
+        return found
+
+    async with gate.connect(name) as station:
+        await boot(station, "b")
+        await gate.connected(name, True)
+        await due()
+        assert await due() == []
+        await block(pool, settings)
+        assert (await due(), await due()) == ([key], [])
+        async with await db.connect(database, owner=True) as connection:
+            await connection.execute("UPDATE payment_block SET from_at = '2020-01-01'")
+        at = datetime.now(UTC)
+        await payments.receive(pool, "k", 4_000, at, person_id=person_id)
+        assert (await due(), await due()) == ([key], [])
+
+
+async def order(connection: psycopg.AsyncConnection, station_id: str, now: datetime) -> int:
+    """An order to clear the cache that the station has answered."""
+    cursor = await connection.execute(
+        """
+        INSERT INTO command (station_key, protocol, action, payload, origin, created_at, expires_at,
+                             status, finished_at)
+        SELECT station_key, 'ocpp1.6', 'ClearCache', '{}', 'system', %(now)s, %(now)s, 'accepted',
+               %(now)s FROM station WHERE id = %(id)s RETURNING id
+        """,
+        {"now": now, "id": station_id},
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def test_lists_in_stations_follow_the_block_and_its_end(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    client_id: int,
+    person_id: int,
+) -> None:
+    await add_resident(database, client_id, person_id)
     site = f"site-{client_id}"
 
     async def told() -> str:

@@ -20,7 +20,7 @@ from typing import Final, NamedTuple
 import psycopg
 from psycopg import AsyncConnection
 
-from billing import books, ledger
+from billing import books, ledger, payment_blocks
 from billing.ledger import BANK_MANDATE, Account, Entry
 from billing.store import ledger as ledger_store
 from billing.store import receipts as store
@@ -174,6 +174,8 @@ async def _pay(
         connection, person_ids, sorted(client_ids), first_invoice_id
     )
     await _write(connection, planned, now)
+    if planned:
+        await payment_blocks.lift_groundless(connection, now, person_ids)
     return sum(share.amount_cents for share in planned)
 
 

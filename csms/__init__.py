@@ -12,6 +12,7 @@ What flows where:
     driver > points, remote, booking, live > orders and reservations; what she charged > my_session
     driver_groups, driver_badges > token and its rights > authorization, lists of stations
     worker > maintenance, store: what must happen without anybody asking
+    unpaid invoices (a view of billing's) > authorization, lists of stations, unpaid (the words)
     announce, or what the worker finds > notification > notifications.delivery > mail, webhook
 
 Who may import whom (downwards only, checked in the tests):

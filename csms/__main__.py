@@ -16,6 +16,7 @@ from csms.cli import (
     billing_late,
     billing_month,
     billing_pay,
+    billing_remind,
     billing_send,
     common,
     data,
@@ -47,6 +48,7 @@ billing_issue.register()
 billing_late.register()
 billing_month.register()
 billing_pay.register()
+billing_remind.register()
 billing_send.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}

@@ -28,8 +28,9 @@ def decide(
 
     `now` is the moment the badge was shown, as believed: a session that began offline is judged
     by the time at which it began. Where the client's contract is suspended or over nobody may
-    start, but as long as a session runs at the station a badge is judged as ever: it may be there
-    to end it. `decide_start` refuses what it begins.
+    start, and where a driver is blocked for unpaid invoices of the client she may not; but as long
+    as a session runs at the station a badge is judged as ever: it may be there to end it.
+    `decide_start` refuses what it begins.
 
     A badge that belongs to a driver charges where, and when, a group of hers has access, at public
     points, and at the sites that the badge itself names. A badge of nobody charges at the sites
@@ -45,10 +46,19 @@ def decide(
     if token.valid_until is not None and now >= token.valid_until:
         return Decision("Expired", token.group_uid, token.valid_until)
     decision = _by_place(token, station, now, evse_id, is_drivers=may_charge is not None)
-    closed = decision.status == "Accepted" and closed_at(station.closures, now) is not None
-    if closed and not _is_charging(station):
+    if decision.status != "Accepted" or _is_charging(station):
+        return decision
+    return _to_begin(token, station, now) or decision
+
+
+def _to_begin(token: Token, station: Station, now: datetime) -> Decision | None:
+    """What refuses the badge to begin, but not to end a session: the client's contract, or that its
+    driver leaves the client's invoices unpaid; None: nothing."""
+    if closed_at(station.closures, now) is not None:
         return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
-    return decision
+    if token.owes(station.client_id, now):
+        return Decision("NoCredit", token.group_uid, token.valid_until)
+    return None
 
 
 def _by_place(
@@ -99,8 +109,9 @@ def decide_start(
     decision = decide(token, station, now, evse_id)
     if token is None or decision.status != "Accepted":
         return decision
-    if closed_at(station.closures, now) is not None:
-        return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
+    refused = _to_begin(token, station, now)
+    if refused is not None:
+        return refused
     if token.is_master:
         return Decision("Invalid", token.group_uid, token.valid_until)
     if not offline and is_kept_out(token, station, evse_id, now):

@@ -79,6 +79,8 @@ async def make(
     if not points.access_at(found.row, rules, max(from_at, now)).open:
         raise Denied(Why.NOT_NOW if rules else Why.NOT_ALLOWED_HERE)
     badge = await remote.app_badge(connection, person_id, found, now)
+    if limited:
+        await remote.check_paid(connection, settings, person_id, found)
     try:
         async with connection.transaction():
             made = await store.insert_reservation(

@@ -19,6 +19,7 @@ PREFIX = "T2P_"
 CONFIG_FILE = "time2plug.toml"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT_MAX = 65_535
+REMINDERS_MAX = 9  # for one invoice
 
 
 class SettingError(ValueError):
@@ -172,6 +173,10 @@ class Settings:
     operator_creditor_identifier: str | None = None  # for direct debits (ICS)
     payout_lead_days: int = 1  # TARGET days between the bank's receipt of a file and its execution
     debit_lead_days: int = 2
+    reminder_days: tuple[int, ...] = (7, 21, 35)  # past due, of each reminder
+    reminder_pause_days: int = 7  # between two letters about an invoice, at least
+    reminder_min_cents: int = 100  # less than this is not asked for again
+    blocking_notice_days: int = 8  # from the notice to the block, on a working day
     platform_drop_dir: Path | None = None  # for an approved platform; None: nothing is laid down
 
     # Limits on what one peer may do.
@@ -290,6 +295,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
+    _check_reminders(settings)
     return settings
 
 
@@ -350,6 +356,17 @@ def _check_numbers(settings: Settings) -> None:
             raise SettingError(f"{PREFIX}{known.name.upper()} takes a port, {PORT_MAX} at most")
 
 
+def _check_reminders(settings: Settings) -> None:
+    """Raises: SettingError."""
+    days = settings.reminder_days
+    if not days or days[0] < 1 or list(days) != sorted(set(days)) or len(days) > REMINDERS_MAX:
+        raise SettingError(
+            f"T2P_REMINDER_DAYS takes rising numbers of days, {REMINDERS_MAX} at most, like 7,21,35"
+        )
+    if settings.blocking_notice_days < 1:
+        raise SettingError("T2P_BLOCKING_NOTICE_DAYS takes a number from 1 on")
+
+
 def _read(name: str, value: object, kind: Any) -> Any:
     """One value, from text or TOML, as the type of its field."""
     arguments = typing.get_args(kind)
@@ -357,7 +374,9 @@ def _read(name: str, value: object, kind: Any) -> Any:
         return None if value in ("", None) else _read(name, value, arguments[0])
     if typing.get_origin(kind) is tuple:
         parts = value if isinstance(value, list) else str(value).split(",")
-        return tuple(Path(str(part).strip()) for part in parts if str(part).strip())
+        return tuple(
+            _read(name, str(part).strip(), arguments[0]) for part in parts if str(part).strip()
+        )
     try:
         if kind is bool:
             return {"1": True, "true": True, "0": False, "false": False}[str(value).lower()]

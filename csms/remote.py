@@ -14,7 +14,7 @@ from typing import Final
 
 from psycopg import AsyncConnection
 
-from csms import drivers, points
+from csms import drivers, points, unpaid
 from csms.config import Settings
 from csms.domain import point
 from csms.domain.point import Asked, Why
@@ -25,6 +25,7 @@ from csms.store import commands as orders_store
 from csms.store import points as points_store
 from csms.store import starts as store
 from csms.store.starts import BadgeRow, MySession, StartRow
+from csms.store.unpaid import fetch_unpaid
 from csms.wire import orders, remote
 from csms.wire.orders import OrderRefused
 
@@ -78,6 +79,7 @@ async def begin(
         return Begun(pending[0], await store.get_order_of(connection, pending[0]), "")
     found = await points.get_point(connection, points.closed_of(connection), person_id, code, now)
     badge = await app_badge(connection, person_id, found, now)
+    await check_paid(connection, settings, person_id, found)
     _check(found, badge, pending is not None, connector_id)
     bound = settings.token_concurrent_max
     if badge.concurrent_max is not None:
@@ -123,6 +125,17 @@ async def app_badge(
     if badge.valid_until is not None and badge.valid_until <= now:
         raise Denied(Why.BADGE_BLOCKED)
     return badge
+
+
+async def check_paid(
+    connection: AsyncConnection, settings: Settings, person_id: int, found: Point
+) -> None:
+    """Accept that the driver leaves no invoices unpaid for which she is blocked at the point's
+    client. Raises: Denied, saying what to pay."""
+    rows = await fetch_unpaid(connection, person_id, found.row.client_id)
+    if rows:
+        texts = unpaid.sentences(rows, settings.operator_mandate_iban)
+        raise Denied(Why.INVOICES_UNPAID, texts=texts)
 
 
 async def _order(

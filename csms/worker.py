@@ -13,7 +13,16 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import issuing, late_fees, payouts, pricing, receipts, sending
+from billing import (
+    issuing,
+    late_fees,
+    payment_blocks,
+    payouts,
+    pricing,
+    receipts,
+    reminders,
+    sending,
+)
 from csms import (
     booking,
     commands,
@@ -197,6 +206,18 @@ async def _watch_payouts(connection: AsyncConnection, settings: Settings, now: d
     return None
 
 
+async def _lift_blocks(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    """Of drivers whose unpaid invoices were credited, contested or are being debited."""
+    async with connection.transaction():
+        return await payment_blocks.lift_groundless(connection, now)
+
+
+async def _remind(connection: AsyncConnection, settings: Settings, now: datetime) -> object:
+    if not reminders.is_time(now):
+        return None
+    return await reminders.remind_on(connection, now, settings=settings)
+
+
 JOBS: Final = (
     Job("count messages, statuses and readings by day", 900.0, _count_days),
     Job("sign certificates of stations", 5.0, _sign_certificates),
@@ -212,6 +233,8 @@ JOBS: Final = (
     Job("pay from wallets what is open", 300.0, _settle_wallets),
     Job("follow statements that were sent", 60.0, _follow_statements),
     Job("watch the days of statements", 3600.0, _watch_statements),
+    Job("lift blocks that have no cause any more", 60.0, _lift_blocks),
+    Job("remind of unpaid invoices", 3600.0, _remind),
     Job("watch the days of payouts", 3600.0, _watch_payouts),
     Job("reckon what late payouts cost", 3600.0, _reckon_late),
     Job("forget log-ins, links and failures that are over", 900.0, _forget_logins),

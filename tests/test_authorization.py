@@ -165,6 +165,37 @@ def test_a_badge_may_end_what_runs_when_the_contract_is_over_and_start_nothing()
     assert decide(token(status="blocked"), here, NOW).status == "Blocked"
 
 
+@pytest.mark.parametrize("offline", [False, True])
+@pytest.mark.parametrize(
+    ("client_id", "after_s", "status"),
+    [(5, -1, "Accepted"), (5, 0, "NoCredit"), (5, 3600, "NoCredit"), (6, 0, "Accepted")],
+)
+def test_who_leaves_invoices_unpaid_starts_nothing_at_that_client(
+    client_id: int, after_s: int, status: str, offline: bool
+) -> None:
+    here = station()
+    here.client_id = client_id
+    at = NOW + timedelta(seconds=after_s)  # what began offline is judged by when it began
+    badge = token(unpaid=[(5, NOW.timestamp())])
+    assert decide(badge, here, at).status == status
+    decision = decide_start(badge, here, 1, at, offline=offline, concurrent_max=0)
+    assert decision.status == status
+
+
+def test_a_badge_may_end_what_runs_where_invoices_are_unpaid_and_start_nothing() -> None:
+    here = station()
+    here.client_id = 5
+    badge = token(unpaid=[(5, NOW.timestamp())])
+    here.sessions["1"] = Session(
+        1, start_key="k", transaction_id="1", state=State.ACTIVE, started_at=NOW
+    )
+    here.sessions["1"].authorization_status = "Accepted"
+    assert decide(badge, here, NOW).status == decide_shown(badge, here, NOW).status == "Accepted"
+    start = decide_start(badge, here, 2, NOW, offline=False, concurrent_max=0)
+    assert start.status == "NoCredit"
+    assert decide(badge._replace(status="blocked"), here, NOW).status == "Blocked"
+
+
 # --- What stations are told ---------------------------------------------------------------------
 
 

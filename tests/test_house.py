@@ -22,7 +22,7 @@ PURE = (
     "csms.domain",
     *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
-    "billing.late_payment",
+    *("billing.late_payment", "billing.reminding"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),
@@ -154,7 +154,7 @@ def test_no_module_holds_too_many_ideas() -> None:
 def test_every_number_in_the_settings_names_its_unit() -> None:
     unit = re.compile(
         r"_(s|ms|w|days|months|bytes|port|frames|connections|handshakes|events|periods|answers|questions|stations"
-        r"|m|minutes|points|readings|reservations|rows|streams"
+        r"|m|minutes|points|readings|reservations|rows|streams|cents"
         r"|workers|failures|mails|threshold|length|commands|entries|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
     )
     for field in fields(Settings):

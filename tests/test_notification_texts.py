@@ -55,6 +55,10 @@ VALUES: dict[str, Any] = {
     "bank_reason": "AM04",
     "settled_on": "2026-11-13",
     "reference": "T2P-2026-10-2",
+    "level": 2,
+    "is_last": True,
+    "iban": "FR7630006000011234567890189",
+    "blocked_on": "2026-12-28",
 }
 
 

@@ -241,6 +241,16 @@ INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_c
                           collection_on, end_to_end_id, status)
     SELECT 1, 2, 2, max(id), 500, now(), '2026-12-01', 'P-' || :n, 'notified' FROM invoice
      WHERE issuer = 'client';
+INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level, amount_cents, sent_on,
+                      sent_at, takes_effect_on)
+    SELECT 2, min(id), 2, date '2020-01-01' + :n, 0, 500, date '2020-03-01' + :n, now(),
+           date '2020-04-01' + :n FROM invoice WHERE client_id = 2;
+INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by, until_at)
+    VALUES (2, 2, 100, now(), 'test', now());
+INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, told_at,
+                                 added_at)
+    SELECT max(b.id), 2, max(r.id), max(r.invoice_id), 500, '2026-01-05', '2036-12-31'
+      FROM payment_block b, reminder r;
 INSERT INTO bank_statement (account, reference, opening_cents, closing_cents, closing_on, sha256,
                             is_simulated, imported_at, imported_by)
     VALUES ('mandate', 'S-' || :n, 0, 500, '2026-11-13', '', true, now(), 'test');
@@ -278,6 +288,7 @@ BESIDE: Final = {"GET /api/v1/archive/sessions": {"token_uid": "BADGE1"}}
 FIXED: Final = {
     "GET /api/v1/clients/{client_id}/services": "there are as many as a contract can open",
     "GET /api/v1/contracts/{contract_id}/dates": "there are as many as the law and its term make",
+    "GET /api/v1/me/payment-blocks": "a row for each client that blocks her, one statement for all",
     "GET /api/v1/notifications/events": "they are the catalogue's",
     "GET /api/v1/bank-lines/{line_id}/suggestions": "there are five at most",
 }

@@ -54,3 +54,28 @@ SELECT invoice_id, client_id, person_id, number, due_on, open_cents FROM invoice
 SELECT invoice_id, client_id, NULL, number, due_on, open_cents FROM own_invoice_open;
 
 GRANT SELECT ON invoice_open, invoice_session_open, own_invoice_open, payable_invoice TO t2p_service;
+
+-- Invoices that nobody is asked for meanwhile: contested (themselves, or by their line on a
+-- statement), or being debited.
+CREATE VIEW paused_invoice WITH (security_invoker = true) AS
+SELECT invoice_id, true AS is_contested, false AS is_debited
+  FROM dispute WHERE decided_at IS NULL AND invoice_id IS NOT NULL
+ UNION ALL
+SELECT l.invoice_id, true, false
+  FROM dispute d JOIN statement_line l ON l.id = d.statement_line_id
+ WHERE d.decided_at IS NULL AND l.invoice_id IS NOT NULL
+ UNION ALL
+SELECT invoice_id, false, true FROM direct_debit WHERE status IN ('notified', 'sent');
+
+-- What keeps drivers from starting at a client's stations now: a block that is open, as far as an
+-- invoice that it was set for is pursued still. One that is paid counts no more in that moment.
+CREATE VIEW standing_block WITH (security_invoker = true) AS
+SELECT b.id AS block_id, b.person_id, b.client_id, b.from_at, o.invoice_id, o.number, o.due_on,
+       o.open_cents
+  FROM payment_block b
+  JOIN invoice_open o ON o.client_id = b.client_id AND o.person_id = b.person_id
+   AND o.invoice_id IN (SELECT c.invoice_id FROM payment_block_cause c WHERE c.block_id = b.id)
+ WHERE b.until_at IS NULL AND o.open_cents >= b.min_cents
+   AND NOT EXISTS (SELECT FROM paused_invoice p WHERE p.invoice_id = o.invoice_id);
+
+GRANT SELECT ON paused_invoice, standing_block TO t2p_service;

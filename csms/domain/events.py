@@ -118,6 +118,13 @@ class Token(NamedTuple):
     holders: Sequence[tuple[float, float | None, bool]] = ()
     #: where her groups let her charge: (site_id, weekdays, from_minute, to_minute, from, until)
     rules: Sequence[tuple[str, int, int, int, float, float | None]] = ()
+    #: clients whose invoices its driver leaves unpaid, blocked there since: (client_id, from)
+    unpaid: Sequence[tuple[int, float]] = ()
+
+    def owes(self, client_id: int, now: datetime) -> bool:
+        """Whether its driver is blocked at the client's stations then, for unpaid invoices."""
+        moment = now.timestamp()
+        return any(client == client_id and from_s <= moment for client, from_s in self.unpaid)
 
     def holder_may_charge(self, now: datetime) -> bool | None:
         """Whether the driver whose badge it is then may charge at all; None: it is nobody's."""

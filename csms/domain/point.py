@@ -82,6 +82,7 @@ class Why(StrEnum):
     NOT_ALLOWED_HERE = "not_allowed_here"
     NOT_NOW = "not_now"
     BADGE_BLOCKED = "badge_blocked"
+    INVOICES_UNPAID = "invoices_unpaid"
     ACCOUNT_CLOSED = "account_closed"
     POINT_OCCUPIED = "point_occupied"
     RESERVED_BY_ANOTHER = "reserved_by_another"
@@ -115,6 +116,11 @@ _SENTENCES: Final[dict[Why, tuple[str, str]]] = {
     Why.BADGE_BLOCKED: (
         "Votre badge d’application est bloqué ; contactez l’assistance.",
         "The badge of your app is blocked; please contact support.",
+    ),
+    Why.INVOICES_UNPAID: (
+        "Des factures de recharges à cet endroit restent impayées ; réglez-les pour recharger de "
+        "nouveau.",
+        "Invoices for charging at this place are unpaid; pay them to charge again.",
     ),
     Why.ACCOUNT_CLOSED: ("Votre compte est fermé.", "Your account is closed."),
     Why.POINT_OCCUPIED: ("Ce point de charge est occupé.", "This point is in use."),
@@ -200,6 +206,7 @@ _BADGE_WHY: Final = {
     "ConcurrentTx": Why.TOO_MANY_SESSIONS,
     "NotAtThisLocation": Why.NOT_ALLOWED_HERE,
     "NotAtThisTime": Why.NOT_NOW,
+    "NoCredit": Why.INVOICES_UNPAID,
 }
 
 

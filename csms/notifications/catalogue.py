@@ -206,6 +206,21 @@ CATALOGUE: Final = {
         ),
         # invoice, amount_cents, bank_reason (ISO code, may be empty)
         Event(code="debit.returned", category="billing", webhook=False),
+        # client, invoice, amount_cents (left), due_on, level (from 1 on), is_last, iban (to be paid
+        # to, may be empty); of an announcement also blocked_on; of a block neither due_on nor level
+        Event(code="invoice.reminded", category="billing", waits=True, webhook=False),
+        Event(code="invoice.block_announced", category="billing", waits=True, webhook=False),
+        Event(code="driver.blocked", category="billing", waits=True, webhook=False),
+        # client
+        Event(code="driver.unblocked", category="billing", webhook=False),
+        Event(
+            code="own_invoice.reminded",
+            category="billing",
+            audience=(Audience.MANAGERS,),
+            always=True,
+            waits=True,
+            webhook=False,
+        ),
         # client, month, amount_cents, settled_on, reference
         Event(
             code="payout.settled",

@@ -116,9 +116,13 @@ async def fetch_wanted(
     """
     cursor = await connection.execute(
         """
-        WITH held AS (
+        WITH unpaid AS (
+            SELECT u.person_id FROM standing_block u JOIN site s USING (client_id)
+             WHERE s.id = %(site)s
+        ), held AS (
             SELECT b.token_key, b.person_id,
-                   coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL AS is_barred
+                   coalesce(p.blocked_at, p.closed_at, d.closed_at) IS NOT NULL
+                   OR b.person_id IN (SELECT person_id FROM unpaid) AS is_barred
               FROM driver_badge b JOIN driver d USING (person_id)
               JOIN person p ON p.id = b.person_id
              WHERE b.from_at <= %(now)s AND coalesce(b.to_at > %(now)s, true)
@@ -230,9 +234,9 @@ async def fetch_caches_due(
     That is: blocked, expired by a person, retired or taken from the site since the cache was last
     cleared; or of a driver who may not charge there any more, or not at every hour; and any badge
     where the client's contract was suspended or has ended since then, or goes on again: refusals
-    are remembered too. An order that failed to clear it is tried again. Only badges that changed
-    and stations that connected after `since` are looked at: a pass over everything is for now and
-    then.
+    are remembered too; so are those of drivers blocked there for unpaid invoices, who pay. An order
+    that failed to clear it is tried again. Only badges that changed and stations that connected
+    after `since` are looked at: a pass over everything is for now and then.
     """
     cursor = await connection.execute(
         """
@@ -268,6 +272,9 @@ async def fetch_caches_due(
                 SELECT FROM changed t
                  WHERE t.updated_at > greatest(a.cache_cleared_at, t.created_at, s.created_at)
                    AND (t.is_refused
+                        OR EXISTS (SELECT FROM payment_block u
+                                    WHERE u.person_id = t.person_id AND u.client_id = s.client_id
+                                      AND coalesce(u.until_at > a.cache_cleared_at, true))
                         OR CASE WHEN t.person_id IS NULL
                                 THEN NOT coalesce(s.site_id = ANY (t.site_ids), t.site_ids IS NULL)
                                 ELSE NOT coalesce(s.site_id = ANY (t.site_ids), false)

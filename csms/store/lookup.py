@@ -178,8 +178,9 @@ async def fetch_tokens(
     connection: AsyncConnection, uid_keys: Sequence[str], site_ids: Sequence[str]
 ) -> list[Token]:
     """Badges by uid_key with their open sessions, and for those of drivers with what their groups
-    say of the sites: what is in force, then what has ended last. Accepted badges of a driver are a
-    group where they are in no other: one that is lost must not stop what another began.
+    say of the sites: what is in force, then what has ended last; and where she is blocked for
+    unpaid invoices (a view of billing's). Accepted badges of a driver are a group where they are in
+    no other: one that is lost must not stop what another began.
 
     OFFSET 0 keeps the planner to the way from the badge to its few rules: a plan for any badges
     and sites would begin with the sites, and read all their members.
@@ -221,7 +222,12 @@ async def fetch_tokens(
                             AND coalesce(b.to_at > m.from_at, true)
                             AND coalesce(m.to_at > b.from_at, true)
                           ORDER BY least(b.to_at, m.to_at, a.over_at) DESC NULLS FIRST
-                          LIMIT 1000) AS rules
+                          LIMIT 1000) AS rules,
+                   ARRAY(SELECT DISTINCT ON (u.client_id)
+                                json_build_array(u.client_id, extract(epoch FROM u.from_at))
+                           FROM driver_badge b JOIN standing_block u USING (person_id)
+                          WHERE b.token_key = t.token_key AND b.from_at <= now()
+                            AND coalesce(b.to_at > now(), true)) AS unpaid
               FROM token t
              WHERE t.uid_key = ANY(%(uid_keys)s) AND t.retired_at IS NULL
             """,

@@ -54,6 +54,7 @@ from csms.web import (
     privacy_page,
     problems,
     receipts_api,
+    reminders_api,
     reservations_api,
     security_api,
     sessions_api,
@@ -177,6 +178,7 @@ def create_app(
         receipts_api,
         statements_api,
         payments_api,
+        reminders_api,
         banking_api,
         late_api,
     ):

@@ -88,9 +88,10 @@ async def start_session(
 
     201 when the session is there. 202 when the station has accepted, or has not answered yet: plug
     the car in, and follow the start at `Location`. What cannot be is refused with a `code`:
-    not_allowed_here, not_now, badge_blocked, account_closed, point_occupied, reserved_by_another,
-    point_out_of_order, station_offline, station_refused, station_ignores, too_many_sessions,
-    service_closed, contract_suspended. A station that is away is never told later.
+    not_allowed_here, not_now, badge_blocked, invoices_unpaid, account_closed, point_occupied,
+    reserved_by_another, point_out_of_order, station_offline, station_refused, station_ignores,
+    too_many_sessions, service_closed, contract_suspended. A station that is away is never told
+    later.
     """
     settings: Settings = request.app.state.settings
     assert driver.person_id is not None

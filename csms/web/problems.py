@@ -149,6 +149,7 @@ _DENIED_STATUSES: Final = {
             Why.NOT_ALLOWED_HERE,
             Why.NOT_NOW,
             Why.BADGE_BLOCKED,
+            Why.INVOICES_UNPAID,
             Why.ACCOUNT_CLOSED,
             Why.SERVICE_CLOSED,
             Why.CONTRACT_SUSPENDED,

@@ -50,8 +50,8 @@ async def reserve(
     and the answer waits for the station's; a later one is told when it begins.
 
     Refused with a `code`: not_allowed_here, not_now, account_closed, badge_blocked,
-    reserved_by_another, too_many_reservations, too_short, too_long, too_far_ahead, in_the_past,
-    service_closed, contract_suspended.
+    invoices_unpaid, reserved_by_another, too_many_reservations, too_short, too_long,
+    too_far_ahead, in_the_past, service_closed, contract_suspended.
     """
     assert driver.person_id is not None
     made = await _make(request, pool, driver.person_id, body, by=driver.name, limited=True)

@@ -67,7 +67,8 @@ _STATUSES: Final = {
     "Faulted": "faulted",
 }
 _DECISIONS: Final = {  # what 1.6 has no word for is Invalid: unknown, or not allowed here
-    status: status for status in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")
+    **{name: name for name in ("Accepted", "Blocked", "Expired", "Invalid", "ConcurrentTx")},
+    "NoCredit": "Blocked",
 }
 
 

@@ -228,6 +228,14 @@ INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_c
 INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, received_on, means, created_at,
         created_by)
     SELECT client_id, id, 'bank:2', 1, '2026-11-03', 'transfer', now(), 'test' FROM invoice;
+INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level, amount_cents, sent_on, sent_at,
+        takes_effect_on)
+    SELECT client_id, id, 1, '2025-11-05', 0, 259, '2025-12-17', '2025-12-17', '2025-12-26' FROM invoice;
+INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by)
+    SELECT client_id, person_id, 100, now(), 'test' FROM reminder;
+INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, told_at,
+        added_at)
+    SELECT b.id, b.client_id, r.id, r.invoice_id, 259, r.sent_at, now() FROM payment_block b, reminder r;
 INSERT INTO bank_statement (account, reference, opening_cents, closing_cents, closing_on, sha256,
         is_simulated, imported_at, imported_by)
     VALUES ('mandate', 'S-1', 0, 259, '2026-11-03', '\x00', true, now(), 'test');

@@ -218,6 +218,16 @@ INSERT INTO direct_debit (mandate_id, client_id, person_id, invoice_id, amount_c
     SELECT m.id, i.client_id, i.person_id, i.id, 1200, now(), '2026-12-01', i.number || '-1',
            'notified'
       FROM invoice i JOIN sepa_mandate m USING (person_id) ORDER BY i.id;
+INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level, amount_cents, sent_on,
+                      sent_at, takes_effect_on)
+    SELECT client_id, id, person_id, due_on, 0, 1200, '2026-01-05', now(), '2026-01-13'
+      FROM invoice WHERE person_id IS NOT NULL ORDER BY id;
+INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by)
+    SELECT DISTINCT client_id, person_id, 100, now(), 'test' FROM reminder ORDER BY 1, 2;
+INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents, told_at,
+                                 added_at)
+    SELECT b.id, b.client_id, r.id, r.invoice_id, 1200, '2026-01-05', '2026-12-31'
+      FROM payment_block b JOIN reminder r USING (client_id, person_id);
 """
 
 # The statement of either.

@@ -37,7 +37,8 @@ from csms.store import clients as client_store
 
 STAGE: Final = "close"
 SYSTEM: Final = Actor("system")
-OTHERS: Final = ("subscription", "intervention", "telemetering")  # paid by themselves, when due
+#: paid by themselves, when due
+OTHERS: Final = ("subscription", "intervention", "telemetering", *own_sales.OF_ORDERS)
 STOPPING: Final = frozenset({"no_contract", "vat_status_missing", "vat_rate_missing"})
 PASSING: Final = frozenset({"no_mandate", "faulty_document"})  # leave out what they concern
 

@@ -1,6 +1,7 @@
 """What the operator itself sells to clients: entered once, then invoiced in its own series.
 
 Kinds: commission (the closing of a month computes it), management fee, subscription, intervention;
+deposit, installation, cancellation and additional costs come from quotes (billing.ordering);
 telemetering is owed by each connected co-owner, not by the client (article 5.4 d), and comes here
 only where somebody enters it. Amounts exclude VAT, which comes at the rate of the invoice's day.
 """
@@ -36,7 +37,11 @@ from csms.store import clients as client_store
 from csms.store import contracts as contract_store
 from csms.store.clients import ClientRecord
 
-KINDS: Final = ("commission", "management_fee", "subscription", "telemetering", "intervention")
+OF_ORDERS: Final = ("deposit", "installation", "cancellation", "additional")
+KINDS: Final = (
+    *("commission", "management_fee", "subscription", "telemetering", "intervention"),
+    *OF_ORDERS,
+)
 SYSTEM: Final = Actor("system")
 _MONTHS: Final = (
     *("janvier", "février", "mars", "avril", "mai", "juin", "juillet", "août", "septembre"),
@@ -194,11 +199,15 @@ async def issue_own(
     *,
     settings: Settings,
     kinds: Sequence[str] = KINDS,
+    sale_ids: Sequence[int] | None = None,
+    due_on: date | None = None,
+    original_id: int | None = None,
     dry_run: bool = False,
 ) -> Issued:
     """Invoice what the operator has sold to a client up to a month and not invoiced yet, of these
-    kinds, in one transaction: an invoice, or where it sums to less than 0 a credit note on the
-    last one. What sums to 0 waits.
+    kinds, or just these sales, in one transaction: an invoice, or where it sums to less than 0 a
+    credit note on the last one, or on `original_id`. What sums to 0 waits. due_on: None for the
+    usual period.
 
     Raises: NotThere; Conflict while the settings do not say who the operator is.
     """
@@ -208,11 +217,20 @@ async def issue_own(
         client = await client_store.lock_client(connection, client_id)
         if client is None:
             raise NotThere(f"There is no client {client_id}.")
-        waiting = await store.fetch_waiting(connection, client_id, month, kinds)
+        waiting = await store.fetch_waiting(connection, client_id, month, kinds, sale_ids)
         total = sum(sale.amount_excl_cents for sale in waiting)
         if total != 0:
             made = await _issue_waiting(
-                connection, client, month, waiting, operator, settings, now, is_credit=total < 0
+                connection,
+                client,
+                month,
+                waiting,
+                operator,
+                settings,
+                now,
+                is_credit=total < 0,
+                due_on=due_on,
+                original_id=original_id,
             )
             if isinstance(made, Lack):
                 found.lacks.append(made)
@@ -235,9 +253,13 @@ async def _issue_waiting(
     now: datetime,
     *,
     is_credit: bool,
+    due_on: date | None,
+    original_id: int | None,
 ) -> series.Written | Lack:
     """The document of sales that do not sum to 0, or what keeps it back."""
-    original = await invoice_store.find_last_own(connection, client.id) if is_credit else None
+    original = (
+        await invoice_store.find_last_own(connection, client.id, original_id) if is_credit else None
+    )
     if is_credit and original is None:
         return Lack(
             "nothing_to_credit",
@@ -265,7 +287,7 @@ async def _issue_waiting(
         document = documents.compose(
             type_code=TypeCode.CREDIT_NOTE if is_credit else TypeCode.INVOICE,
             issued_on=opened.issued_on,
-            due_on=opened.issued_on + timedelta(days=settings.own_invoice_due_days),
+            due_on=_due_on(opened.issued_on, due_on, settings),
             supplied=(waiting[0].on_day, max(sale.on_day for sale in waiting)),
             vat_case=VatCase.REDEVABLE,
             is_goods=False,
@@ -312,6 +334,13 @@ async def _issue_waiting(
             f"The operator's document for {client.name} is not right: {faulty}",
             "Put its source right where it is wrong; else this is a fault of the software.",
         )
+
+
+def _due_on(issued_on: date, wanted: date | None, settings: Settings) -> date:
+    """The usual period after the document's day; or the day that is wanted, never before it."""
+    if wanted is None:
+        return issued_on + timedelta(days=settings.own_invoice_due_days)
+    return max(issued_on, wanted)
 
 
 def _line(sale: OwnSale, percent: Decimal) -> DocumentLine:

@@ -217,6 +217,36 @@ INSERT INTO payout_line (payout_id, client_id, position, kind, statement_id, amo
     SELECT min(p.id), 2, :n, 'statement', max(s.id), 500 FROM payout p, statement s;
 INSERT INTO payout_event (payout_id, client_id, status, at, by)
     SELECT min(id), 2, 'draft', now(), 'test' FROM payout;
+INSERT INTO quote (client_id, reference, kind, label, total_excl_cents, deposit_rate, is_distance,
+                   valid_until, status, created_at, created_by)
+    VALUES (2, 'D-' || :n, 'installation', 'Bornes', 500, 0.5, false, '2026-12-31', 'draft', now(),
+            'test');
+INSERT INTO quote_line (quote_id, client_id, position, label, quantity, unit_excl_cents,
+                        amount_excl_cents)
+    SELECT min(id), 2, :n, 'Borne', 1, 500, 500 FROM quote;
+INSERT INTO own_sale (client_id, kind, label, amount_excl_cents, on_day, month, source_key,
+                      created_at, created_by)
+    VALUES (2, 'deposit', 'Acompte', 500, '2026-10-12', '2026-10-01', 'deposit-' || :n, now(),
+            'test'), (2, 'deposit', 'Rendu', -500, '2026-10-12', '2026-10-01', 'refund-' || :n,
+            now(), 'test');
+INSERT INTO quote_sale (own_sale_id, client_id, quote_id, part, due_on)
+    SELECT s.id, 2, q.id, split_part(s.source_key, '-', 1), '2026-11-20'
+      FROM own_sale s, quote q
+     WHERE s.source_key IN ('deposit-' || :n, 'refund-' || :n) AND q.reference = 'D-' || :n;
+INSERT INTO invoice (issuer, client_id, series_id, sequence, number, type_code, vat_case, month,
+                     issued_on, due_on, amount_excl_cents, vat_cents, amount_incl_cents,
+                     effect_cents, effect_vat_cents, source_key, content, content_sha256,
+                     created_at)
+    SELECT 'operator', 2, max(id), 2000 + :n, 'paid-' || :n, 380, 'redevable', '2026-01-01',
+           '2026-01-02', '2036-01-10', 500, 0, 500, 500, 0, 'paid-' || :n, '{}', '', now()
+      FROM invoice_series;
+INSERT INTO invoice_line (invoice_id, position, client_id, own_sale_id, is_original,
+                          amount_excl_cents, vat_cents, amount_incl_cents)
+    SELECT max(i.id), 1, 2, max(s.id), true, 500, 0, 500
+      FROM invoice i, own_sale s WHERE s.source_key = 'deposit-' || :n;
+INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, received_on, means,
+                         created_at, created_by)
+    SELECT 2, max(id), 'paid-' || :n, 700, '2026-11-03', 'transfer', now(), 'test' FROM invoice;
 INSERT INTO legal_rate (semester, particuliers, autres, source)
     VALUES ('20' || 30 + :n || '-S1', 1, 1, 'test');
 INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,

@@ -211,8 +211,10 @@ async def fetch_corrections(connection: AsyncConnection, original_id: int) -> li
         return await rows.fetchall()
 
 
-async def find_last_own(connection: AsyncConnection, client_id: int) -> Issued | None:
-    """The last invoice of the operator to a client, credits not counted."""
+async def find_last_own(
+    connection: AsyncConnection, client_id: int, invoice_id: int | None = None
+) -> Issued | None:
+    """The last invoice of the operator to a client, or the one of that id; credits not counted."""
     async with connection.cursor(row_factory=class_row(Issued)) as rows:
         await rows.execute(
             """
@@ -220,9 +222,10 @@ async def find_last_own(connection: AsyncConnection, client_id: int) -> Issued |
                    effect_cents, effect_vat_cents, original_id, content
               FROM invoice
              WHERE client_id = %s AND issuer = 'operator' AND type_code = 380
+               AND (%s::bigint IS NULL OR id = %s)
              ORDER BY id DESC LIMIT 1
             """,
-            (client_id,),
+            (client_id, invoice_id, invoice_id),
         )
         return await rows.fetchone()
 

@@ -83,9 +83,14 @@ async def find_sale(connection: AsyncConnection, source_key: str) -> OwnSale | N
 
 
 async def fetch_waiting(
-    connection: AsyncConnection, client_id: int, month: date, kinds: Sequence[str]
+    connection: AsyncConnection,
+    client_id: int,
+    month: date,
+    kinds: Sequence[str],
+    sale_ids: Sequence[int] | None = None,
 ) -> list[OwnSale]:
-    """Sales of these kinds to a client up to and with a month that are on no invoice."""
+    """Sales of these kinds to a client up to and with a month that are on no invoice; of these ids
+    alone, where they are given."""
     async with connection.cursor(row_factory=class_row(OwnSale)) as rows:
         await rows.execute(
             """
@@ -93,11 +98,18 @@ async def fetch_waiting(
                    s.month, s.source_key, s.created_at, s.created_by
               FROM own_sale s
              WHERE s.client_id = %s AND s.month <= %s AND s.kind = ANY (%s)
+               AND (%s::bigint[] IS NULL OR s.id = ANY (%s))
                AND NOT EXISTS (SELECT FROM invoice_line l
                                 WHERE l.own_sale_id = s.id AND l.is_original)
              ORDER BY s.on_day, s.id
             """,
-            (client_id, month, list(kinds)),
+            (
+                client_id,
+                month,
+                list(kinds),
+                None if sale_ids is None else list(sale_ids),
+                list(sale_ids or ()),
+            ),
         )
         return await rows.fetchall()
 

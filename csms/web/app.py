@@ -53,6 +53,7 @@ from csms.web import (
     privacy_api,
     privacy_page,
     problems,
+    quotes_api,
     receipts_api,
     reminders_api,
     reservations_api,
@@ -98,6 +99,7 @@ _TAGS = [
     {"name": "Invoices", "description": "In the name of clients, and the operator's own."},
     {"name": "Receipts", "description": "Money received from drivers, and what it paid."},
     {"name": "Payments", "description": "By bank: payouts, debits, files, the bank's statements."},
+    {"name": "Quotes", "description": "What the operator offers, installs and charges for."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
@@ -181,6 +183,7 @@ def create_app(
         reminders_api,
         banking_api,
         late_api,
+        quotes_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -12,7 +12,10 @@ from csms.web.fields import Day, Identifier, Input, Name, Note, Output, Utc
 
 Issuer = Literal["client", "operator"]
 VatCase = Literal["redevable", "franchise", "non_assujetti"]
-SaleKind = Literal["commission", "management_fee", "subscription", "telemetering", "intervention"]
+EnteredKind = Literal[
+    "commission", "management_fee", "subscription", "telemetering", "intervention"
+]
+SaleKind = EnteredKind | Literal["deposit", "installation", "cancellation", "additional"]
 Language = Literal["fr", "en"]
 Reason = Annotated[Note, Field(max_length=500)]
 SaleCents = Annotated[int, Field(strict=True, ge=-(10**10), le=10**10)]
@@ -77,7 +80,7 @@ class CorrectIn(Input):
 
 
 class OwnSaleIn(Input):
-    kind: SaleKind = "intervention"
+    kind: EnteredKind = "intervention"
     label: Annotated[Name, Field(max_length=200)]
     amount_excl_cents: SaleCents = Field(description="Without VAT; below 0: given back.")
     on_day: Day

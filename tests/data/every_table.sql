@@ -216,6 +216,17 @@ INSERT INTO payout_event (payout_id, client_id, status, at, by)
     SELECT id, client_id, status, now(), 'test' FROM payout;
 INSERT INTO internal_transfer (file_id, earned_cents, covered_cents, amount_cents, end_to_end_id, status)
     SELECT id, 20, 5, 15, 'T2P-C', 'draft' FROM payment_file WHERE kind = 'payout';
+INSERT INTO quote (client_id, reference, kind, label, total_excl_cents, deposit_rate, is_distance,
+                   valid_until, status, created_at, created_by)
+    SELECT id, 'D-1', 'installation', 'Bornes', 500, 0.5, false, '2026-12-31', 'draft', now(), 'test'
+      FROM client WHERE NOT is_operator ORDER BY id LIMIT 1;
+INSERT INTO quote_line (quote_id, client_id, position, label, quantity, unit_excl_cents,
+                        amount_excl_cents)
+    SELECT id, client_id, 1, reference, 1, 500, 500 FROM quote;
+INSERT INTO quote_event (quote_id, client_id, status, at, by)
+    SELECT id, client_id, 'offered', now(), 'test' FROM quote;
+INSERT INTO quote_sale (own_sale_id, client_id, quote_id, part, due_on)
+    SELECT s.id, s.client_id, q.id, 'deposit', '2026-11-12' FROM own_sale s JOIN quote q USING (client_id);
 INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,
                           indemnity_cents, spans, created_at, created_by)
     SELECT client_id, id, month, amount_cents, '2026-11-20', 1, 0, '[]', now(), 'test' FROM payout;

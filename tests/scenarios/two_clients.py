@@ -207,6 +207,16 @@ INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, receiv
                          created_at, created_by)
     SELECT i.client_id, i.id, c.name || '-own', 1, '2026-11-03', 'transfer', now(), 'test'
       FROM invoice i JOIN client c ON c.id = i.client_id;
+INSERT INTO quote (client_id, reference, kind, label, total_excl_cents, deposit_rate, is_distance,
+                   valid_until, status, created_at, created_by)
+    SELECT id, name || '-quote', 'installation', 'Bornes', 500, 0.5, false, '2026-12-31', 'draft',
+           now(), 'test'
+      FROM client WHERE NOT is_operator ORDER BY id;
+INSERT INTO quote_line (quote_id, client_id, position, label, quantity, unit_excl_cents,
+                        amount_excl_cents)
+    SELECT id, client_id, 1, reference, 1, 500, 500 FROM quote;
+INSERT INTO quote_event (quote_id, client_id, status, at, by)
+    SELECT id, client_id, 'offered', now(), 'test' FROM quote;
 INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,
                           indemnity_cents, spans, created_at, created_by)
     SELECT client_id, id, month, amount_cents, '2026-11-20', 1, 0, '[]', now(), 'test' FROM payout;

@@ -50,6 +50,7 @@ from csms.web import (
     privacy_api,
     privacy_page,
     problems,
+    providers_api,
     receipts_api,
     reservations_api,
     security_api,
@@ -171,6 +172,7 @@ def create_app(
         invoices_api,
         billing_api,
         receipts_api,
+        providers_api,
         statements_api,
     ):
         app.include_router(part.router, prefix="/api/v1")

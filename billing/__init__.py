@@ -8,8 +8,8 @@ twice; what is still to do is found by anti-join:
 
 Pure, with no clock and no database: money (cents), tariff (what a session costs), invoice (a
 document and its arithmetic), ledger (entries and accounts), statement (figures of a month),
-reckoning (from a month's facts to them), statement_state, payment_state, reminding (what to do
-about an unpaid invoice); sepa (files exchanged with the bank).
+reckoning (from a month's facts to them), statement_state, payment_state, provider_state, orders,
+late_payment, reminding (what to do about an unpaid invoice); sepa (files exchanged with the bank).
 
 Over them the edges. Prices: tariffs (which holds where), pricing (the stage), live_price with
 price_book (so far), preview, point_prices. Invoices: issuing is their door (charging, own_sales,
@@ -18,7 +18,9 @@ wording and vat_rates are the law's texts and rates, facturx and invoice_* draw 
 Money: books (writing the ledger), receipts with receipts_csv, checks, fec, platform. Statements:
 closing, sending, disputes, and statement_* for their files. Payments: payouts (to clients),
 collecting (direct debits), payment_files (of both, for the bank), settling and refusals (what the
-bank says became of them). Unpaid: reminders (letters), payment_blocks (who may not start, where).
+bank says became of them), card_payments with providers (invoices paid through a payment provider),
+late_fees. Sales of the operator's own: ordering (quotes). Unpaid: reminders (letters),
+payment_blocks (who may not start, where).
 
 billing.store is the only place with SQL. Nothing in csms below its web pages, worker, server and
 command line imports billing; nothing here imports reporting.

@@ -166,6 +166,14 @@ class Settings:
     invoice_due_days: int = 30  # drivers pay so long after the issue (Code de commerce L.441-10)
     own_invoice_due_days: int = 8  # clients pay the operator's (contract, article 7)
     billing_simulated: bool = False  # of a demonstration: every document says so
+    # Payment provider; without a key there is none, and cards are refused (billing/providers).
+    stripe_key: str | None = field(default=None, repr=False)
+    stripe_webhook_secret: str | None = field(default=None, repr=False)
+    stripe_live: bool = False  # a live key is refused without it
+    stripe_url: str = "https://api.stripe.com"
+    provider_timeout_s: float = 20.0  # of one call; then nobody knows what came of it
+    provider_failures_max: int = 2  # of one call, tried again under the same idempotency key
+    provider_ask_after_s: float = 60.0  # a payment whose end is unknown is asked about so often
     operator_mandate_iban: str | None = None  # account of third parties' money, kept apart
     operator_mandate_bic: str | None = None
     operator_own_iban: str | None = None

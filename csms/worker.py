@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from billing import (
+    card_payments,
     issuing,
     late_fees,
     payment_blocks,
@@ -23,6 +24,7 @@ from billing import (
     reminders,
     sending,
 )
+from billing.providers import choosing
 from csms import (
     booking,
     commands,
@@ -183,6 +185,22 @@ async def _settle_wallets(connection: AsyncConnection, settings: Settings, now: 
         return await receipts.settle_wallets(connection, now)
 
 
+async def _resolve_payments(
+    connection: AsyncConnection, settings: Settings, now: datetime
+) -> object:
+    """What the payment provider told us, and what we do not know of its payments."""
+    if settings.stripe_key is None:
+        return None
+    async with choosing.provider(settings) as provider:
+        return await card_payments.resolve_unknown(
+            connection,
+            provider,
+            now,
+            actor=Actor("worker"),
+            after_s=settings.provider_ask_after_s,
+        )
+
+
 async def _follow_statements(
     connection: AsyncConnection, settings: Settings, now: datetime
 ) -> object:
@@ -231,6 +249,7 @@ JOBS: Final = (
     Job("price sessions that have ended", 120.0, _price_sessions),
     Job("issue the invoices of each use", 300.0, _invoice_uses),
     Job("pay from wallets what is open", 300.0, _settle_wallets),
+    Job("resolve payments at the provider", 15.0, _resolve_payments),
     Job("follow statements that were sent", 60.0, _follow_statements),
     Job("watch the days of statements", 3600.0, _watch_statements),
     Job("lift blocks that have no cause any more", 60.0, _lift_blocks),

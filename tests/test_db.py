@@ -51,6 +51,7 @@ NOBODYS = {
     "ledger_closing": "the operator's books: the key is a client, or 0",
     "ledger_entry": "the operator's books; with client_id where it is a client's money",
     "ledger_posting": "the operator's books, by its entry",
+    "provider_webhook": "what was posted in a provider's name; perhaps by nobody of ours",
     "platform_file": "a client's, or with null the operator's own",
     "vat_rate": "the law's",
     "legal_rate": "the law's",

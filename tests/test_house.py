@@ -22,7 +22,7 @@ PURE = (
     "csms.domain",
     *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
-    *("billing.late_payment", "billing.reminding", "billing.orders"),
+    *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

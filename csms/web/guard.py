@@ -42,6 +42,7 @@ OPEN: set[str] = {  # addresses under PROTECTED that nobody needs to log in for
     "/api/v1/auth/password/reset",
     "/api/v1/auth/email/confirm",
     "/api/v1/privacy/register",
+    "/api/v1/providers/stripe/webhook",  # signed instead
 }
 # What is the same for everybody: no cookie is looked at, and anybody may keep a copy.
 PUBLIC = ("/static/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")

@@ -254,3 +254,14 @@ INSERT INTO bank_line (statement_id, account, reference, amount_cents, booked_on
     SELECT id, account, 'L-1', 259, closing_on, 'transfer_in' FROM bank_statement;
 INSERT INTO bank_match (line_id, is_suspense, kind, subject, matched_at, matched_by)
     SELECT id, true, 'suspense', 'bank line 1', now(), 'test' FROM bank_line;
+INSERT INTO provider_method (person_id, provider, customer_reference, method_reference, created_at)
+    SELECT 1, 'stripe', 'cus_1', 'pm_1', now();
+INSERT INTO provider_payment (key, provider, client_id, person_id, invoice_id, method_id, amount_cents,
+        reference, status, is_simulated, created_at, checked_at)
+    SELECT 't2p-' || i.id || '-1', 'stripe', i.client_id, m.person_id, i.id, m.id, 259, 'pi_1',
+           'authorised', true, now(), now()
+      FROM provider_method m, invoice i;
+INSERT INTO provider_payment_event (payment_id, client_id, status, at)
+    SELECT id, client_id, status, now() FROM provider_payment;
+INSERT INTO provider_webhook (provider, event_id, reference, content, received_at)
+    VALUES ('stripe', 'evt_1', 'pi_1', '{}', now());

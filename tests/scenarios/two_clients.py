@@ -238,6 +238,16 @@ INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amo
                                  added_at)
     SELECT b.id, b.client_id, r.id, r.invoice_id, 1200, '2026-01-05', '2026-12-31'
       FROM payment_block b JOIN reminder r USING (client_id, person_id);
+INSERT INTO provider_method (person_id, provider, customer_reference, method_reference, created_at)
+    SELECT DISTINCT person_id, 'stripe', 'cus_' || person_id, 'pm_' || person_id, now()
+      FROM invoice WHERE person_id IS NOT NULL;
+INSERT INTO provider_payment (key, provider, client_id, person_id, invoice_id, method_id,
+                              amount_cents, status, is_simulated, created_at, checked_at)
+    SELECT 't2p-' || i.id || '-1', 'stripe', i.client_id, i.person_id, i.id, m.id, 100,
+           'authorised', true, now(), now()
+      FROM invoice i JOIN provider_method m USING (person_id) ORDER BY i.id;
+INSERT INTO provider_payment_event (payment_id, client_id, status, at)
+    SELECT id, client_id, status, now() FROM provider_payment;
 """
 
 # The statement of either.

@@ -83,13 +83,17 @@ INCOME_COMMISSION = Account("income:commission", Kind.INCOME, "706100", "Commiss
 INCOME_FEES = Account("income:fees", Kind.INCOME, "706200", "Frais de gestion et abonnements")
 VAT_COLLECTED = Account("vat:collected", Kind.LIABILITY, "445710", "TVA collectée")
 EXPENSE_PSP = Account("expense:psp_fees", Kind.EXPENSE, "627800", "Frais de paiement")
+EXPENSE_BANK = Account("expense:bank_fees", Kind.EXPENSE, "627100", "Frais bancaires")
 EXPENSE_LATE = Account("expense:late_payment", Kind.EXPENSE, "671200", "Pénalités de retard")
 SUSPENSE = Account("suspense", Kind.LIABILITY, "471000", "Compte d’attente")
 
 HELD = (BANK_MANDATE.code, PSP_CLEARING.code)
 #: kinds of entries in which the operator lays money of its own beside that of others, or takes it
 #: back; between its bank accounts it moves with the next internal transfer
-COVERING = ("allocation", "settlement", "credited", "suspense_covered", "late_payment")
+COVERING = (
+    *("allocation", "settlement", "credited", "suspense_covered", "late_payment"),
+    "bank_fee_covered",
+)
 OWED_STATES = ("available", "disputed", "paying")
 
 
@@ -431,6 +435,21 @@ def suspended(line_id: int, account: Account, amount_cents: int, booked_on: date
         None,
         (BANK_OWN if is_missing else account, amount_cents),
         (SUSPENSE, -amount_cents),
+    )
+
+
+def bank_fee(line_id: int, account: Account, amount_cents: int, booked_on: date) -> Entry:
+    """The bank took a fee: the operator's, from whichever account; what it took of the account of
+    third parties the operator lays there."""
+    assert amount_cents > 0 and account in (BANK_MANDATE, BANK_OWN)
+    return _entry(
+        f"bank_fee:{line_id}",
+        "bank_fee_covered" if account == BANK_MANDATE else "bank_fee",
+        booked_on,
+        f"Frais bancaires, ligne {line_id}",
+        None,
+        (EXPENSE_BANK, amount_cents),
+        (BANK_OWN, -amount_cents),
     )
 
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Final, Literal
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -38,6 +38,8 @@ from csms.db import transaction
 from csms.notifications import announce
 from csms.registry import Conflict, NotThere, Refusal
 from csms.store import audit
+
+Special = Literal["fee", "top_up", "refund"]
 
 STAGE: Final = "settle"
 BATCH_LINES: Final = 1_000
@@ -430,13 +432,18 @@ async def explain(
     *,
     person_id: int | None = None,
     invoice_number: str | None = None,
+    special: Special | None = None,
     actor: Actor,
     now: datetime,
 ) -> str:
     """A person says whose money an unexplained line is, or which invoice it pays; the subject that
     it is taken for. What it pays beyond is the driver's. In the caller's transaction.
 
-    Raises: NotThere; Conflict where it is explained; Refusal for what did not come in.
+    special: fee: the bank's, the operator bears it; top_up: what the operator had laid on the
+    account of third parties in the books, moved there now (both accounts tell a line of it);
+    refund: of what was paid of the operator's invoice.
+
+    Raises: NotThere; Conflict where it is explained; Refusal for what it cannot be.
     """
     line = await store.get_line(connection, line_id)
     if line is None:
@@ -444,12 +451,15 @@ async def explain(
     matches = await store.fetch_matches(connection, line_id)
     if True not in matches or False in matches:
         raise Conflict(f"Line {line_id} is explained: {matches.get(False, 'it is not read yet')}.")
-    if line.amount_cents < 0:
+    if line.amount_cents < 0 and special is None:
         raise Refusal("Money that left is no payment of an invoice.", "line_id")
     booked_on = deadlines.paris_day(now)
     first = await _suspense_of(connection, line)
     await books.post(connection, [ledger.reversal(first, booked_on)], now)
-    kind, subject = await _explained(connection, line, person_id, invoice_number, now, actor)
+    if special is None:
+        kind, subject = await _explained(connection, line, person_id, invoice_number, now, actor)
+    else:
+        kind, subject = await _special(connection, line, special, invoice_number, now, actor)
     await store.insert_match(connection, line.id, kind, subject, now, actor.name)
     await audit.add_entry(
         connection,
@@ -463,6 +473,48 @@ async def explain(
     )
     await problems.resolve(connection, STAGE, [_subject(line)], now)
     return subject
+
+
+async def _special(
+    connection: AsyncConnection,
+    line: LineRow,
+    special: Special,
+    invoice_number: str | None,
+    now: datetime,
+    actor: Actor,
+) -> tuple[str, str]:
+    """Raises: NotThere; Refusal."""
+    is_mandate = line.account == "mandate"
+    if special == "top_up":
+        if (line.amount_cents > 0) != is_mandate:
+            raise Refusal("The operator's money goes to the account of third parties.", "line_id")
+        _, laid, _ = await file_store.fetch_earned(connection)
+        if is_mandate and line.amount_cents > laid:
+            raise Refusal(
+                f"The operator owes the account of third parties {laid} cents, no more: whose is "
+                "the rest?",
+                "line_id",
+            )
+        return "top_up", f"top-up by bank line {line.id}"
+    if line.amount_cents > 0:
+        raise Refusal("Money that came in is neither a fee nor a refund.", "line_id")
+    if special == "fee":
+        account = ledger.BANK_MANDATE if is_mandate else ledger.BANK_OWN
+        booked_on = deadlines.paris_day(now)
+        fee = ledger.bank_fee(line.id, account, -line.amount_cents, booked_on)
+        await books.post(connection, [fee], now)
+        return "fee", f"fee of bank line {line.id}"
+    found = await store.find_invoices(connection, [invoice_number or ""])
+    if is_mandate or not found or found[0].person_id is not None:
+        raise NotThere(f"The operator has no invoice {invoice_number}.", "invoice_number")
+    if line.amount_cents < found[0].left_cents:
+        raise Refusal(
+            f"{max(0, -found[0].left_cents)} cents are to be given back of invoice "
+            f"{invoice_number}.",
+            "invoice_number",
+        )
+    _, subject = await _receive(connection, line, found[0], now, actor)
+    return "refund", subject
 
 
 async def _suspense_of(connection: AsyncConnection, line: LineRow) -> ledger.Entry:

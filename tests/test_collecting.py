@@ -11,13 +11,13 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from billing import books, checks, collecting, disputes, ledger, receipts, settling
-from billing.store import banking
+from billing.store import banking, payment_files
 from csms.config import Settings
 from csms.db import Database, transaction
 from csms.registry import Conflict, NotThere, Refusal
 from simulators.bank import Bank
 from tests import billing_world as world
-from tests.billing_world import MONTH, rows
+from tests.billing_world import MONTH, NOW, rows
 from tests.scenarios import payments
 from tests.scenarios.payments import DESK, DRIVER_IBAN, MANDATE_IBAN, OWN_IBAN, SECOND
 
@@ -388,3 +388,59 @@ async def test_the_same_fee_on_two_statements_is_paid_twice(
     ]
     async with pool.connection() as connection:
         assert await settling.difference(connection) == 0
+
+
+async def explained(pool: AsyncConnectionPool, cents: int, **how: Any) -> str:
+    """The line of that amount, explained by a person."""
+    ((line_id,),) = await rows(pool, "SELECT id FROM bank_line WHERE amount_cents = %s", cents)
+    async with transaction(pool) as connection:
+        return await settling.explain(connection, line_id, **how, actor=DESK, now=NOW)
+
+
+async def test_a_fee_of_the_banks_is_the_operators_and_no_clients(
+    pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    bank = Bank(payments.MANDATE_IBAN, 0)
+    bank.charge(450, "Frais de tenue de compte")
+    done = await payments.read_in(pool, bank, NOW.date(), NOW, settings)
+    assert (done.by_kind, done.difference_cents) == ({"suspense": 1}, 0)
+    with pytest.raises(Refusal, match="no payment"):
+        await explained(pool, -450, invoice_number="x")
+    await explained(pool, -450, special="fee")
+    with pytest.raises(Conflict):
+        await explained(pool, -450, special="fee")
+    async with pool.connection() as connection:
+        assert await books.balance(connection, ledger.EXPENSE_BANK) == 450
+        assert await books.balance(connection, ledger.SUSPENSE) == 0
+        assert await settling.difference(connection) == 0
+    # It brings the 4.50 there from its own account; both banks tell a line of it.
+    own = Bank(payments.OWN_IBAN, 0)
+    own.charge(450, "virement vers le compte de tiers")
+    bank.receive(450, "Opérateur", payments.OWN_IBAN, "complément")
+    for each in (bank, own):
+        await payments.read_in(pool, each, NOW.date(), NOW, settings)
+    with pytest.raises(Refusal, match="neither a fee nor a refund"):
+        await explained(pool, 450, special="fee")
+    await explained(pool, 450, special="top_up")
+    ((line_id,),) = await rows(
+        pool, "SELECT id FROM bank_line WHERE amount_cents = -450 AND account = 'own'"
+    )
+    async with transaction(pool) as connection:
+        await settling.explain(connection, line_id, special="top_up", actor=DESK, now=NOW)
+    async with pool.connection() as connection:
+        assert await books.balance(connection, ledger.SUSPENSE) == 0
+        assert await books.balance(connection, ledger.BANK_OWN) == -450
+        assert await settling.difference(connection) == 0
+        assert await payment_files.fetch_earned(connection) == (0, 0, 0)
+        found = await checks.find_offences(connection, NOW)
+    assert {check.name: told for check, told in found if told} == {}
+
+
+async def test_nobody_brings_more_than_the_operator_owes_there(
+    pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    bank = Bank(payments.MANDATE_IBAN, 0)
+    bank.receive(100, "Opérateur", payments.OWN_IBAN, "complément")
+    await payments.read_in(pool, bank, NOW.date(), NOW, settings)
+    with pytest.raises(Refusal, match="owes the account of third parties 0 cents"):
+        await explained(pool, 100, special="top_up")

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, checks, ledger, ordering
+from billing import books, checks, ledger, ordering, settling
 from billing.invoice import from_json
 from billing.invoice.faults import faults
 from billing.orders import Case
@@ -204,6 +204,37 @@ async def test_to_cancel_costs_a_fifth_of_what_the_deposit_paid_and_the_rest_goe
         own = await books.balance(connection, ledger.BANK_OWN)
         claim = await books.balance(connection, ledger.receivable_client(client_id))
     assert (own, claim) == (75_000, 0), "what it kept is what the cancelling costs"
+    await sound(pool)
+
+
+async def test_a_refund_that_the_bank_tells_is_explained_by_its_invoice(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    quote_id = await offer(pool, client_id, is_distance=True)
+    await sign(pool, settings, quote_id)
+    await pay(pool, settings, AT)
+    at = datetime(2026, 11, 16, 9, tzinfo=UTC)
+    async with transaction(pool) as connection:
+        await ordering.withdraw(
+            connection, quote_id, at.date(), actor=DESK, now=at, settings=settings
+        )
+        (due,) = await order_store.list_refunds(connection, limit=10)
+    bank = Bank(OWN_IBAN, due.amount_cents, number=1, movements=1)
+    bank.charge(due.amount_cents, f"Remboursement {due.number}")
+    await payments.read_in(pool, bank, at.date(), at, settings)
+    ((line_id,),) = await rows(pool, "SELECT id FROM bank_line WHERE amount_cents < 0")
+    async with transaction(pool) as connection:
+        with pytest.raises(NotThere):
+            await settling.explain(
+                connection, line_id, special="refund", invoice_number="x", actor=DESK, now=at
+            )
+    async with transaction(pool) as connection:
+        await settling.explain(
+            connection, line_id, special="refund", invoice_number=due.number, actor=DESK, now=at
+        )
+        assert await order_store.list_refunds(connection, limit=10) == []
+        assert await books.balance(connection, ledger.BANK_OWN) == 0
+        assert await books.balance(connection, ledger.SUSPENSE) == 0
     await sound(pool)
 
 

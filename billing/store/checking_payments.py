@@ -185,6 +185,15 @@ async def lines_beside_books(connection: AsyncConnection, rows_max: int) -> list
                    WHEN 'receipt' THEN (SELECT amount_cents FROM receipt
                                          WHERE source_key = 'bank:' || t.account || ':'
                                                             || t.reference)
+                   WHEN 'fee' THEN (
+                        SELECT -p.amount_cents
+                          FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
+                          JOIN ledger_account a ON a.id = p.account_id
+                         WHERE e.source_key = 'bank_fee:' || t.line_id
+                           AND a.code = 'expense:bank_fees')
+                   WHEN 'refund' THEN (SELECT amount_cents FROM own_receipt
+                                        WHERE source_key = 'bank:' || t.account || ':'
+                                                           || t.reference)
                    WHEN 'own_receipt' THEN (SELECT amount_cents FROM own_receipt
                                              WHERE source_key = 'bank:' || t.account || ':'
                                                                 || t.reference)

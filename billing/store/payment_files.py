@@ -203,9 +203,14 @@ async def fetch_earned(connection: AsyncConnection) -> tuple[int, int, int]:
                        WHERE status IN ('draft', 'sent', 'settled')), 0) AS covered,
                    coalesce(sum(earned_cents) FILTER (WHERE status IN ('draft', 'sent')), 0)
                        AS on_the_way
-              FROM internal_transfer)
-        SELECT (own - unexplained - on_the_way)::bigint, (laid - covered)::bigint, mandate::bigint
-          FROM sums, moved
+              FROM internal_transfer),
+        brought AS (
+            SELECT coalesce(sum(l.amount_cents), 0) AS cents
+              FROM bank_match m JOIN bank_line l ON l.id = m.line_id
+             WHERE m.kind = 'top_up' AND l.account = 'mandate')
+        SELECT (own - unexplained - on_the_way)::bigint, (laid - covered - cents)::bigint,
+               mandate::bigint
+          FROM sums, moved, brought
         """,
         (list(COVERING),),
     )

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from billing.payment_files import Filed
-    from billing.settling import Settled
+    from billing.settling import Settled, Special
 
 LISTED_MAX = 1_000
 CALENDAR_DAYS = 45
@@ -324,14 +324,26 @@ def explain(
     line_id: Annotated[int, typer.Argument(help="As `billing suspense` lists it.")],
     invoice: Annotated[str | None, typer.Option(help="Number of the invoice that it pays.")] = None,
     person: Annotated[str | None, typer.Option(help="The driver's e-mail address.")] = None,
+    fee: Annotated[bool, typer.Option("--fee", help="A fee of the bank's.")] = False,
+    top_up: Annotated[
+        bool, typer.Option("--top-up", help="The operator's own, for the account of third parties.")
+    ] = False,
+    refund: Annotated[
+        str | None, typer.Option(help="Number of the operator's invoice that was given back.")
+    ] = None,
 ) -> None:
-    """Say which invoice a line of the bank's pays, or whose money it is."""
-    if (invoice is None) == (person is None):
-        common.fail("name the invoice or the driver", 2)
-    common.run(_explain(line_id, invoice, person))
+    """Say which invoice a line of the bank's pays, whose money it is, or what else it is."""
+    if sum((invoice is not None, person is not None, fee, top_up, refund is not None)) != 1:
+        common.fail("name the invoice or the driver, or say what else it is; one of them", 2)
+    special: Special | None = None
+    if fee or top_up or refund is not None:
+        special = "fee" if fee else "top_up" if top_up else "refund"
+    common.run(_explain(line_id, invoice or refund, person, special))
 
 
-async def _explain(line_id: int, invoice: str | None, person: str | None) -> None:
+async def _explain(
+    line_id: int, invoice: str | None, person: str | None, special: "Special | None"
+) -> None:
     from billing import settling
     from billing.store import receipts as store
     from csms.clients import Actor
@@ -348,6 +360,7 @@ async def _explain(line_id: int, invoice: str | None, person: str | None) -> Non
             line_id,
             person_id=person_id,
             invoice_number=invoice,
+            special=special,
             actor=Actor(common.ACTOR),
             now=common.now(),
         )

@@ -86,8 +86,10 @@ class LineOut(Output):
 
 
 class ExplainIn(Input):
-    """One of the two."""
+    """An invoice or a driver; or what else it is: `fee`, of the bank's; `top_up`, the operator's
+    own money for the account of third parties; `refund`, of the operator's invoice named."""
 
+    special: settling.Special | None = None
     invoice_number: Name | None = Field(default=None, description="The invoice that it pays.")
     person_id: Identifier | None = Field(
         default=None, description="The driver whose money it is: it pays her oldest invoices."
@@ -246,14 +248,19 @@ async def explain_line(
     body: ExplainIn,
 ) -> ExplainedOut:
     """Say which invoice a line pays, or whose money it is. What it pays beyond is the driver's."""
-    if (body.invoice_number is None) == (body.person_id is None):
-        raise Refusal("Name the invoice or the driver.", "invoice_number")
+    named = [body.invoice_number, body.person_id]
+    wanted = {None: 1, "refund": 1, "fee": 0, "top_up": 0}[body.special]
+    if sum(each is not None for each in named) != wanted or (
+        body.special == "refund" and body.invoice_number is None
+    ):
+        raise Refusal("Name the invoice or the driver, or say what else it is.", "invoice_number")
     async with transaction(pool) as connection:
         subject = await settling.explain(
             connection,
             line_id,
             person_id=body.person_id,
             invoice_number=body.invoice_number,
+            special=body.special,
             actor=actor_of(operator),
             now=datetime.now(UTC),
         )

@@ -1,7 +1,8 @@
 """Late payment at work: what late payouts cost is booked and paid; what clients owe is listed.
 
 A payout to a professional that the bank settled after its day is looked at once: interest and 40
-EUR are booked out of the operator's own money and leave with the client's next payout. What late
+EUR are booked out of the operator's own money and leave with the client's next payout; not where
+the client's account was the reason. What late
 clients owe of the operator's invoices is reckoned on demand and claimed by a person: it is booked
 nowhere. A half year whose rate is not verified stops only what it concerns, and is listed.
 """

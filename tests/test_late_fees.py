@@ -233,3 +233,34 @@ async def test_our_own_notice_makes_no_client_late(
         assert await late_fees.list_claims(connection, date(2026, 12, 15)) == []
         (claim,) = await late_fees.list_claims(connection, date(2026, 12, 16))
     assert claim.due_on == date(2026, 12, 15)
+
+
+async def test_what_came_back_from_the_clients_account_is_not_late_by_us(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int, bank: Bank
+) -> None:
+    await verify(pool)
+    await payments.pay(pool, MONTH, bank, NOW, settings)
+    ((identifier,),) = await rows(pool, "SELECT end_to_end_id FROM payout")
+    bank.give_back(identifier, "AC04")
+    back = datetime(2026, 11, 17, 9, tzinfo=UTC)
+    await payments.read_in(pool, bank, back.date(), back, settings)
+    await pay_late(pool, bank, settings)
+    assert await rows(pool, "SELECT status FROM payout ORDER BY id") == [
+        ("returned",),
+        ("settled",),
+    ]
+    done = await reckon(pool)
+    assert (done.payouts, done.stopped) == (0, {})
+
+
+async def test_a_client_without_an_account_waits_without_interest(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int, bank: Bank
+) -> None:
+    await verify(pool)
+    async with await connect(database, owner=True) as owner:
+        await owner.execute("UPDATE client_iban SET replaced_at = now()")
+    stopped = await payouts.draft(pool, MONTH, NOW, settings=settings, actor=DESK)
+    assert [why.cause for why in stopped.stopped.values()] == ["no_account"]
+    await payments.give_account(database, client_id)
+    await pay_late(pool, bank, settings)
+    assert (await reckon(pool)).payouts == 0

@@ -120,7 +120,11 @@ async def write_rate(connection: AsyncConnection, values: Mapping[str, Any]) -> 
 
 async def list_settled(connection: AsyncConnection) -> list[LatePayoutRow]:
     """Payouts to professionals of which nothing is there yet and that arrived after the 10th of
-    the month after, statement by statement: before it none is late."""
+    the month after, statement by statement: before it none is late.
+
+    Left out is what was late by the client's doing: an earlier payout of the statement that came
+    back from its account or that the bank refused, or no approved account when it was due.
+    """
     async with connection.cursor(row_factory=class_row(LatePayoutRow)) as rows:
         await rows.execute(
             """
@@ -131,6 +135,13 @@ async def list_settled(connection: AsyncConnection) -> list[LatePayoutRow]:
              WHERE p.status = 'settled' AND c.class = 'professionnel'
                AND p.settled_on >= s.month + interval '1 month 10 days'
                AND NOT EXISTS (SELECT FROM late_payment x WHERE x.payout_id = p.id)
+               AND NOT EXISTS (SELECT FROM payout_line e JOIN payout f ON f.id = e.payout_id
+                                WHERE e.statement_id = s.id AND f.id < p.id
+                                  AND f.status IN ('returned', 'refused'))
+               AND NOT EXISTS (SELECT FROM billing_problem b
+                                WHERE b.client_id = p.client_id AND b.stage = 'pay'
+                                  AND b.cause = 'no_account' AND b.first_at < p.settled_on
+                                  AND (b.resolved_at IS NULL OR b.resolved_at > p.due_on))
              ORDER BY p.id, l.position
             """
         )

@@ -103,6 +103,8 @@ DRIVERS: Final = {
     "GET /api/v1/me/invoices/{invoice_id}",
     "GET /api/v1/me/invoices/{invoice_id}/files/{file_format}",
     "GET /api/v1/me/payment-blocks",
+    "GET /api/v1/me/direct-debits",
+    "GET /api/v1/me/sepa-mandates",
     "GET /api/v1/me/points",
     "GET /api/v1/me/points/{point_id}",
     "POST /api/v1/me/points/{point_id}/watch",

@@ -68,6 +68,8 @@ async def clients(
         "manager": await world.add_manager(database, "manager", "alpha"),
         "other": await world.add_manager(database, "other", "beta"),
     }
+    ((driver_id,),) = await rows(pool, "SELECT person_id FROM driver")
+    found["anne"] = await world.log_in(database, driver_id)
     opened = {
         who: httpx.AsyncClient(
             transport=httpx.ASGITransport(app),
@@ -199,6 +201,12 @@ async def test_a_mandate_is_entered_used_and_revoked(
     assert told(await amelie.post("/direct-debits"), 201)["announced"] == 0, "told once"
     (debit,) = told(await amelie.get("/direct-debits?status=notified"))["items"]
     assert (debit["invoice_number"], debit["sequence"]) == (invoices[1][1], None)
+    me = clients["anne"]
+    (mine,) = told(await me.get("/me/sepa-mandates"))["items"]
+    assert mine["iban"] == made["iban"] and mine["revoked_at"] is None
+    (coming,) = told(await me.get("/me/direct-debits"))["items"]
+    assert (coming["invoice_number"], coming["status"]) == (invoices[1][1], "notified")
+    told(await clients["manager"].get("/me/direct-debits"), 403)
     revoked = told(await amelie.post(f"{path}/{made['id']}/revoke", json={"reason": "Compte clos"}))
     assert revoked["revoked_for"] == "Compte clos"
     (known,) = told(await amelie.get(path))["items"]

@@ -45,6 +45,7 @@ from csms.web import (
     me_sessions_api,
     my_badges_api,
     my_memberships_api,
+    my_payments_api,
     notifications_api,
     observed_api,
     pages,
@@ -186,6 +187,7 @@ def create_app(
         banking_api,
         late_api,
         quotes_api,
+        my_payments_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

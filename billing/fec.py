@@ -59,6 +59,7 @@ _JOURNALS: Final = {
     **dict.fromkeys(
         ("receipt", "settlement", "paid", "given_back", "swept", "own_receipt", "suspense"), _BANK
     ),
+    "bank_fee": _BANK,
 }
 _ACCOUNTS: Final = {
     "110000": "Report à nouveau (solde créditeur)",
@@ -73,7 +74,9 @@ _ACCOUNTS: Final = {
     "511600": "Prestataire de paiement, à recevoir",
     "512000": "Banque, compte propre",
     "512100": "Banque, compte de tiers",
+    "627100": "Frais bancaires",
     "627800": "Frais de paiement",
+    "671200": "Pénalités de retard",
     "706100": "Commissions",
     "706200": "Frais de gestion et abonnements",
     "707000": "Ventes d'énergie",

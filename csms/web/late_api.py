@@ -139,7 +139,12 @@ async def list_late(
     return shaped(page, LatePaymentOut)
 
 
-@router.post("/late-payments", summary="Reckon late payouts", status_code=201)
+@router.post(
+    "/late-payments",
+    summary="Reckon late payouts",
+    status_code=201,
+    responses=documented(),
+)
 async def reckon_late(pool: Pool, operator: Finance) -> ReckonedOut:
     """Book what payouts cost that came late, each once: interest and 40 EUR, out of the operator's
     own money. The worker does it too."""

@@ -140,6 +140,7 @@ async def withdraw(
     dispute = await _undecided(connection, dispute_id)
     await _release(connection, dispute, now)
     await _end(connection, dispute, "withdrawn", "Retirée par le client", None, actor, now)
+    await _hold_for_others(connection, dispute, now)
 
 
 async def withdraw_line(
@@ -181,6 +182,7 @@ async def decide(
     if decision == "upheld":
         made = await _put_right(connection, dispute, correction, reason, actor, now, settings)
     await _end(connection, dispute, decision, reason.strip(), made, actor, now)
+    await _hold_for_others(connection, dispute, now)
     return made
 
 
@@ -296,6 +298,23 @@ async def _release(connection: AsyncConnection, dispute: Dispute, now: datetime)
         day = deadlines.paris_day(now)
         entry = ledger.released(dispute.id, dispute.client_id, dispute.held_cents, day)
         await books.post(connection, [entry], now)
+
+
+async def _hold_for_others(connection: AsyncConnection, ended: Dispute, now: datetime) -> None:
+    """What a dispute had held for another one too, which was opened after it and is open still, is
+    held for that one from now on: a line and its invoice can both be contested."""
+    if not ended.held_cents:
+        return
+    concerned, _ = await _contested(connection, ended)
+    for each in await store.list_unheld(connection, ended.client_id):
+        session_ids, _ = await _contested(connection, each)
+        if not set(session_ids) & set(concerned):
+            continue
+        held = await _held_cents(connection, each.client_id, session_ids, now)
+        if held:
+            await store.set_held(connection, each.id, held)
+            entry = ledger.held(each.id, each.client_id, held, deadlines.paris_day(now))
+            await books.post(connection, [entry], now)
 
 
 async def _put_right(

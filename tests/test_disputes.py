@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, closing, disputes, issuing, ledger, receipts, sending
+from billing import books, checks, closing, disputes, issuing, ledger, receipts, sending
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, transaction
@@ -198,3 +198,42 @@ async def test_nonsense_is_refused(pool: AsyncConnectionPool, client_id: int) ->
         await contest(pool, 999)
     with pytest.raises(Refusal):
         await contest(pool, await line_of(pool, 4_000), reason=" ")
+
+
+@pytest.mark.parametrize("is_invoice_first", [True, False])
+@pytest.mark.parametrize("end", ["rejected", "withdrawn", "upheld"])
+async def test_what_two_contests_are_about_is_held_until_both_are_over(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int, end: str, is_invoice_first: bool
+) -> None:
+    """A line and its invoice, in whatever order; the invoice is decided first."""
+    available, _ = await owed(pool, client_id)
+    line_id = await line_of(pool, 4_000)
+    ((invoice_id,),) = await rows(pool, "SELECT id FROM invoice WHERE issuer = 'client'")
+
+    async def contest_invoice() -> int:
+        async with transaction(pool) as connection:
+            return await disputes.contest_invoice(connection, invoice_id, "Tarif", DESK, OPENED)
+
+    if is_invoice_first:
+        whole = await contest_invoice()
+        part = await contest(pool, line_id)
+    else:
+        part = await contest(pool, line_id)
+        whole = await contest_invoice()
+    assert await owed(pool, client_id) == (available - 3_760, 3_760)
+    if end == "withdrawn":
+        async with transaction(pool) as connection:
+            await disputes.withdraw(connection, whole, DESK, OPENED)
+    else:
+        correction = "credit" if end == "upheld" else None
+        await decide(pool, whole, end, settings, correction=correction)
+    is_gone = end == "upheld" and is_invoice_first  # credited before the line had its own hold
+    held = 0 if is_gone else 3_760
+    assert (await owed(pool, client_id))[1] == held, "the line is contested still"
+    await decide(pool, part, "rejected", settings)
+    assert (await owed(pool, client_id))[1] == 0
+    if end != "upheld":
+        assert await owed(pool, client_id) == (available, 0)
+    async with pool.connection() as connection:
+        found = await checks.find_offences(connection, OPENED)
+    assert {check.name: told for check, told in found if told} == {}

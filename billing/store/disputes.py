@@ -215,6 +215,27 @@ async def insert_dispute(connection: AsyncConnection, values: Mapping[str, Any])
     return made
 
 
+async def list_unheld(connection: AsyncConnection, client_id: int) -> list[Dispute]:
+    """Open disputes of a client for which nothing is held, in their order."""
+    cursor = await connection.execute(
+        """
+        SELECT id FROM dispute
+         WHERE client_id = %s AND decided_at IS NULL AND held_cents = 0 ORDER BY id
+        """,
+        (client_id,),
+    )
+    found = [await get_dispute(connection, row[0]) for row in await cursor.fetchall()]
+    return [each for each in found if each is not None]
+
+
+async def set_held(connection: AsyncConnection, dispute_id: int, held_cents: int) -> None:
+    """What is held for a dispute for which nothing was."""
+    await connection.execute(
+        "UPDATE dispute SET held_cents = %s WHERE id = %s AND held_cents = 0",
+        (held_cents, dispute_id),
+    )
+
+
 async def write_decision(
     connection: AsyncConnection,
     dispute_id: int,

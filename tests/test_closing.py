@@ -333,6 +333,54 @@ async def test_other_invoices_are_set_off_when_they_are_past_due_and_not_before(
     await check_books(pool)
 
 
+@pytest.mark.parametrize("status", ["notified", "sent"])
+async def test_what_is_being_debited_is_not_set_off_too(
+    database: Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    person_id: int,
+    status: str,
+) -> None:
+    """The same, with a direct debit of the subscription under way: it would be paid twice."""
+    client_id = await world.add_client(database, "Copropriété B", subscription_cents=10_000)
+    january, february = date(2026, 1, 1), date(2026, 2, 1)
+    sessions = await world.add_sessions(
+        database, client_id, person_id, [20_000], day=date(2026, 1, 10)
+    )
+    await close(pool, settings, january, datetime(2026, 2, 2, 9, tzinfo=UTC))
+    await pay(pool, sessions[0], 20_000, date(2026, 2, 10), "bank:1")
+    async with await connect(database, owner=True) as owner:
+        await owner.execute(
+            """
+            INSERT INTO sepa_mandate (reference, client_id, iban, holder, signed_on, created_at,
+                                      created_by)
+            VALUES ('RUM-1', %s, 'DE89370400440532013000', 'SDC', '2026-01-05', now(), 'test')
+            """,
+            (client_id,),
+        )
+        await owner.execute(
+            """
+            INSERT INTO payment_file (kind, account, message_id, execution_on, payments,
+                                      total_cents, content, sha256, is_simulated, created_at,
+                                      created_by)
+            VALUES ('debit', 'own', 'T2P-P-1', '2026-03-03', 1, 12000, '<x/>', sha256('<x/>'),
+                    true, now(), 'test')
+            """
+        )
+        await owner.execute(
+            """
+            INSERT INTO direct_debit (mandate_id, client_id, invoice_id, amount_cents, notified_at,
+                                      collection_on, end_to_end_id, status, file_id)
+            SELECT 1, client_id, invoice_id, open_cents, now(), '2026-03-03', 'D-1', %s, 1
+              FROM own_invoice_open WHERE open_cents = 12000
+            """,
+            (status,),
+        )
+    await close(pool, settings, february, datetime(2026, 3, 2, 9, tzinfo=UTC))
+    assert (await told(pool, february)).offset_cents == 0
+    await check_books(pool)
+
+
 async def test_a_client_that_lacks_something_stops_alone_and_goes_on_when_mended(
     database: Database,
     pool: AsyncConnectionPool,

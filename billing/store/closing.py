@@ -310,8 +310,8 @@ async def fetch_corrections(
 async def fetch_past_due(
     connection: AsyncConnection, client_id: int, day: date
 ) -> list[tuple[int, str, int]]:
-    """The operator's other invoices that are past due and not contested: id, number, what is left
-    of each in cents, the oldest first."""
+    """The operator's other invoices that are past due, not contested and not being debited (they
+    would be paid twice): id, number, what is left of each in cents, the oldest first."""
     cursor = await connection.execute(
         """
         SELECT id, number, left_cents FROM (
@@ -330,7 +330,10 @@ async def fetch_past_due(
                AND NOT EXISTS (SELECT FROM invoice_line l JOIN own_sale s ON s.id = l.own_sale_id
                                 WHERE l.invoice_id = i.id AND s.kind = ANY (%(deducted)s))
                AND NOT EXISTS (SELECT FROM dispute d
-                                WHERE d.invoice_id = i.id AND d.decided_at IS NULL)) AS own
+                                WHERE d.invoice_id = i.id AND d.decided_at IS NULL)
+               AND NOT EXISTS (SELECT FROM direct_debit x
+                                WHERE x.invoice_id = i.id AND x.status IN ('notified', 'sent'))
+               ) AS own
          WHERE left_cents > 0 ORDER BY due_on, id
         """,
         {"client_id": client_id, "day": day, "deducted": list(DEDUCTED)},

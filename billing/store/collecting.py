@@ -158,8 +158,8 @@ async def list_mandates(
 
 async def list_open(connection: AsyncConnection) -> list[OpenRow]:
     """Invoices of payers under a mandate that have something left to be paid, are not contested,
-    are not being debited, and never came back from a debit; the oldest first. Of the operator's
-    own invoices those that no statement deducts."""
+    are not being debited or charged by a provider, and never came back from a debit; the oldest
+    first. Of the operator's own invoices those that no statement deducts."""
     async with connection.cursor(row_factory=class_row(OpenRow)) as rows:
         await rows.execute(
             """
@@ -172,6 +172,9 @@ async def list_open(connection: AsyncConnection) -> list[OpenRow]:
                AND NOT EXISTS (SELECT FROM direct_debit d
                                 WHERE d.invoice_id = i.invoice_id
                                   AND d.status IN ('notified', 'sent', 'collected', 'returned'))
+               AND NOT EXISTS (SELECT FROM provider_payment p
+                                WHERE p.invoice_id = i.invoice_id
+                                  AND p.status IN ('requested', 'authorised', 'unknown'))
                AND NOT EXISTS (SELECT FROM dispute d
                                 WHERE d.invoice_id = i.invoice_id AND d.decided_at IS NULL)
                AND NOT EXISTS (SELECT FROM invoice_line l JOIN own_sale s ON s.id = l.own_sale_id

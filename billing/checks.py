@@ -16,6 +16,7 @@ from billing.store import (
     checking_documents,
     checking_payments,
     checking_statements,
+    checking_supply,
 )
 from csms.checks import SHOWN_MAX, Check
 from csms.store.checking import Offence
@@ -187,6 +188,16 @@ CHECKS: Final = (
         "bank lines beside books",
         "each line of the bank's is taken for one thing, of its amount",
         _timeless(checking_payments.lines_beside_books),
+    ),
+    Check(
+        "supply beside sources",
+        "what co-owners are billed leads to their sessions, to the watt-hour",
+        _timeless(checking_supply.documents_beside_sources),
+    ),
+    Check(
+        "provisions beside books",
+        "provisions of co-owners are in the books as they stand, and never below 0",
+        _timeless(checking_supply.provisions_beside_books),
     ),
 )
 

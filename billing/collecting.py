@@ -1,7 +1,8 @@
 """Direct debits: who may be debited, what of, when, and what came of it.
 
-A driver's mandate pays invoices in clients' names, into the account of third parties; a client's
-mandate pays the operator's own invoices that no statement deducts, into the operator's. Payers are
+A driver's mandate pays invoices in clients' names, into the account of third parties; the
+operator's own invoices, to clients as far as no statement deducts them, and to co-owners, are paid
+into its own. Payers are
 told of each debit so many days before it (their mandate's notice), and what they have paid or
 contested meanwhile is not collected. What comes back, even after it was paid out, is undone whole:
 the invoice is open again, and what is missing of the client's the operator makes good (billing.
@@ -16,7 +17,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, ledger, payment_files, payouts, receipts, sepa
+from billing import books, ledger, payment_files, payouts, provisions, receipts, sepa
 from billing.payment_state import DEBITS, follow
 from billing.store import banking as bank_store
 from billing.store import collecting as store
@@ -332,7 +333,7 @@ async def settle_line(
     debit = await store.get_debit(connection, line.end_to_end_id)
     if debit is None or abs(line.amount_cents) != debit.amount_cents:
         return None
-    if (debit.person_id is None) != (line.account == "own"):
+    if debit.is_own != (line.account == "own"):
         return None
     happening = "collect" if line.amount_cents > 0 else "give back"
     after = follow(DEBITS, debit.status, happening)
@@ -352,7 +353,7 @@ async def _receive(
     """The money of a debit, or its way back."""
     key = f"debit:{debit.id}"
     is_back = line.amount_cents < 0
-    if debit.person_id is None:
+    if debit.is_own:
         await receive_own(
             connection,
             client_id=debit.client_id,
@@ -420,8 +421,9 @@ async def receive_own(
     actor: Actor,
     now: datetime,
 ) -> int | None:
-    """A client paid an invoice of the operator's, or that went back (below 0); the id of what was
-    entered, None where the source key is there already. In the caller's transaction."""
+    """A client, or a co-owner, paid an invoice of the operator's, or that went back (below 0); the
+    id of what was entered, None where the source key is there already. In the caller's
+    transaction."""
     own_id = await bank_store.insert_own_receipt(
         connection,
         {
@@ -435,10 +437,17 @@ async def receive_own(
             "actor": actor.name,
         },
     )
-    if own_id is not None:
-        booked_on = await books.bookable_on(connection, [client_id], received_on, now)
-        entry = ledger.own_received(own_id, client_id, number, amount_cents, booked_on)
-        await books.post(connection, [entry], now)
+    if own_id is None:
+        return None
+    document = await provisions.find_document(connection, invoice_id)
+    person_id = None if document is None else document.person_id
+    booked_on = await books.bookable_on(connection, [client_id], received_on, now)
+    entry = ledger.own_received(
+        own_id, client_id, number, amount_cents, booked_on, person_id=person_id
+    )
+    await books.post(connection, [entry], now)
+    if document is not None and document.kind == "advance":
+        await provisions.receive(connection, document, own_id, amount_cents, booked_on, actor, now)
     return own_id
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import facturx  # type: ignore[import-untyped]
 
 from billing.facturx_reading import differences
-from billing.invoice import Document, DocumentLine, Party, TypeCode, VatCase, VatTotal
+from billing.invoice import Document, DocumentLine, Party, VatCase, VatTotal
 from billing.invoice_pdf import draw
 from billing.invoice_texts import title
 from billing.money import euros
@@ -88,7 +88,7 @@ def _data(document: Document) -> dict[str, Any]:
         "BT-5": _CURRENCY,
         # Of what was paid the day of payment: it was at the latest that of the issue.
         "BT-9": document.issued_on if is_paid else document.due_on,
-        "BT-23": ("B" if document.is_goods else "S") + ("2" if is_paid else "1"),
+        "BT-23": _frame(document, is_paid=is_paid),
         "BT-72": document.supplied_to_on,
         "BT-73": document.supplied_from_on,
         "BT-74": document.supplied_to_on,
@@ -107,9 +107,18 @@ def _data(document: Document) -> dict[str, Any]:
     }
     if document.paid_cents:
         found["BT-113"] = _eur(document.paid_cents)
-    if document.type_code is not TypeCode.INVOICE:
+    if document.original_issued_on is not None:
         found["BG-3"] = [{"BT-25": document.original_number, "BT-26": document.original_issued_on}]
     return found
+
+
+def _frame(document: Document, *, is_paid: bool) -> str:
+    """The frame of invoicing (BT-23): goods, services or both; paid already, after an advance, or
+    neither."""
+    what = ("M" if document.has_services else "B") if document.is_goods else "S"
+    if document.deducts_advance:
+        return what + "4"
+    return what + ("2" if is_paid else "1")
 
 
 def _notes(document: Document) -> list[tuple[str, str]]:

@@ -56,6 +56,7 @@ _BANK: Final = ("BQ", "Banque")
 _OTHER: Final = ("OD", "Opérations diverses")
 _JOURNALS: Final = {
     "own_invoice": _SALES,
+    "supply_invoice": _SALES,
     **dict.fromkeys(
         ("receipt", "settlement", "paid", "given_back", "swept", "own_receipt", "suspense"), _BANK
     ),
@@ -65,7 +66,11 @@ _ACCOUNTS: Final = {
     "110000": "Report à nouveau (solde créditeur)",
     "119000": "Report à nouveau (solde débiteur)",
     "411000": "Clients",
+    "411100": "Copropriétaires",
+    "419100": "Copropriétaires, provisions reçues",
+    "419110": "Copropriétaires, provisions appelées",
     "445710": "TVA collectée",
+    "445870": "TVA sur avances reçues",
     "467110": "Mandants, à reverser",
     "467120": "Mandants, contesté",
     "467130": "Mandants, en paiement",
@@ -79,6 +84,7 @@ _ACCOUNTS: Final = {
     "671200": "Pénalités de retard",
     "706100": "Commissions",
     "706200": "Frais de gestion et abonnements",
+    "706300": "Télérelève",
     "707000": "Ventes d'énergie",
 }
 _PLAIN: Final = str.maketrans(
@@ -214,10 +220,11 @@ def _text_of(row: PostingRow) -> _Text:
 
 def _aux(row: PostingRow | OpeningRow) -> tuple[str, str]:
     """Whose account it is. Drivers are numbers: the operator's accounts need no names of them."""
+    if row.person_id is not None:
+        who = "Conducteur" if row.client_id is None else "Copropriétaire"
+        return _driver_number(row.person_id), f"{who} {row.person_id}"
     if row.client_id is not None:
         return _client_number(row.client_id), row.client or f"Client {row.client_id}"
-    if row.person_id is not None:
-        return _driver_number(row.person_id), f"Conducteur {row.person_id}"
     return "", ""
 
 

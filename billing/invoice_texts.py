@@ -9,6 +9,7 @@ TEXTS: Final = {
         "invoice": "Facture",
         "credit": "Avoir",
         "corrected": "Facture rectificative",
+        "prepayment": "Facture d’acompte",
         "account": "Décompte",
         "account_credit": "Avoir sur décompte",
         "account_corrected": "Décompte rectificatif",
@@ -67,6 +68,7 @@ TEXTS: Final = {
         "invoice": "Invoice",
         "credit": "Credit note",
         "corrected": "Corrected invoice",
+        "prepayment": "Prepayment invoice",
         "account": "Account of charges",
         "account_credit": "Credit on an account of charges",
         "account_corrected": "Corrected account of charges",
@@ -126,6 +128,7 @@ _KINDS: Final = {
     TypeCode.INVOICE: ("invoice", "account"),
     TypeCode.CREDIT_NOTE: ("credit", "account_credit"),
     TypeCode.CORRECTED: ("corrected", "account_corrected"),
+    TypeCode.PREPAYMENT: ("prepayment", "prepayment"),
 }
 
 

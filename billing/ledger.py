@@ -12,8 +12,12 @@ Accounts (the digits are those of the plan comptable général):
   never less than all of these together: client money is never lent (design, promise 5);
 - `receivable:drivers:{client}` and `uncollected:{client}`: what drivers owe a client, and its
   counterpart. The claim is the client's, not the operator's: a memo of 467, always in balance;
+- of co-owners whom it supplies itself (article 5.4 d): `receivable:owner:{client}:{person}` (what
+  he owes), `advance:{client}:{person}` (a provision asked for) and `provision:{client}:{person}`
+  (paid and not used): its own business, so none of it is money held for others;
 - the operator's own: `bank:own`, `receivable:client:{client}` (what the client owes it),
-  `income:commission`, `income:fees`, `vat:collected`, `expense:psp_fees`, `suspense`.
+  `income:commission`, `income:fees`, `income:energy`, `income:telemetering`, `vat:collected`,
+  `vat:advances` (VAT of provisions, due when they are paid), `expense:psp_fees`, `suspense`.
 
 Entries of one client form a chain, those of the operator another (client None). An entry's digest
 holds that of the entry before it: one changed later breaks every digest after it.
@@ -81,7 +85,10 @@ PSP_CLEARING = Account("psp:clearing", Kind.ASSET, "511600", "Prestataire de pai
 BANK_OWN = Account("bank:own", Kind.ASSET, "512000", "Banque, compte propre")
 INCOME_COMMISSION = Account("income:commission", Kind.INCOME, "706100", "Commissions")
 INCOME_FEES = Account("income:fees", Kind.INCOME, "706200", "Frais de gestion et abonnements")
+INCOME_ENERGY = Account("income:energy", Kind.INCOME, "707000", "Ventes d’énergie")
+INCOME_TELEMETERING = Account("income:telemetering", Kind.INCOME, "706300", "Télérelève")
 VAT_COLLECTED = Account("vat:collected", Kind.LIABILITY, "445710", "TVA collectée")
+VAT_ADVANCES = Account("vat:advances", Kind.ASSET, "445870", "TVA sur avances reçues")
 EXPENSE_PSP = Account("expense:psp_fees", Kind.EXPENSE, "627800", "Frais de paiement")
 EXPENSE_BANK = Account("expense:bank_fees", Kind.EXPENSE, "627100", "Frais bancaires")
 EXPENSE_LATE = Account("expense:late_payment", Kind.EXPENSE, "671200", "Pénalités de retard")
@@ -141,6 +148,36 @@ def receivable_client(client_id: int) -> Account:
         "411000",
         f"Client {client_id}",
         client_id,
+    )
+
+
+def receivable_owner(client_id: int, person_id: int) -> Account:
+    """What a co-owner owes the operator for its supply."""
+    return _of_owner("receivable:owner", Kind.ASSET, "411100", "", client_id, person_id)
+
+
+def advance(client_id: int, person_id: int) -> Account:
+    """A provision that a co-owner was asked for and has not paid yet."""
+    return _of_owner(
+        "advance", Kind.LIABILITY, "419110", ", provision appelée", client_id, person_id
+    )
+
+
+def provision(client_id: int, person_id: int) -> Account:
+    """What a co-owner has paid on his future consumption."""
+    return _of_owner("provision", Kind.LIABILITY, "419100", ", provision", client_id, person_id)
+
+
+def _of_owner(
+    name: str, kind: Kind, general: str, what: str, client_id: int, person_id: int
+) -> Account:
+    return Account(
+        f"{name}:{client_id}:{person_id}",
+        kind,
+        general,
+        f"Copropriétaire {person_id} du client {client_id}{what}",
+        client_id,
+        person_id,
     )
 
 
@@ -257,6 +294,90 @@ def own_invoice(
         (INCOME_COMMISSION, -commission_excl_cents),
         (INCOME_FEES, -fees_excl_cents),
         (VAT_COLLECTED, -vat_cents),
+    )
+
+
+def supply_invoice(
+    invoice_id: int,
+    number: str,
+    owner: tuple[int, int],
+    energy_excl_cents: int,
+    telemetering_excl_cents: int,
+    vat_cents: int,
+    booked_on: date,
+) -> Entry:
+    """A bill to a co-owner (`owner`: client and person) for his consumption; a credit note: amounts
+    below 0."""
+    return _entry(
+        f"invoice:{invoice_id}",
+        "supply_invoice",
+        booked_on,
+        f"Facture {number}",
+        owner[0],
+        (receivable_owner(*owner), energy_excl_cents + telemetering_excl_cents + vat_cents),
+        (INCOME_ENERGY, -energy_excl_cents),
+        (INCOME_TELEMETERING, -telemetering_excl_cents),
+        (VAT_COLLECTED, -vat_cents),
+    )
+
+
+def advance_invoiced(
+    invoice_id: int,
+    number: str,
+    owner: tuple[int, int],
+    asked_cents: int,
+    paid_cents: int,
+    paid_vat_cents: int,
+    booked_on: date,
+) -> Entry:
+    """A co-owner is asked for a provision (`asked_cents`, VAT included); at the end both are below
+    0: what he had not paid is asked no more, and of what he had paid so much is given back."""
+    return _entry(
+        f"invoice:{invoice_id}",
+        "supply_invoice",
+        booked_on,
+        f"Facture {number}",
+        owner[0],
+        (receivable_owner(*owner), asked_cents + paid_cents),
+        (advance(*owner), -asked_cents),
+        (provision(*owner), -paid_cents),
+        (VAT_ADVANCES, paid_vat_cents),
+        (VAT_COLLECTED, -paid_vat_cents),
+    )
+
+
+def provision_received(
+    provision_id: int, owner: tuple[int, int], amount_cents: int, vat_cents: int, booked_on: date
+) -> Entry:
+    """A co-owner paid the provision that he was asked for; below 0: that came back. Its VAT is due
+    from then on (CGI, article 269-2 a)."""
+    return _entry(
+        f"provision:{provision_id}",
+        "provision",
+        booked_on,
+        f"Provision {provision_id}",
+        owner[0],
+        (advance(*owner), amount_cents),
+        (provision(*owner), -amount_cents),
+        (VAT_ADVANCES, vat_cents),
+        (VAT_COLLECTED, -vat_cents),
+    )
+
+
+def provision_used(
+    provision_id: int, owner: tuple[int, int], amount_cents: int, vat_cents: int, booked_on: date
+) -> Entry:
+    """A provision paid a bill, whose VAT its own was part of; below 0: that is undone."""
+    return _entry(
+        f"provision:{provision_id}",
+        "provision",
+        booked_on,
+        f"Provision {provision_id}, consommée",
+        owner[0],
+        (provision(*owner), amount_cents),
+        (receivable_owner(*owner), -amount_cents),
+        (VAT_COLLECTED, vat_cents),
+        (VAT_ADVANCES, -vat_cents),
     )
 
 
@@ -408,9 +529,21 @@ def swept(transfer_id: int, earned_cents: int, booked_on: date) -> Entry:
 
 
 def own_received(
-    own_receipt_id: int, client_id: int, number: str, amount_cents: int, booked_on: date
+    own_receipt_id: int,
+    client_id: int,
+    number: str,
+    amount_cents: int,
+    booked_on: date,
+    *,
+    person_id: int | None = None,
 ) -> Entry:
-    """A client paid an invoice of the operator's by itself, or that went back (below 0)."""
+    """A client (`person_id`: a co-owner of it) paid an invoice of the operator's by itself, or that
+    went back (below 0)."""
+    owing = (
+        receivable_client(client_id)
+        if person_id is None
+        else receivable_owner(client_id, person_id)
+    )
     return _entry(
         f"own_receipt:{own_receipt_id}",
         "own_receipt",
@@ -418,7 +551,7 @@ def own_received(
         f"Règlement de la facture {number}",
         client_id,
         (BANK_OWN, amount_cents),
-        (receivable_client(client_id), -amount_cents),
+        (owing, -amount_cents),
     )
 
 
@@ -485,7 +618,7 @@ def faults(sums: Counter[str]) -> list[str]:
     if held_cents < due_cents:
         found.append(f"{held_cents} cents are held for others, {due_cents} are owed to them")
     for code, cents in sums.items():
-        if code.startswith(("owed:", "wallet:")) and cents > 0:
+        if code.startswith(("owed:", "wallet:", "advance:", "provision:")) and cents > 0:
             found.append(f"{code} is overdrawn by {cents} cents")
         if code.startswith("receivable:drivers:"):
             client_id = code.rsplit(":", 1)[1]

@@ -66,7 +66,10 @@ class Book:
         world = self.clients.get(where.client_id)
         if world is None:
             return None
-        vat = pricing.vat_on(world, deadlines.paris_day(ends_at))
+        day = deadlines.paris_day(ends_at)
+        if pricing.is_supplied(world.supplied, where.site_id, day):
+            return None
+        vat = pricing.vat_on(world, day)
         if vat is None or isinstance(vat, str):
             return None
         groups = self._groups(where) if world.tariffs.group_ids else []
@@ -112,6 +115,7 @@ async def load(connection: AsyncConnection, now: datetime, rows_max: int) -> Boo
     for vat in await store.list_vat(connection):
         statuses[vat.client_id].append(vat)
     rates = await pricing_store.fetch_vat_rates(connection)
+    supplied = await store.list_supplied(connection)
     clients: dict[int, World] = {}
     for number, client_id in enumerate(versions.keys() & scopes.keys()):
         if number % CLIENTS_AT_ONCE == 0:
@@ -122,6 +126,7 @@ async def load(connection: AsyncConnection, now: datetime, rows_max: int) -> Boo
             statuses[client_id],
             agreed[client_id],
             rates,
+            supplied.get(client_id, ()),
         )
     zones = {
         site_id: pricing.zone_named(name) for site_id, name in await store.list_zones(connection)

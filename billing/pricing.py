@@ -89,6 +89,8 @@ class World:
     statuses: Sequence[Vat]
     contracts: Sequence[Contract]
     rates: Sequence[tuple[date, date | None, Decimal]]
+    #: sites that the operator supplies itself, from a day on up to before another
+    supplied: Sequence[tuple[str, date, date | None]] = ()
 
 
 async def run(
@@ -210,6 +212,7 @@ async def _load(connection: AsyncConnection, client_id: int) -> World:
             for row in await contract_store.fetch_contracts(connection, client_id=client_id)
         ],
         await store.fetch_vat_rates(connection),
+        await store.fetch_supplied(connection, client_id),
     )
 
 
@@ -249,6 +252,8 @@ def _judge(
     groups: dict[int, list[tuple[int, datetime, datetime | None]]],
 ) -> Chosen | Problem | None:
     """What a session is priced by; what stops it; None: it is not ours to invoice."""
+    if is_supplied(world.supplied, session.site_id, session.supplied_on):
+        return None  # the operator sells it itself: billing.supplying
     vat = vat_on(world, session.supplied_on)
     if vat is None:
         return None
@@ -270,6 +275,13 @@ def _judge(
     if isinstance(version, NoTariff):
         return _no_tariff(world, session, version)
     return session, version, *vat
+
+
+def is_supplied(
+    supplied: Sequence[tuple[str, date, date | None]], site_id: str | None, day: date
+) -> bool:
+    """Whether the operator itself supplied a site on a day (article 5.4 d)."""
+    return any(site == site_id and is_on(from_on, to_on, day) for site, from_on, to_on in supplied)
 
 
 def vat_on(world: World, day: date) -> tuple[str, Decimal] | str | None:

@@ -137,8 +137,7 @@ async def _act(
         (row,) = found
         step = next_step(row.claim(), today, rules)
         if step.kind is Kind.BLOCK:
-            iban = settings.operator_mandate_iban or ""
-            await payment_blocks.block(connection, row, rules.min_cents, iban, now)
+            await payment_blocks.block(connection, row, rules.min_cents, _iban(row, settings), now)
         elif not await _write(connection, row, step, now, settings):
             step = Step(Kind.NOTHING)
         return step, row
@@ -156,20 +155,18 @@ async def _write(
     letter_id = await store.insert_letter(connection, row, level, step.takes_effect_on, today, now)
     if letter_id is None:
         return False
-    is_own = row.person_id is None
-    iban = settings.operator_own_iban if is_own else settings.operator_mandate_iban
     data: dict[str, object] = {
         "client": row.client,
         "invoice": row.number,
         "amount_cents": row.left_cents,
         "due_on": row.due_on,
-        "iban": iban or "",
+        "iban": _iban(row, settings),
     }
     if is_notice:
         event = "invoice.block_announced"
         data["blocked_on"] = step.takes_effect_on
     else:
-        event = "own_invoice.reminded" if is_own else "invoice.reminded"
+        event = "own_invoice.reminded" if row.person_id is None else "invoice.reminded"
         data |= {"level": level, "is_last": level == len(settings.reminder_days)}
     await announce(
         connection,
@@ -182,3 +179,8 @@ async def _write(
         key=f"reminder {letter_id}",
     )
     return True
+
+
+def _iban(row: ClaimRow, settings: Settings) -> str:
+    """The account that the invoice is paid to."""
+    return (settings.operator_own_iban if row.is_own else settings.operator_mandate_iban) or ""

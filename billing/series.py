@@ -32,6 +32,18 @@ class Faulty(Conflict):
         self.sentences = tuple(sentences)
 
 
+class Supplied(NamedTuple):
+    """What a document to a co-owner does to the books: the parts of a bill without VAT; or of an
+    advance what is asked of him, what he had paid, and the VAT in that (see
+    `ledger.advance_invoiced`)."""
+
+    energy_excl_cents: int = 0
+    telemetering_excl_cents: int = 0
+    asked_cents: int = 0
+    paid_cents: int = 0
+    paid_vat_cents: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A document that waits for its number, with what its row and its entry need."""
@@ -47,6 +59,7 @@ class Draft:
     effect_vat_cents: int
     original_id: int | None = None
     commission_excl_cents: int = 0  # of the operator's effect: its part that is commission
+    supply: Supplied | None = None  # of the operator's: to a co-owner
 
 
 class Written(NamedTuple):
@@ -165,6 +178,8 @@ def _entry(written: Written) -> ledger.Entry:
         return ledger.invoice_issued(
             draft.client_id, written.id, document.number, draft.effect_cents, document.issued_on
         )
+    if draft.supply is not None:
+        return _supply_entry(written, draft.supply)
     fees = draft.effect_cents - draft.effect_vat_cents - draft.commission_excl_cents
     return ledger.own_invoice(
         written.id,
@@ -172,6 +187,31 @@ def _entry(written: Written) -> ledger.Entry:
         draft.client_id,
         draft.commission_excl_cents,
         fees,
+        draft.effect_vat_cents,
+        document.issued_on,
+    )
+
+
+def _supply_entry(written: Written, supplied: Supplied) -> ledger.Entry:
+    draft, document = written.draft, written.document
+    assert draft.person_id is not None
+    owner = draft.client_id, draft.person_id
+    if supplied.asked_cents or supplied.paid_cents:
+        return ledger.advance_invoiced(
+            written.id,
+            document.number,
+            owner,
+            supplied.asked_cents,
+            supplied.paid_cents,
+            supplied.paid_vat_cents,
+            document.issued_on,
+        )
+    return ledger.supply_invoice(
+        written.id,
+        document.number,
+        owner,
+        supplied.energy_excl_cents,
+        supplied.telemetering_excl_cents,
         draft.effect_vat_cents,
         document.issued_on,
     )

@@ -339,8 +339,7 @@ async def _of_invoice(
 
 
 def _fits(line: LineRow, invoice: CandidateRow) -> bool:
-    is_own = invoice.person_id is None
-    return invoice.left_cents == line.amount_cents and is_own == (line.account == "own")
+    return invoice.left_cents == line.amount_cents and invoice.is_own == (line.account == "own")
 
 
 def numbers_in(text: str) -> list[str]:
@@ -351,7 +350,7 @@ def numbers_in(text: str) -> list[str]:
 async def _receive(
     connection: AsyncConnection, line: LineRow, invoice: CandidateRow, now: datetime, actor: Actor
 ) -> tuple[str, str]:
-    if invoice.person_id is None:
+    if invoice.is_own:
         own_id = await collecting.receive_own(
             connection,
             client_id=invoice.client_id,
@@ -505,7 +504,7 @@ async def _special(
         await books.post(connection, [fee], now)
         return "fee", f"fee of bank line {line.id}"
     found = await store.find_invoices(connection, [invoice_number or ""])
-    if is_mandate or not found or found[0].person_id is not None:
+    if is_mandate or not found or not found[0].is_own:
         raise NotThere(f"The operator has no invoice {invoice_number}.", "invoice_number")
     if line.amount_cents < found[0].left_cents:
         raise Refusal(
@@ -534,7 +533,7 @@ async def _explained(
     """Raises: NotThere; Refusal."""
     if line.account == "own":
         found = await store.find_invoices(connection, [invoice_number or ""])
-        if not found or found[0].person_id is not None:
+        if not found or not found[0].is_own:
             raise NotThere(f"The operator has no invoice {invoice_number}.", "invoice_number")
         if line.amount_cents > found[0].left_cents:
             raise Refusal(

@@ -165,6 +165,8 @@ class Settings:
     operator_email: str | None = None
     invoice_due_days: int = 30  # drivers pay so long after the issue (Code de commerce L.441-10)
     own_invoice_due_days: int = 8  # clients pay the operator's (contract, article 7)
+    supply_refund_days: int = 30  # what co-owners get back is paid so long after it is credited
+    supply_difference_percent: int = 5  # of a supply meter to its points: above it, it is flagged
     billing_simulated: bool = False  # of a demonstration: every document says so
     # Payment provider; without a key there is none, and cards are refused (billing/providers).
     stripe_key: str | None = field(default=None, repr=False)

@@ -22,7 +22,7 @@ from csms.embedded import SUPERUSER
 from simulators.bank import Bank
 from tests import billing_world
 from tests.conftest import Server
-from tests.scenarios import billed, payments
+from tests.scenarios import billed, payments, supply
 from tests.scenarios.billed import NOW
 from tests.test_receipts import receive
 
@@ -340,9 +340,58 @@ async def test_every_check_of_payments_finds_its_mutant(
     assert name in await broken(pool)
 
 
+SUPPLY_MUTANTS = [
+    ("supply beside sources", "UPDATE supply_document SET amount_incl_cents = amount_incl_cents + 1 WHERE kind = 'bill'"),
+    ("supply beside sources", "UPDATE supply_document SET energy_excl_cents = energy_excl_cents + 1 WHERE kind = 'bill'"),
+    ("supply beside sources", "UPDATE supply_session SET energy_wh = energy_wh + 1"),
+    ("supply beside sources", "DELETE FROM supply_session"),
+    ("supply beside sources", "UPDATE lot_holding SET person_id = (SELECT min(person_id) FROM driver)"),
+    ("supply beside sources", "DELETE FROM supply_document WHERE kind = 'advance'"),
+    ("provisions beside books", "UPDATE supply_provision SET amount_cents = amount_cents + 1 WHERE kind = 'used'"),
+    ("provisions beside books", "UPDATE supply_provision SET vat_cents = vat_cents + 1 WHERE kind = 'used'"),
+    ("provisions beside books", "DELETE FROM supply_provision WHERE kind = 'received'"),
+]  # fmt: skip
+
+
+@pytest.fixture
+async def supply_of_a_month(
+    database: Database, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    """A co-owner with a provision that was paid, and a bill that it paid."""
+    await billing_world.add_driver(database, "somebody")
+    person_id = await billing_world.add_driver(database, "anna")
+    client_id = await supply.add_coownership(database)
+    await supply.supply(pool, client_id)
+    own = payments.with_accounts(settings)
+    holding_id = await supply.give_lot(
+        pool, client_id, "12", person_id, evse_id=1, provision_cents=6_000
+    )
+    await supply.ask(pool, own, holding_id)
+    bank = Bank(payments.OWN_IBAN, 0)
+    bank.receive(6_000, "Anna", payments.DRIVER_IBAN, OWN)
+    at = datetime(2026, 9, 20, 9, tzinfo=UTC)
+    await payments.read_in(pool, bank, at.date(), at, own)
+    await supply.charge(database, client_id, 37_421, datetime(2026, 10, 3, 8, tzinfo=UTC))
+    await supply.bill(pool, own, date(2026, 10, 1), datetime(2026, 11, 2, 9, tzinfo=UTC))
+    assert await broken(pool) == {}
+
+
+@pytest.mark.parametrize(("name", "act"), SUPPLY_MUTANTS)
+async def test_every_check_of_supply_finds_its_mutant(
+    server: Server,
+    database: Database,
+    pool: AsyncConnectionPool,
+    supply_of_a_month: None,
+    name: str,
+    act: str,
+) -> None:
+    await mutate(server, database, act)
+    assert name in await broken(pool)
+
+
 def test_every_check_has_a_mutant() -> None:
     assert {check.name for check in checks.CHECKS} == {
-        name for name, _ in [*MUTANTS, *PAYMENT_MUTANTS]
+        name for name, _ in [*MUTANTS, *PAYMENT_MUTANTS, *SUPPLY_MUTANTS]
     }
 
 

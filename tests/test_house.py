@@ -23,6 +23,7 @@ PURE = (
     *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
+    "billing.supply",
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),
@@ -155,7 +156,7 @@ def test_every_number_in_the_settings_names_its_unit() -> None:
     unit = re.compile(
         r"_(s|ms|w|days|months|bytes|port|frames|connections|handshakes|events|periods|answers|questions|stations"
         r"|m|minutes|points|readings|reservations|rows|streams|cents"
-        r"|workers|failures|mails|threshold|length|commands|entries|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
+        r"|workers|failures|mails|percent|threshold|length|commands|entries|concurrent|pool|total|burst|waiting|per_s|per_day)(_max|_min)?$"
     )
     for field in fields(Settings):
         if field.type in (int, float, "int", "float"):

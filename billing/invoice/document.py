@@ -22,6 +22,7 @@ class TypeCode(IntEnum):
     INVOICE = 380
     CREDIT_NOTE = 381
     CORRECTED = 384
+    PREPAYMENT = 386  # asks for an advance
 
 
 class VatCase(StrEnum):
@@ -109,3 +110,5 @@ class Document:
     reason: str = ""
     language: str = "fr"
     is_simulated: bool = False  # of the demonstration: says so wherever it shows
+    has_services: bool = False  # beside goods: the telemetering of what is supplied
+    deducts_advance: bool = False  # what was paid before is an advance, invoiced by itself

@@ -59,7 +59,7 @@ def _of_identity(document: Document) -> Iterator[str]:
     if document.language not in ("fr", "en"):
         yield f"There is no language {document.language}."
     named, day = document.original_number, document.original_issued_on
-    if document.type_code is TypeCode.INVOICE:
+    if document.type_code in (TypeCode.INVOICE, TypeCode.PREPAYMENT):
         if named or day is not None:
             yield "An invoice names no original."
         return
@@ -291,6 +291,8 @@ def _of_sums(document: Document) -> Iterator[str]:
         yield "An invoice is not below zero, and a credit note gives something back."
     if not 0 <= document.paid_cents <= max(document.gross_cents, 0):
         yield "What was paid is below zero, or more than the document."
+    if document.deducts_advance and not document.paid_cents:
+        yield "It deducts an advance, and nothing was paid."
     if document.type_code is TypeCode.CREDIT_NOTE and document.paid_cents:
         yield "A credit note was not paid before."
 

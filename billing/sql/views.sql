@@ -45,15 +45,35 @@ SELECT i.id AS invoice_id, i.client_id, i.number, i.month, i.issued_on, i.due_on
                       WHERE invoice_id = i.id AND kind IN ('offset', 'own_sale')) o
  CROSS JOIN LATERAL (SELECT coalesce(sum(amount_cents), 0)::bigint AS cents
                        FROM own_receipt WHERE invoice_id = i.id) r
- WHERE i.issuer = 'operator' AND i.original_id IS NULL AND i.effect_cents > 0;
+ WHERE i.issuer = 'operator' AND i.person_id IS NULL AND i.original_id IS NULL
+   AND i.effect_cents > 0;
 
--- Both, for whoever pays them; person_id null: the client pays.
+-- What co-owners owe of each of the operator's documents to them: less what of their provision was
+-- used for it, and what they paid. Below 0: to be given back.
+CREATE VIEW supply_invoice_open WITH (security_invoker = true) AS
+SELECT i.id AS invoice_id, i.client_id, i.person_id, i.number, i.month, i.issued_on, i.due_on,
+       i.effect_cents + c.cents + u.cents - r.cents AS open_cents
+  FROM invoice i
+ CROSS JOIN LATERAL (SELECT coalesce(sum(effect_cents), 0)::bigint AS cents
+                       FROM invoice WHERE original_id = i.id) c
+ CROSS JOIN LATERAL (SELECT coalesce(sum(amount_cents), 0)::bigint AS cents
+                       FROM supply_provision WHERE invoice_id = i.id AND kind = 'used') u
+ CROSS JOIN LATERAL (SELECT coalesce(sum(amount_cents), 0)::bigint AS cents
+                       FROM own_receipt WHERE invoice_id = i.id) r
+ WHERE i.issuer = 'operator' AND i.person_id IS NOT NULL AND i.original_id IS NULL;
+
+-- All of them, for whoever pays them; person_id null: the client pays. is_own: the operator's, paid to
+-- its own account.
 CREATE VIEW payable_invoice WITH (security_invoker = true) AS
-SELECT invoice_id, client_id, person_id, number, due_on, open_cents FROM invoice_open
+SELECT invoice_id, client_id, person_id, false AS is_own, number, due_on, open_cents
+  FROM invoice_open
  UNION ALL
-SELECT invoice_id, client_id, NULL, number, due_on, open_cents FROM own_invoice_open;
+SELECT invoice_id, client_id, NULL, true, number, due_on, open_cents FROM own_invoice_open
+ UNION ALL
+SELECT invoice_id, client_id, person_id, true, number, due_on, open_cents FROM supply_invoice_open;
 
-GRANT SELECT ON invoice_open, invoice_session_open, own_invoice_open, payable_invoice TO t2p_service;
+GRANT SELECT ON invoice_open, invoice_session_open, own_invoice_open, supply_invoice_open,
+    payable_invoice TO t2p_service;
 
 -- Invoices that nobody is asked for meanwhile: contested (themselves, or by their line on a
 -- statement), or being debited.
@@ -73,7 +93,7 @@ CREATE VIEW standing_block WITH (security_invoker = true) AS
 SELECT b.id AS block_id, b.person_id, b.client_id, b.from_at, o.invoice_id, o.number, o.due_on,
        o.open_cents
   FROM payment_block b
-  JOIN invoice_open o ON o.client_id = b.client_id AND o.person_id = b.person_id
+  JOIN payable_invoice o ON o.client_id = b.client_id AND o.person_id = b.person_id
    AND o.invoice_id IN (SELECT c.invoice_id FROM payment_block_cause c WHERE c.block_id = b.id)
  WHERE b.until_at IS NULL AND o.open_cents >= b.min_cents
    AND NOT EXISTS (SELECT FROM paused_invoice p WHERE p.invoice_id = o.invoice_id);

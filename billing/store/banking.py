@@ -37,6 +37,7 @@ class CandidateRow:
     number: str
     client_id: int
     person_id: int | None  # None: the operator's invoice to the client
+    is_own: bool  # the operator's: paid to its own account
     left_cents: int
 
 
@@ -202,7 +203,7 @@ async def find_invoices(connection: AsyncConnection, numbers: Sequence[str]) -> 
     async with connection.cursor(row_factory=class_row(CandidateRow)) as rows:
         await rows.execute(
             """
-            SELECT invoice_id, number, client_id, person_id, open_cents AS left_cents
+            SELECT invoice_id, number, client_id, person_id, is_own, open_cents AS left_cents
               FROM payable_invoice WHERE number = ANY (%s) ORDER BY invoice_id
             """,
             (list(numbers),),
@@ -217,7 +218,8 @@ async def find_by_amount(
     async with connection.cursor(row_factory=class_row(CandidateRow)) as rows:
         await rows.execute(
             """
-            SELECT i.invoice_id, i.number, i.client_id, i.person_id, i.open_cents AS left_cents
+            SELECT i.invoice_id, i.number, i.client_id, i.person_id, false AS is_own,
+                   i.open_cents AS left_cents
               FROM invoice d JOIN invoice_open i ON i.invoice_id = d.id
              WHERE d.amount_incl_cents = %(cents)s AND i.open_cents = %(cents)s
              ORDER BY EXISTS (SELECT FROM sepa_mandate m

@@ -51,16 +51,22 @@ async def invoices_beside_books(connection: AsyncConnection, rows_max: int) -> l
           FROM (SELECT * FROM invoice WHERE effect_cents <> 0) i
           FULL JOIN (SELECT n.id, n.source_key, n.client_id, n.kind,
                             sum(p.amount_cents) FILTER (
-                                WHERE a.code = CASE n.kind
-                                    WHEN 'invoice' THEN 'receivable:drivers:'
-                                    ELSE 'receivable:client:' END || n.client_id) AS cents
+                                WHERE CASE n.kind
+                                    WHEN 'invoice'
+                                    THEN a.code = 'receivable:drivers:' || n.client_id
+                                    WHEN 'own_invoice'
+                                    THEN a.code = 'receivable:client:' || n.client_id
+                                    ELSE a.code = 'receivable:owner:' || n.client_id || ':'
+                                                  || a.person_id END) AS cents
                        FROM ledger_entry n JOIN ledger_posting p ON p.entry_id = n.id
                        JOIN ledger_account a ON a.id = p.account_id
-                      WHERE n.kind IN ('invoice', 'own_invoice') GROUP BY n.id) e
+                      WHERE n.kind IN ('invoice', 'own_invoice', 'supply_invoice')
+                      GROUP BY n.id) e
                ON e.source_key = 'invoice:' || i.id
          WHERE i.id IS NULL OR e.id IS NULL
             OR (i.client_id, i.effect_cents) IS DISTINCT FROM (e.client_id, e.cents::bigint)
-            OR (i.issuer = 'operator') <> (e.kind = 'own_invoice')
+            OR e.kind <> CASE WHEN i.issuer = 'client' THEN 'invoice'
+                              WHEN i.person_id IS NULL THEN 'own_invoice' ELSE 'supply_invoice' END
          ORDER BY subject LIMIT %(rows_max)s
         """,
         rows_max,
@@ -142,7 +148,7 @@ async def lines_beside_prices(connection: AsyncConnection, rows_max: int) -> lis
           FROM invoice_line l JOIN invoice i ON i.id = l.invoice_id
           LEFT JOIN priced_session p ON p.session_id = l.session_id
           LEFT JOIN own_sale s ON s.id = l.own_sale_id
-         WHERE l.is_original
+         WHERE l.is_original AND l.holding_id IS NULL
            AND CASE WHEN l.session_id IS NOT NULL
                     THEN (p.client_id, p.person_id, p.amount_excl_cents, p.vat_cents)
                          IS DISTINCT FROM

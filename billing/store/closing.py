@@ -326,7 +326,7 @@ async def fetch_past_due(
                    AS left_cents
               FROM invoice i
              WHERE i.client_id = %(client_id)s AND i.issuer = 'operator' AND i.type_code = 380
-               AND i.due_on < %(day)s
+               AND i.person_id IS NULL AND i.due_on < %(day)s
                AND NOT EXISTS (SELECT FROM invoice_line l JOIN own_sale s ON s.id = l.own_sale_id
                                 WHERE l.invoice_id = i.id AND s.kind = ANY (%(deducted)s))
                AND NOT EXISTS (SELECT FROM dispute d

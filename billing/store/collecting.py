@@ -41,6 +41,7 @@ class OpenRow:
     number: str
     client_id: int
     person_id: int | None  # None: the operator's invoice to the client
+    is_own: bool  # the operator's: to the client, or to a co-owner
     due_on: date | None
     left_cents: int
 
@@ -53,6 +54,7 @@ class DebitRow:
     mandate_id: int
     client_id: int
     person_id: int | None
+    is_own: bool  # of the operator's invoice: into its own account
     invoice_id: int
     number: str
     amount_cents: int
@@ -70,7 +72,8 @@ class DebitRow:
 
 
 _DEBIT = """
-    SELECT d.id, d.mandate_id, d.client_id, d.person_id, d.invoice_id, i.number, d.amount_cents,
+    SELECT d.id, d.mandate_id, d.client_id, d.person_id, i.issuer = 'operator' AS is_own,
+           d.invoice_id, i.number, d.amount_cents,
            d.collection_on, d.end_to_end_id, d.status, d.file_id, m.reference, m.signed_on, m.iban,
            m.bic, m.holder, m.revoked_at,
            EXISTS (SELECT FROM direct_debit x WHERE x.mandate_id = m.id
@@ -164,7 +167,7 @@ async def list_open(connection: AsyncConnection) -> list[OpenRow]:
         await rows.execute(
             """
             SELECT m.id AS mandate_id, m.notice_days, m.reference, i.invoice_id, i.number,
-                   i.client_id, i.person_id, i.due_on, i.open_cents AS left_cents
+                   i.client_id, i.person_id, i.is_own, i.due_on, i.open_cents AS left_cents
               FROM sepa_mandate m
               JOIN payable_invoice i ON i.person_id = m.person_id
                    OR (i.person_id IS NULL AND i.client_id = m.client_id)
@@ -228,7 +231,7 @@ async def take_due(
             _DEBIT
             + """
              WHERE d.status = 'notified' AND d.file_id IS NULL AND d.collection_on <= %s
-               AND (d.person_id IS NULL) = %s
+               AND (i.issuer = 'operator') = %s
              ORDER BY d.id FOR UPDATE OF d
             """,
             (until_on, is_own),

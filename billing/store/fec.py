@@ -73,7 +73,8 @@ async def stream_postings(
               JOIN ledger_posting p ON p.entry_id = e.id
               JOIN ledger_account a ON a.id = p.account_id AND a.kind <> 'memo'
               LEFT JOIN client c ON c.id = a.client_id
-              LEFT JOIN invoice i ON i.issuer = 'operator' AND e.kind = 'own_invoice'
+              LEFT JOIN invoice i ON i.issuer = 'operator'
+                   AND e.kind IN ('own_invoice', 'supply_invoice')
                    AND e.source_key = 'invoice:' || i.id
               LEFT JOIN receipt r ON e.kind = 'receipt' AND e.source_key = 'receipt:' || r.id
              WHERE e.booked_on >= %s AND e.booked_on < %s

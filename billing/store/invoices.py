@@ -221,13 +221,20 @@ async def find_last_own(
             SELECT id, issuer, client_id, person_id, number, type_code, vat_case, month, issued_on,
                    effect_cents, effect_vat_cents, original_id, content
               FROM invoice
-             WHERE client_id = %s AND issuer = 'operator' AND type_code = 380
+             WHERE client_id = %s AND issuer = 'operator' AND type_code = 380 AND person_id IS NULL
                AND (%s::bigint IS NULL OR id = %s)
              ORDER BY id DESC LIMIT 1
             """,
             (client_id, invoice_id, invoice_id),
         )
         return await rows.fetchone()
+
+
+async def find_by_number(connection: AsyncConnection, number: str) -> int | None:
+    """The document of a number; None: there is none."""
+    cursor = await connection.execute("SELECT id FROM invoice WHERE number = %s", (number,))
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
 
 
 async def find_by_source(connection: AsyncConnection, source_key: str) -> int | None:

@@ -112,6 +112,7 @@ class NewLine:
     amount_excl_cents: int
     vat_cents: int
     amount_incl_cents: int
+    holding_id: int | None = None
 
 
 async def fetch_pending_persons(
@@ -312,9 +313,11 @@ async def insert_lines(
     await connection.execute(
         """
         INSERT INTO invoice_line (client_id, invoice_id, position, session_id, own_sale_id,
-                                  is_original, amount_excl_cents, vat_cents, amount_incl_cents)
+                                  is_original, amount_excl_cents, vat_cents, amount_incl_cents,
+                                  holding_id)
         SELECT %s, * FROM unnest(%s::bigint[], %s::integer[], %s::bigint[], %s::bigint[],
-                                 %s::boolean[], %s::bigint[], %s::bigint[], %s::bigint[])
+                                 %s::boolean[], %s::bigint[], %s::bigint[], %s::bigint[],
+                                 %s::bigint[])
         """,
         (client_id, [invoice_id for invoice_id, _ in lines], *columns),
     )

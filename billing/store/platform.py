@@ -58,6 +58,8 @@ async def fetch_aggregated_days(
           FROM invoice i
          WHERE i.issued_on < %s AND i.vat_case <> 'non_assujetti'
            AND i.to_consumer
+           AND NOT EXISTS (SELECT FROM supply_document d
+                            WHERE d.invoice_id IN (i.id, i.original_id) AND d.kind = 'advance')
            AND NOT EXISTS (
                 SELECT FROM platform_file f
                  WHERE f.source_key = 'b2c:' || CASE WHEN i.issuer = 'client'
@@ -72,8 +74,9 @@ async def fetch_aggregated_days(
 async def fetch_aggregates(
     connection: AsyncConnection, seller: int | None, day: date
 ) -> list[Aggregate]:
-    """A seller's sales to consumers of a day, by rate. A corrective counts with its difference to
-    what it replaces."""
+    """A seller's sales to consumers of a day, by category and rate. A corrective counts with its
+    difference to what it replaces. What is asked of co-owners in advance is no sale: the bills are,
+    whole."""
     async with connection.cursor(row_factory=class_row(Aggregate)) as rows:
         await rows.execute(
             """
@@ -82,6 +85,9 @@ async def fetch_aggregates(
                        i.content::jsonb AS content
                   FROM invoice i
                  WHERE i.issued_on = %(day)s AND i.vat_case <> 'non_assujetti' AND i.to_consumer
+                   AND NOT EXISTS (SELECT FROM supply_document d
+                                    WHERE d.invoice_id IN (i.id, i.original_id)
+                                      AND d.kind = 'advance')
                    AND CASE WHEN %(seller)s::bigint IS NULL THEN i.issuer = 'operator'
                             ELSE i.issuer = 'client' AND i.client_id = %(seller)s END),
             replaced AS (  -- by correctives: the last that stated everything, then credits on it
@@ -99,18 +105,20 @@ async def fetch_aggregates(
                   FROM replaced r JOIN invoice c ON c.original_id = r.original_id
                    AND c.type_code = 381 AND c.id > r.base_id AND c.id < r.id),
             told AS (
-                SELECT s.id, s.issued_on, s.issuer, (line ->> 'percent')::numeric AS percent,
-                       p.sign * (line ->> 'base_cents')::bigint AS base_cents,
-                       p.sign * (line ->> 'vat_cents')::bigint AS vat_cents
+                SELECT s.id, s.issued_on,
+                       CASE WHEN s.issuer = 'client' OR line.value ->> 'energy_wh' IS NOT NULL
+                            THEN 'goods' ELSE 'services' END AS category,
+                       (line.value ->> 'vat_percent')::numeric AS percent,
+                       p.sign * (line.value ->> 'net_cents')::bigint AS base_cents,
+                       p.sign * (line.value ->> 'vat_cents')::bigint AS vat_cents
                   FROM parts p JOIN sold s ON s.id = p.id
-                 CROSS JOIN jsonb_array_elements(p.content -> 'vat') AS line)
-            SELECT issued_on,
-                   CASE issuer WHEN 'client' THEN 'goods' ELSE 'services' END AS category,
-                   percent AS vat_percent,
+                 CROSS JOIN jsonb_array_elements(p.content -> 'lines') AS line)
+            SELECT issued_on, category, percent AS vat_percent,
                    (SELECT count(DISTINCT d.id) FROM told d
-                     WHERE (d.percent = 0) = (told.percent = 0)) AS documents,
+                     WHERE d.category = told.category
+                       AND (d.percent = 0) = (told.percent = 0)) AS documents,
                    sum(base_cents)::bigint AS base_cents, sum(vat_cents)::bigint AS vat_cents
-              FROM told GROUP BY issued_on, issuer, percent ORDER BY percent
+              FROM told GROUP BY issued_on, category, percent ORDER BY category, percent
             """,
             {"day": day, "seller": seller},
         )

@@ -1,7 +1,7 @@
 """SQL of what prices of sessions that go on depend on: of all clients at once, not one by one."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
@@ -14,14 +14,15 @@ MemberRow = tuple[str, datetime, datetime | None, int, datetime, datetime | None
 
 
 async def fingerprint(connection: AsyncConnection) -> str:
-    """Another text whenever a version or a scope of a tariff came or ended."""
+    """Another text whenever a version or a scope of a tariff, or a supply, came or ended."""
     cursor = await connection.execute(
         """
-        SELECT concat_ws('|', v.count, v.last, v.ends, s.count, s.last, s.ends)
+        SELECT concat_ws('|', v.count, v.last, v.ends, s.count, s.last, s.ends, u.count, u.ends)
           FROM (SELECT count(*), max(id) AS last, sum(extract(epoch FROM to_at)) AS ends
                   FROM tariff_version) v,
                (SELECT count(*), max(id) AS last, sum(extract(epoch FROM to_at)) AS ends
-                  FROM tariff_scope) s
+                  FROM tariff_scope) s,
+               (SELECT count(*), count(to_on) AS ends FROM supply) u
         """
     )
     row = await cursor.fetchone()
@@ -70,6 +71,19 @@ async def list_vat(connection: AsyncConnection) -> list[Vat]:
             """
         )
         return await rows.fetchall()
+
+
+async def list_supplied(
+    connection: AsyncConnection,
+) -> dict[int, list[tuple[str, date, date | None]]]:
+    """Sites that the operator supplies itself, by client: site, from_on, to_on (not included)."""
+    cursor = await connection.execute(
+        "SELECT client_id, site_id, from_on, to_on FROM supply ORDER BY id"
+    )
+    found: dict[int, list[tuple[str, date, date | None]]] = {}
+    for client_id, *row in await cursor.fetchall():
+        found.setdefault(client_id, []).append((row[0], row[1], row[2]))
+    return found
 
 
 async def list_zones(connection: AsyncConnection) -> list[tuple[str, str]]:

@@ -51,7 +51,8 @@ async def lock_client(connection: AsyncConnection, client_id: int) -> None:
 async def list_clients_to_price(
     connection: AsyncConnection, client_id: int | None, from_at: datetime, to_at: datetime
 ) -> list[int]:
-    """Clients, the operator apart, with a session without a price that ended in that time.
+    """Clients, the operator apart, with a session without a price that ended in that time; what the
+    operator supplies itself (article 5.4 d) needs none.
 
     OFFSET keeps the look-up a look-up, one for each session: as a join it reads every price there
     is, for the one client that a closing asks about.
@@ -64,7 +65,13 @@ async def list_clients_to_price(
                         WHERE s.client_id = c.id AND s.state <> 'active'
                           AND s.ended_at >= %(from_at)s AND s.ended_at < %(to_at)s
                           AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id
-                                          OFFSET 0))
+                                          OFFSET 0)
+                          AND NOT EXISTS (
+                              SELECT FROM supply u
+                               WHERE u.site_id = s.site_id
+                                 AND u.from_on <= (s.ended_at AT TIME ZONE 'Europe/Paris')::date
+                                 AND (u.to_on IS NULL
+                                      OR (s.ended_at AT TIME ZONE 'Europe/Paris')::date < u.to_on)))
          ORDER BY c.id
         """,
         {"client_id": client_id, "from_at": from_at, "to_at": to_at},
@@ -81,7 +88,8 @@ async def fetch_unpriced(
     after_id: int,
     limit: int,
 ) -> list[SessionRow]:
-    """Sessions of the client that ended in that time and have no price, by id."""
+    """Sessions of the client that ended in that time and have no price, by id; those apart that the
+    operator supplies itself."""
     async with connection.cursor(row_factory=class_row(SessionRow)) as rows:
         await rows.execute(
             """
@@ -99,6 +107,12 @@ async def fetch_unpriced(
              WHERE s.client_id = %(client_id)s AND s.state <> 'active'
                AND s.ended_at >= %(from_at)s AND s.ended_at < %(to_at)s AND s.id > %(after_id)s
                AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id OFFSET 0)
+               AND NOT EXISTS (
+                   SELECT FROM supply u
+                    WHERE u.site_id = s.site_id
+                      AND u.from_on <= (s.ended_at AT TIME ZONE 'Europe/Paris')::date
+                      AND (u.to_on IS NULL
+                           OR (s.ended_at AT TIME ZONE 'Europe/Paris')::date < u.to_on))
              ORDER BY s.id LIMIT %(limit)s
             """,
             {
@@ -222,6 +236,16 @@ async def fetch_vat_rates(connection: AsyncConnection) -> list[tuple[date, date 
     """The normal rate by date: from_on, to_on (not included), percent."""
     cursor = await connection.execute(
         "SELECT from_on, to_on, percent FROM vat_rate ORDER BY from_on"
+    )
+    return await cursor.fetchall()
+
+
+async def fetch_supplied(
+    connection: AsyncConnection, client_id: int
+) -> list[tuple[str, date, date | None]]:
+    """Sites of a client's that the operator supplies itself: site, from_on, to_on (not in it)."""
+    cursor = await connection.execute(
+        "SELECT site_id, from_on, to_on FROM supply WHERE client_id = %s ORDER BY id", (client_id,)
     )
     return await cursor.fetchall()
 

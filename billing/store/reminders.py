@@ -20,6 +20,7 @@ class ClaimRow:
     client_id: int
     client: str
     person_id: int | None  # None: the operator's invoice to the client
+    is_own: bool  # the operator's: paid to its own account
     due_on: date
     due_since_on: date  # due anew: money came back, a dispute was decided
     left_cents: int
@@ -61,7 +62,8 @@ async def list_claims(
     async with connection.cursor(row_factory=class_row(ClaimRow)) as rows:
         await rows.execute(
             """
-            SELECT p.invoice_id, p.number, p.client_id, c.name AS client, p.person_id, p.due_on,
+            SELECT p.invoice_id, p.number, p.client_id, c.name AS client, p.person_id, p.is_own,
+                   p.due_on,
                    s.due_since_on, p.open_cents AS left_cents, w.is_contested, w.is_debited,
                    ARRAY(SELECT json_build_array(r.level, r.sent_on, r.takes_effect_on)
                            FROM reminder r
@@ -278,7 +280,7 @@ async def list_blocks(
             SELECT b.id, b.client_id, c.name AS client, b.person_id, b.from_at, b.by, b.until_at,
                    b.lifted_by, b.lifted_for,
                    ARRAY(SELECT json_build_array(o.invoice_id, o.number, o.open_cents)
-                           FROM invoice_open o
+                           FROM payable_invoice o
                           WHERE o.invoice_id IN (SELECT x.invoice_id FROM payment_block_cause x
                                                   WHERE x.block_id = b.id)
                           ORDER BY o.invoice_id) AS invoices

@@ -32,7 +32,9 @@ class InvoiceListed(Output):
     client: str | None
     person_id: int | None
     number: str
-    type_code: Literal[380, 381, 384] = Field(description="Invoice, credit note, corrective.")
+    type_code: Literal[380, 381, 384, 386] = Field(
+        description="Invoice, credit note, corrective, prepayment invoice."
+    )
     vat_case: VatCase
     month: date = Field(description="First day of the month of supply.")
     issued_on: date

@@ -265,3 +265,26 @@ INSERT INTO provider_payment_event (payment_id, client_id, status, at)
     SELECT id, client_id, status, now() FROM provider_payment;
 INSERT INTO provider_webhook (provider, event_id, reference, content, received_at)
     VALUES ('stripe', 'evt_1', 'pi_1', '{}', now());
+INSERT INTO supply (client_id, site_id, from_on, created_at, created_by)
+    SELECT client_id, id, '2026-09-01', now(), 'test' FROM site ORDER BY id LIMIT 1;
+INSERT INTO lot (client_id, site_id, reference, created_at)
+    SELECT client_id, site_id, '12', now() FROM supply;
+INSERT INTO lot_point (lot_id, client_id, station_key, evse_id, from_on)
+    SELECT l.id, l.client_id, e.station_key, e.evse_id, '2026-09-01' FROM lot l, evse e LIMIT 1;
+INSERT INTO lot_holding (client_id, lot_id, person_id, signed_on, provision_cents, from_on,
+                         created_at, created_by)
+    SELECT l.client_id, l.id, d.person_id, '2026-09-01', 500, '2026-09-01', now(), 'test'
+      FROM lot l, driver d LIMIT 1;
+INSERT INTO supply_document (invoice_id, client_id, holding_id, person_id, kind, month, energy_wh,
+                             energy_excl_cents, telemetering_excl_cents, amount_incl_cents,
+                             created_at)
+    SELECT i.id, i.client_id, h.id, h.person_id, 'bill', '2026-10-01', 1, 1, 1, 1, now()
+      FROM invoice i JOIN lot_holding h USING (client_id) LIMIT 1;
+INSERT INTO supply_session (session_id, invoice_id, client_id, energy_wh)
+    SELECT s.id, d.invoice_id, d.client_id, 1 FROM supply_document d, session s LIMIT 1;
+INSERT INTO supply_provision (client_id, holding_id, person_id, kind, invoice_id, amount_cents,
+                              vat_cents, source_key, created_at, created_by)
+    SELECT client_id, holding_id, person_id, 'received', invoice_id, 600, 100, 'received:1', now(),
+           'test' FROM supply_document;
+INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at, created_by)
+    SELECT client_id, site_id, '2026-10-01', 1, 'test', now(), 'test' FROM supply;

@@ -115,7 +115,7 @@ def charging(
     seller = client(case)
     percent = Decimal(20 if case is VatCase.REDEVABLE else 0)
     lines = tuple(use(n, wh=7_310 + 4_987 * (n % 7), percent=percent) for n in range(uses))
-    is_original = type_code is TypeCode.INVOICE
+    is_original = type_code in (TypeCode.INVOICE, TypeCode.PREPAYMENT)
     mentions = [*MENTIONS, ("REG", MANDATE.replace("{seller}", seller.name))]
     if case in OF_CASE:
         mentions.append((case.value, OF_CASE[case]))
@@ -170,6 +170,28 @@ def own(*, type_code: TypeCode = TypeCode.INVOICE, is_paid: bool = False) -> Doc
     return replace(document, paid_cents=document.gross_cents) if is_paid else document
 
 
+def supplied(*, paid_cents: int = 0) -> Document:
+    """The operator's electricity and telemetering to a co-owner in October 2026, as far as that
+    paid by an advance."""
+    energy = replace(sale("Électricité, lot 12", 651), own_sale_id=None, energy_wh=37_421)
+    document = charging(buyer=CONSUMER)
+    return replace(
+        added_up(
+            replace(
+                document,
+                number="T2P-F-2026-000005",
+                seller=OPERATOR,
+                invoicer=None,
+                lines=(energy, replace(sale("Télérelève, lot 12", 500), own_sale_id=None)),
+                mentions=MENTIONS,
+                has_services=True,
+            )
+        ),
+        paid_cents=paid_cents,
+        deducts_advance=paid_cents > 0,
+    )
+
+
 def every_kind() -> Iterator[tuple[str, Document]]:
     """Each VAT case, to a consumer and to a business, as invoice, credit note and corrected
     invoice, paid and not; and the operator's own. A credit note is never paid before."""
@@ -185,3 +207,6 @@ def every_kind() -> Iterator[tuple[str, Document]]:
                         charging(case, buyer=buyer, type_code=type_code, is_paid=is_paid),
                     )
             yield f"own sale, {end}", own(type_code=type_code, is_paid=is_paid)
+    yield "supply after an advance", supplied(paid_cents=500)
+    yield "supply paid by an advance", supplied(paid_cents=1_381)
+    yield "supply without an advance", supplied()

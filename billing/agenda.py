@@ -11,15 +11,18 @@ from typing import Final, Literal
 
 from psycopg import AsyncConnection
 
-from billing import statement_state
+from billing import statement_state, supplying
 from billing.statement_state import History
 from billing.store import agenda as store
+from billing.store import lots as lot_store
+from billing.store import orders as order_store
 from billing.store import payment_files as file_store
 from billing.store import payouts as payout_store
 from billing.store import sending as sending_store
 from billing.store.agenda import DayRow
 from billing.store.payment_files import FileRow
 from csms import contracts, deadlines
+from csms.config import Settings
 from csms.deadlines import Reading
 
 Kind = Literal[
@@ -33,9 +36,12 @@ Kind = Literal[
     "file_to_hand_out",
     "debits",
     "own_invoices",
+    "supply_bills",
+    "refunds",
     "letter",
 ]
 FILES_MAX: Final = 1_000
+REFUNDS_MAX: Final = 10_000
 DAYS_MAX: Final = 750  # that a calendar may span
 CONTEST_DAYS_MAX: Final = 31  # from when an invoice lies open to the end of its contest, and more
 
@@ -55,7 +61,12 @@ class Item:
 
 
 async def calendar(
-    connection: AsyncConnection, from_on: date, to_on: date, now: datetime
+    connection: AsyncConnection,
+    from_on: date,
+    to_on: date,
+    now: datetime,
+    *,
+    settings: Settings,
 ) -> list[Item]:
     """All that falls on the days from `from_on` to `to_on`, both included, and what is late; by
     day."""
@@ -75,6 +86,7 @@ async def calendar(
         ("payouts_to_settle", await store.sum_payouts(connection, to_on)),
         ("debits", await store.sum_debits(connection, to_on)),
         ("own_invoices", await store.sum_own_dues(connection, to_on)),
+        ("refunds", await _refunds(connection, settings)),
     ):
         found += list(_days(kind, rows, today))
     for contract, milestone in await contracts.calendar(connection, from_on, to_on):
@@ -89,7 +101,9 @@ async def calendar(
 async def _month(connection: AsyncConnection, month: date, today: date) -> list[Item]:
     """Statements and payouts of a month of service."""
     name = f"{month:%Y-%m}"
-    has_ended = today >= deadlines.add_months(month, 1)
+    billed_from = deadlines.add_months(month, 1)
+    has_ended = today >= billed_from
+    unbilled = await lot_store.count_unbilled(connection, month) if has_ended else None
     missing = len(await sending_store.list_late(connection, month)) if has_ended else None
     target, last = deadlines.statement_target(month), deadlines.statement_deadline(month)
     due_on = deadlines.payout_date(month)
@@ -106,7 +120,22 @@ async def _month(connection: AsyncConnection, month: date, today: date) -> list[
             sum(due.due_cents for due in dues) if has_ended else None,
             is_late=bool(dues) and today > due_on,
         ),
+        *(
+            [Item(billed_from, "supply_bills", name, unbilled, None, is_late=today > last)]
+            if unbilled
+            else []
+        ),
     ]
+
+
+async def _refunds(connection: AsyncConnection, settings: Settings) -> list[DayRow]:
+    """What clients and co-owners are to be given back from the operator's own account, by day."""
+    due: dict[date, list[int]] = {}
+    for row in await order_store.list_refunds(connection, limit=REFUNDS_MAX):
+        due.setdefault(row.due_on, []).append(row.amount_cents)
+    for each in await supplying.list_refunds(connection, settings):
+        due.setdefault(each.due_on, []).append(each.amount_cents)
+    return [DayRow(day, len(cents), sum(cents)) for day, cents in sorted(due.items())]
 
 
 async def _contests(connection: AsyncConnection, from_on: date) -> list[Item]:

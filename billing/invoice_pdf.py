@@ -10,7 +10,7 @@ from typing import Final
 from billing import formats
 from billing.invoice import Document, Party, TypeCode, VatCase
 from billing.invoice_sheets import Sheets, business_of
-from billing.invoice_table import draw_table
+from billing.invoice_table import draw_table, lists_uses
 from billing.invoice_texts import is_account, title
 from billing.paper import ACCENT, AMBER_INK, AMBER_TINT, INK, MARGIN_MM, MUTED, Colour, Paper
 
@@ -219,7 +219,7 @@ def _totals(paper: Sheets, document: Document, y: float) -> float:
     rows = list(_sums(document, paper.words, paper.language))
     if y + _SUM_MM * len(rows) + 4 > paper.bottom:
         y = paper.next_page()
-    if document.is_goods:
+    if lists_uses(document):
         paper.ink(8.5, colour=MUTED)
         paper.put(MARGIN_MM, y + 3, paper.epw / 3, _volume(document, paper.words, paper.language))
     width = 82.0

@@ -29,6 +29,11 @@ class _Column(NamedTuple):
     align: str
 
 
+def lists_uses(document: Document) -> bool:
+    """Whether it has a row for each use; else it sells something by its name."""
+    return document.is_goods and any(line.session_id is not None for line in document.lines)
+
+
 def draw_table(paper: Sheets, document: Document, y: float) -> float:
     """A row for each use or sale; further parts of a use's price follow close, without a line.
     Returns where the foot of what follows may stand."""
@@ -47,7 +52,7 @@ def draw_table(paper: Sheets, document: Document, y: float) -> float:
             paper.rule(y - _RULE_MM)
         cells = (
             _use(line, document, paper.words, is_part=is_part)
-            if document.is_goods
+            if lists_uses(document)
             else _sale(line, document)
         )
         _row(paper, columns, cells, y, is_part=is_part)
@@ -65,7 +70,7 @@ def _is_same_use(line: DocumentLine, former: DocumentLine | None) -> bool:
 def _columns(document: Document, words: dict[str, str]) -> list[_Column]:
     """Widths sum to the text's."""
     has_vat = document.vat_case is VatCase.REDEVABLE
-    if document.is_goods:
+    if lists_uses(document):
         detailed = _shows_net(document)
         found = [
             _Column(words["date"], 20, "L"),

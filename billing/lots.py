@@ -38,7 +38,7 @@ async def supply_site(
 
     Raises: NotThere; Refusal; Conflict where it is supplied, or has invoices of such days.
     """
-    client_id = await _client_of(connection, site_id)
+    client_id = await client_of(connection, site_id)
     if await store.is_invoiced_since(connection, site_id, from_on):
         raise Conflict(
             f"Sessions of site {site_id} from {from_on} on have a price under the client's "
@@ -62,23 +62,24 @@ async def supply_site(
 
 
 async def end_supply(
-    connection: AsyncConnection, site_id: str, to_on: date, *, actor: Actor, now: datetime
+    connection: AsyncConnection, supply_id: int, to_on: date, *, actor: Actor, now: datetime
 ) -> None:
-    """The operator holds the delivery point no more from that day on. Raises: NotThere; Refusal for
-    a day that is billed already."""
-    client_id = await _client_of(connection, site_id)
-    running = [
-        each
-        for each in await store.list_supplies(connection, client_id)
-        if each.site_id == site_id and each.to_on is None
-    ]
-    if not running:
-        raise NotThere(f"Site {site_id} is not supplied by the operator.", "site_id")
-    last = await store.fetch_last_billed(connection, site_id)
-    if to_on < running[0].from_on or (last is not None and to_on <= last):
-        raise Refusal(f"Days up to {last or running[0].from_on} are past changing.", "to_on")
-    await store.end_supply(connection, running[0].id, to_on)
-    await _note(connection, client_id, actor, now, "supply.ended", f"site {site_id}", to_on)
+    """The operator holds a delivery point no more from that day on.
+
+    Raises: NotThere; Conflict where it ended; Refusal for a day that is billed already.
+    """
+    found = await store.list_supplies(connection, supply_id=supply_id)
+    if not found:
+        raise NotThere(f"There is no supply {supply_id}.")
+    (running,) = found
+    await client_store.lock_client(connection, running.client_id)
+    last = await store.fetch_last_billed(connection, running.site_id)
+    if to_on < running.from_on or (last is not None and to_on <= last):
+        raise Refusal(f"Days up to {last or running.from_on} are past changing.", "to_on")
+    if not await store.end_supply(connection, supply_id, to_on):
+        raise Conflict(f"Supply {supply_id} ended on {running.to_on}.")
+    subject = f"site {running.site_id}"
+    await _note(connection, running.client_id, actor, now, "supply.ended", subject, to_on)
 
 
 async def put_lot(
@@ -96,7 +97,7 @@ async def put_lot(
 
     Raises: NotThere; Refusal; Conflict where the point is another lot's from a later day on.
     """
-    client_id = await _client_of(connection, site_id)
+    client_id = await client_of(connection, site_id)
     if not _LOT.fullmatch(reference):
         raise Refusal("A lot is named in 1 to 32 letters, digits, spaces and . / - _.", "lot")
     lot_id = await store.put_lot(connection, client_id, site_id, reference, now)
@@ -189,7 +190,6 @@ async def end_holding(
     to_on: date,
     why: str,
     *,
-    client_id: int,
     withheld_for: str = "",
     actor: Actor,
     now: datetime,
@@ -200,8 +200,7 @@ async def end_holding(
 
     Raises: NotThere; Refusal; Conflict where it has ended.
     """
-    await client_store.lock_client(connection, client_id)
-    holding = await _holding(connection, client_id, holding_id)
+    holding = await _holding(connection, holding_id)
     if holding.to_on is not None:
         raise Conflict(f"The holding of lot {holding.lot} ended on {holding.to_on}.")
     if not why.strip() or max(len(why), len(withheld_for)) > TEXT_LENGTH_MAX:
@@ -214,25 +213,29 @@ async def end_holding(
     await store.end_holding(
         connection, holding_id, to_on, why.strip(), withheld_for.strip() or None
     )
-    await _note(connection, client_id, actor, now, "holding.ended", f"holding {holding_id}", to_on)
+    subject = f"holding {holding_id}"
+    await _note(connection, holding.client_id, actor, now, "holding.ended", subject, to_on)
 
 
 async def release(
-    connection: AsyncConnection, holding_id: int, *, client_id: int, actor: Actor, now: datetime
+    connection: AsyncConnection, holding_id: int, *, actor: Actor, now: datetime
 ) -> None:
     """What is left of a provision is withheld no more. Raises: NotThere; Conflict."""
-    await client_store.lock_client(connection, client_id)
-    holding = await _holding(connection, client_id, holding_id)
+    holding = await _holding(connection, holding_id)
     if not await store.release_holding(connection, holding_id):
         raise Conflict(f"The provision of lot {holding.lot} is not withheld.")
-    await _note(connection, client_id, actor, now, "holding.released", f"holding {holding_id}")
+    subject = f"holding {holding_id}"
+    await _note(connection, holding.client_id, actor, now, "holding.released", subject)
 
 
-async def _holding(connection: AsyncConnection, client_id: int, holding_id: int) -> HoldingRow:
-    found = await store.list_holdings(connection, client_id=client_id, holding_id=holding_id)
+async def _holding(connection: AsyncConnection, holding_id: int) -> HoldingRow:
+    """The holding, its client held. Raises: NotThere."""
+    found = await store.list_holdings(connection, holding_id=holding_id)
     if not found:
-        raise NotThere(f"Client {client_id} has no holding {holding_id}.")
-    return found[0]
+        raise NotThere(f"There is no holding {holding_id}.")
+    await client_store.lock_client(connection, found[0].client_id)
+    (holding,) = await store.list_holdings(connection, holding_id=holding_id)
+    return holding
 
 
 async def add_reading(
@@ -249,7 +252,7 @@ async def add_reading(
 
     Raises: NotThere; Refusal; Conflict where it goes back, or the moment has another reading.
     """
-    client_id = await _client_of(connection, site_id)
+    client_id = await client_of(connection, site_id)
     if at > now:
         raise Refusal("A reading is entered once it was taken: the moment lies ahead.", "at")
     if not 0 <= index_wh <= INDEX_WH_MAX:
@@ -298,13 +301,13 @@ async def compare(
     client_id: int,
     from_on: date,
     to_on: date,
-    flag_above_percent: Decimal,
+    flag_above_percent: int,
 ) -> list[tuple[MeteredPeriod, Comparison]]:
     """The supply's meter beside the points, for each period between two readings that ends on the
     days from `from_on` to `to_on`, both included."""
     end = to_on + timedelta(days=1)
     return [
-        (each, supply.compared(each.meter_wh, each.points_wh, flag_above_percent))
+        (each, supply.compared(each.meter_wh, each.points_wh, Decimal(flag_above_percent)))
         for each in await store.list_metered(
             connection,
             client_id,
@@ -314,8 +317,8 @@ async def compare(
     ]
 
 
-async def _client_of(connection: AsyncConnection, site_id: str) -> int:
-    """The client whose site it is, held. Raises: NotThere."""
+async def client_of(connection: AsyncConnection, site_id: str) -> int:
+    """The client whose site it is, held to the end of the transaction. Raises: NotThere."""
     client_id = await sites.client_of_site(connection, site_id)
     client = None if client_id is None else await client_store.lock_client(connection, client_id)
     if client is None or client.is_operator:

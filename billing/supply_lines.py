@@ -30,8 +30,10 @@ _WORDS: Final = {
         "fee": "Télérelève, lot {lot}",
         "advance": "Provision sur consommations futures, lot {lot}",
         "quantity": "Énergie",
-        "price": "Prix HT",
-        "days": "Jours",
+        "price": "Prix",
+        "unit": "{price}/kWh HT",
+        "period": "Période",
+        "days": "{days} jours",
         "used": "Provision utilisée : {used}. Il reste {left} de votre provision.",
     },
     "en": {
@@ -39,8 +41,10 @@ _WORDS: Final = {
         "fee": "Telemetering, lot {lot}",
         "advance": "Provision for future consumption, lot {lot}",
         "quantity": "Energy",
-        "price": "Price excl. VAT",
-        "days": "Days",
+        "price": "Price",
+        "unit": "{price}/kWh excl. VAT",
+        "period": "Period",
+        "days": "{days} days",
         "used": "Provision used: {used}. {left} of your provision are left.",
     },
 }
@@ -184,7 +188,7 @@ def lines(
             words["energy"].format(lot=holding.lot),
             (
                 (words["quantity"], formats.energy(wh, language)),
-                (words["price"], f"{formats.unit_price(price, language)}/kWh"),
+                (words["price"], words["unit"].format(price=formats.unit_price(price, language))),
             ),
             supply.energy_excl_cents(wh, price),
             percent,
@@ -194,7 +198,7 @@ def lines(
     ]
     if charged.fee_cents:
         fee = words["fee"].format(lot=holding.lot)
-        days = ((words["days"], str(charged.fee_days)),)
+        days = ((words["period"], words["days"].format(days=charged.fee_days)),)
         found.append(_line(fee, days, charged.fee_cents, percent, None))
     return found
 

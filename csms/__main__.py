@@ -18,6 +18,7 @@ from csms.cli import (
     billing_pay,
     billing_remind,
     billing_send,
+    billing_supply,
     common,
     data,
     keys,
@@ -50,6 +51,7 @@ billing_month.register()
 billing_pay.register()
 billing_remind.register()
 billing_send.register()
+billing_supply.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

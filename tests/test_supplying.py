@@ -105,7 +105,7 @@ async def test_a_month_is_billed_by_lot_at_the_contract_s_price(
     ]
     assert of_anna.lines[0].attributes == (
         ("Énergie", "37,421\u00a0kWh"),
-        ("Prix HT", "0,174\u00a0€/kWh"),
+        ("Prix", "0,174\u00a0€/kWh HT"),
     )
     assert (of_anna.seller.name, of_anna.buyer.name) == ("Opérateur de démonstration", "anna")
     assert of_anna.invoicer is None and of_anna.number == "T2P-F-2026-000001"
@@ -207,7 +207,7 @@ async def test_telemetering_is_by_the_days_of_the_holding(
     """31 days of October: 14 for the one, 17 for the other, 5.00 in all."""
     anna, bela = await world.add_driver(database, "anna"), await world.add_driver(database, "bela")
     first = await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
-    await scene.leave(pool, client_id, first, date(2026, 10, 15), IN_NOVEMBER)
+    await scene.leave(pool, first, date(2026, 10, 15), IN_NOVEMBER)
     await scene.give_lot(
         pool, client_id, "12", bela, evse_id=1, from_on=date(2026, 10, 15), now=IN_NOVEMBER
     )
@@ -281,12 +281,10 @@ async def test_who_leaves_is_given_back_what_is_left(
 ) -> None:
     anna, holding_id = await paid_provision(database, pool, settings, client_id, 12_000)
     await scene.charge(database, client_id, 37_421, datetime(2026, 10, 3, 8, tzinfo=UTC))
-    await scene.leave(
-        pool, client_id, holding_id, date(2026, 11, 1), IN_NOVEMBER, withheld_for="Préavis"
-    )
+    await scene.leave(pool, holding_id, date(2026, 11, 1), IN_NOVEMBER, withheld_for="Préavis")
     assert (await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)).given_back_cents == 0
     async with transaction(pool) as connection:
-        await lots.release(connection, holding_id, client_id=client_id, actor=DESK, now=IN_NOVEMBER)
+        await lots.release(connection, holding_id, actor=DESK, now=IN_NOVEMBER)
     done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
     assert (done.bills, done.given_back_cents) == (0, 10_619)
     credit = (await documents(pool))[-1]
@@ -330,7 +328,7 @@ async def test_a_provision_never_paid_is_asked_no_more_once_he_has_left(
     anna = await world.add_driver(database, "anna")
     holding_id = await scene.give_lot(pool, client_id, "12", anna, evse_id=1, provision_cents=500)
     await scene.ask(pool, settings, holding_id)
-    await scene.leave(pool, client_id, holding_id, date(2026, 10, 1), IN_NOVEMBER)
+    await scene.leave(pool, holding_id, date(2026, 10, 1), IN_NOVEMBER)
     done = await scene.bill(pool, settings, date(2026, 9, 1), IN_NOVEMBER)
     assert done.given_back_cents == 0
     assert await rows(pool, "SELECT open_cents FROM supply_invoice_open ORDER BY invoice_id") == [
@@ -432,7 +430,7 @@ async def test_the_supply_s_meter_stands_beside_its_points(
                 actor=DESK,
                 now=IN_NOVEMBER,
             )
-        found = await lots.compare(connection, client_id, OCTOBER, date(2026, 10, 31), Decimal(5))
+        found = await lots.compare(connection, client_id, OCTOBER, date(2026, 10, 31), 5)
     assert [
         (row.meter_wh, row.points_wh, told.difference_wh, told.percent, told.is_flagged)
         for row, told in found

@@ -74,6 +74,7 @@ SELECT invoice_id, client_id, person_id, true, number, due_on, open_cents FROM s
 
 GRANT SELECT ON invoice_open, invoice_session_open, own_invoice_open, supply_invoice_open,
     payable_invoice TO t2p_service;
+GRANT SELECT ON supply_invoice_open TO t2p_app;
 
 -- Invoices that nobody is asked for meanwhile: contested (themselves, or by their line on a
 -- statement), or being debited.

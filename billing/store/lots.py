@@ -1,6 +1,6 @@
 """SQL of what the operator supplies to co-owners: sites, lots, holdings, meter readings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -48,7 +48,8 @@ class HoldingRow:
 
 @dataclass(frozen=True, slots=True)
 class LotMonth:
-    """A lot in a month, as the co-ownership reads it: one line. Amounts are of the bill."""
+    """A lot in a month, as the co-ownership reads it: one line. Amounts are of the bill; `holder` is
+    empty for a manager whose driver he is not."""
 
     site_id: str
     lot: str
@@ -114,20 +115,66 @@ async def end_supply(connection: AsyncConnection, supply_id: int, to_on: date) -
 
 
 async def list_supplies(
-    connection: AsyncConnection, client_id: int | None = None
+    connection: AsyncConnection,
+    client_id: int | None = None,
+    *,
+    client_ids: Sequence[int] | None = None,
+    supply_id: int | None = None,
+    limit: int | None = None,
+    cursor: Cursor | None = None,
 ) -> list[SupplyRow]:
-    """Sites that are or were supplied, by client and site."""
+    """Sites that are or were supplied, in the order in which that was entered; client_ids: of these
+    clients at most."""
     async with connection.cursor(row_factory=class_row(SupplyRow)) as rows:
         await rows.execute(
             """
             SELECT id, client_id, site_id, from_on, to_on, created_at, created_by FROM supply
-             WHERE %(client_id)s::bigint IS NULL OR client_id = %(client_id)s
-             ORDER BY client_id, site_id, from_on
+             WHERE (%(client_id)s::bigint IS NULL OR client_id = %(client_id)s)
+               AND (%(client_ids)s::bigint[] IS NULL OR client_id = ANY (%(client_ids)s))
+               AND (%(supply_id)s::bigint IS NULL OR id = %(supply_id)s)
+               AND (%(after)s::bigint IS NULL OR id > %(after)s)
+             ORDER BY id LIMIT %(limit)s
             """,
-            {"client_id": client_id},
+            {
+                "client_id": client_id,
+                "client_ids": None if client_ids is None else list(client_ids),
+                "supply_id": supply_id,
+                "after": None if cursor is None else cursor.key[0],
+                "limit": limit,
+            },
             prepare=False,
         )
         return await rows.fetchall()
+
+
+async def count_supplies(
+    connection: AsyncConnection,
+    client_id: int | None = None,
+    *,
+    client_ids: Sequence[int] | None = None,
+) -> int:
+    """How many `list_supplies` has in all."""
+    return await fetch_count(
+        connection,
+        """
+        SELECT count(*) FROM supply
+         WHERE (%(client_id)s::bigint IS NULL OR client_id = %(client_id)s)
+           AND (%(client_ids)s::bigint[] IS NULL OR client_id = ANY (%(client_ids)s))
+        """,
+        {
+            "client_id": client_id,
+            "client_ids": None if client_ids is None else list(client_ids),
+        },
+    )
+
+
+async def count_lots(connection: AsyncConnection, site_id: str) -> int:
+    """How many lots a site has."""
+    return await fetch_count(
+        connection,
+        "SELECT count(*) FROM lot WHERE site_id = %(site_id)s",
+        {"site_id": site_id},
+    )
 
 
 async def is_invoiced_since(connection: AsyncConnection, site_id: str, day: date) -> bool:
@@ -322,7 +369,11 @@ async def list_holdings(
 
 
 async def count_holdings(
-    connection: AsyncConnection, *, client_id: int | None = None, person_id: int | None = None
+    connection: AsyncConnection,
+    *,
+    client_id: int | None = None,
+    person_id: int | None = None,
+    lot_id: int | None = None,
 ) -> int:
     """How many `list_holdings` has in all."""
     return await fetch_count(
@@ -331,15 +382,21 @@ async def count_holdings(
         SELECT count(*) FROM lot_holding
          WHERE (%(client_id)s::bigint IS NULL OR client_id = %(client_id)s)
            AND (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
+           AND (%(lot_id)s::bigint IS NULL OR lot_id = %(lot_id)s)
         """,
-        {"client_id": client_id, "person_id": person_id},
+        {"client_id": client_id, "person_id": person_id, "lot_id": lot_id},
     )
 
 
 async def list_lot_months(
-    connection: AsyncConnection, client_id: int, month: date
+    connection: AsyncConnection,
+    client_id: int,
+    month: date,
+    *,
+    client_ids: Sequence[int] | None = None,
 ) -> list[LotMonth]:
-    """What was billed of a client's lots for a month: a line for each lot and holder."""
+    """What was billed of a client's lots for a month: a line for each lot and holder. client_ids:
+    nothing of others."""
     async with connection.cursor(row_factory=class_row(LotMonth)) as rows:
         await rows.execute(
             """
@@ -349,17 +406,24 @@ async def list_lot_months(
                           WHERE q.lot_id = l.id AND q.from_on < d.month + interval '1 month'
                             AND (q.to_on IS NULL OR q.to_on > d.month)
                           ORDER BY t.id, q.evse_id) AS points,
-                   trim(p.given_name || ' ' || p.family_name) AS holder, d.energy_wh,
+                   coalesce(trim(p.given_name || ' ' || p.family_name), '') AS holder,
+                   d.energy_wh,
                    d.energy_excl_cents, d.telemetering_excl_cents,
                    d.amount_incl_cents - d.energy_excl_cents - d.telemetering_excl_cents
                    AS vat_cents, d.amount_incl_cents
               FROM supply_document d
               JOIN lot_holding h ON h.id = d.holding_id JOIN lot l ON l.id = h.lot_id
-              JOIN person p ON p.id = h.person_id
-             WHERE d.client_id = %s AND d.month = %s AND d.kind = 'bill'
+              LEFT JOIN person p ON p.id = h.person_id
+             WHERE d.client_id = %(client_id)s AND d.month = %(month)s AND d.kind = 'bill'
+               AND (%(client_ids)s::bigint[] IS NULL OR d.client_id = ANY (%(client_ids)s))
              ORDER BY l.site_id, l.reference, h.from_on
             """,
-            (client_id, month),
+            {
+                "client_id": client_id,
+                "month": month,
+                "client_ids": None if client_ids is None else list(client_ids),
+            },
+            prepare=False,
         )
         return await rows.fetchall()
 
@@ -417,16 +481,17 @@ async def withdraw_reading(
 
 
 async def list_readings(
-    connection: AsyncConnection, client_id: int, *, limit: int, cursor: Cursor | None
+    connection: AsyncConnection, client_id: int | None, *, limit: int, cursor: Cursor | None
 ) -> list[ReadingRow]:
-    """Readings of a client's supplies, the last entered first."""
+    """Readings of a client's supplies, or of all (None), the last entered first."""
     async with connection.cursor(row_factory=class_row(ReadingRow)) as rows:
         await rows.execute(
             """
             SELECT id, client_id, site_id, at, index_wh, source, created_at, created_by,
                    withdrawn_at
               FROM supply_reading
-             WHERE client_id = %(client_id)s AND (%(after)s::bigint IS NULL OR id < %(after)s)
+             WHERE (%(client_id)s::bigint IS NULL OR client_id = %(client_id)s)
+               AND (%(after)s::bigint IS NULL OR id < %(after)s)
              ORDER BY id DESC LIMIT %(limit)s
             """,
             {
@@ -438,11 +503,14 @@ async def list_readings(
         return await rows.fetchall()
 
 
-async def count_readings(connection: AsyncConnection, client_id: int) -> int:
+async def count_readings(connection: AsyncConnection, client_id: int | None) -> int:
     """How many `list_readings` has in all."""
     return await fetch_count(
         connection,
-        "SELECT count(*) FROM supply_reading WHERE client_id = %(client_id)s",
+        """
+        SELECT count(*) FROM supply_reading
+         WHERE %(client_id)s::bigint IS NULL OR client_id = %(client_id)s
+        """,
         {"client_id": client_id},
     )
 
@@ -478,3 +546,35 @@ async def list_metered(
             prepare=False,
         )
         return await rows.fetchall()
+
+
+async def count_unbilled(connection: AsyncConnection, month: date) -> int:
+    """Holdings of a month (its first day) at supplied sites, of all clients, that have something to
+    be billed and no bill of it."""
+    return await fetch_count(
+        connection,
+        """
+        SELECT count(*) FROM lot_holding h JOIN lot l ON l.id = h.lot_id
+         WHERE h.from_on < %(month)s::date + interval '1 month'
+           AND (h.to_on IS NULL OR h.to_on > %(month)s)
+           AND EXISTS (SELECT FROM supply u
+                        WHERE u.site_id = l.site_id
+                          AND u.from_on < %(month)s::date + interval '1 month'
+                          AND (u.to_on IS NULL OR u.to_on > %(month)s))
+           AND NOT EXISTS (SELECT FROM supply_document d
+                            WHERE d.holding_id = h.id AND d.month = %(month)s AND d.kind = 'bill')
+           AND (EXISTS (SELECT FROM contract_terms t
+                         WHERE t.client_id = h.client_id AND t.monthly_telemetering_cents > 0
+                           AND t.from_on < %(month)s::date + interval '1 month'
+                           AND (t.to_on IS NULL OR t.to_on > %(month)s))
+                OR EXISTS (SELECT FROM session s
+                            WHERE s.client_id = h.client_id AND s.site_id = l.site_id
+                              AND s.energy_wh > 0 AND s.state <> 'active'
+                              AND s.ended_at >= %(month)s::timestamp AT TIME ZONE 'Europe/Paris'
+                              AND s.ended_at < (%(month)s::date + interval '1 month')
+                                               AT TIME ZONE 'Europe/Paris'
+                              AND NOT EXISTS (SELECT FROM supply_session b
+                                               WHERE b.session_id = s.id)))
+        """,
+        {"month": month},
+    )

@@ -298,7 +298,7 @@ class SupplyRefund:
     holding_id: int
     lot: str
     amount_cents: int
-    since_on: date  # of the last credit note on it
+    since_on: date  # of the last credit note on it, or its own
 
 
 async def list_refunds(connection: AsyncConnection) -> list[SupplyRefund]:
@@ -308,8 +308,8 @@ async def list_refunds(connection: AsyncConnection) -> list[SupplyRefund]:
             """
             SELECT o.invoice_id, o.number, o.client_id, o.person_id, d.holding_id,
                    l.reference AS lot, -o.open_cents AS amount_cents,
-                   (SELECT max(x.issued_on) FROM invoice x WHERE x.original_id = o.invoice_id)
-                   AS since_on
+                   coalesce((SELECT max(x.issued_on) FROM invoice x
+                              WHERE x.original_id = o.invoice_id), o.issued_on) AS since_on
               FROM supply_invoice_open o JOIN supply_document d USING (invoice_id)
               JOIN lot_holding h ON h.id = d.holding_id JOIN lot l ON l.id = h.lot_id
              WHERE o.open_cents < 0

@@ -392,8 +392,8 @@ async def _calendar(from_on: str | None, to: str | None) -> None:
     last = first + timedelta(days=CALENDAR_DAYS) if to is None else _day(to)
     if not first <= last <= first + timedelta(days=agenda.DAYS_MAX):
         common.fail(f"from one day to a later one, {agenda.DAYS_MAX} days at most", 2)
-    async with opened() as (_, pool), pool.connection() as connection:
-        found = await agenda.calendar(connection, first, last, common.now())
+    async with opened() as (settings, pool), pool.connection() as connection:
+        found = await agenda.calendar(connection, first, last, common.now(), settings=settings)
     if not found:
         typer.echo("Nothing is due.")
         return

@@ -46,6 +46,7 @@ from csms.web import (
     my_badges_api,
     my_memberships_api,
     my_payments_api,
+    my_supply_api,
     notifications_api,
     observed_api,
     pages,
@@ -65,6 +66,7 @@ from csms.web import (
     statements_api,
     stations_api,
     stickers_api,
+    supply_api,
     tariffs_api,
     tokens_api,
     webhooks_api,
@@ -188,6 +190,8 @@ def create_app(
         late_api,
         quotes_api,
         my_payments_api,
+        supply_api,
+        my_supply_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

@@ -146,13 +146,14 @@ async def correct(
 async def list_my_invoices(
     me: Driver, own: Own, limit: Limit = 100, cursor: CursorText = None
 ) -> PageOf[InvoiceListed]:
-    """Invoices in the driver's name, the newest first."""
+    """Invoices to the driver, the newest first; of what the operator supplies to a co-owner itself
+    they are its own."""
     return await _listed(
         own,
         client_ids=None,
         client_id=None,
         person_id=me.person_id,
-        issuer="client",
+        issuer=None,
         month=None,
         limit=limit,
         cursor=cursor,

@@ -318,6 +318,7 @@ async def cancel_payment_file(
 
 @router.get("/billing/calendar", summary="What is due when", responses=documented())
 async def get_calendar(
+    request: Request,
     pool: Pool,
     _: Operator,
     from_on: Annotated[Day | None, Query(alias="from", description="First day; today.")] = None,
@@ -331,7 +332,9 @@ async def get_calendar(
     if not first <= last <= first + timedelta(days=agenda.DAYS_MAX):
         raise Refusal(f"From one day to a later one, {agenda.DAYS_MAX} days at most.", "to")
     async with pool.connection() as connection:
-        found = await agenda.calendar(connection, first, last, now)
+        found = await agenda.calendar(
+            connection, first, last, now, settings=request.app.state.settings
+        )
     items = [DueOut.model_validate(item) for item in found]
     return PageOf[DueOut](items=items, next=None, total=len(items))
 

@@ -84,7 +84,6 @@ async def give_lot(
 
 async def leave(
     pool: AsyncConnectionPool,
-    client_id: int,
     holding_id: int,
     to_on: date,
     now: datetime,
@@ -97,7 +96,6 @@ async def leave(
             holding_id,
             to_on,
             "Vente du lot",
-            client_id=client_id,
             actor=DESK,
             now=now,
             **values,

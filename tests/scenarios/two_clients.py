@@ -220,6 +220,33 @@ INSERT INTO quote_event (quote_id, client_id, status, at, by)
 INSERT INTO late_payment (client_id, payout_id, month, principal_cents, paid_on, interest_cents,
                           indemnity_cents, spans, created_at, created_by)
     SELECT client_id, id, month, amount_cents, '2026-11-20', 1, 0, '[]', now(), 'test' FROM payout;
+INSERT INTO supply (client_id, site_id, from_on, created_at, created_by)
+    SELECT client_id, id, '2026-09-01', now(), 'test' FROM site ORDER BY client_id;
+INSERT INTO lot (client_id, site_id, reference, created_at)
+    SELECT client_id, site_id, split_part(site_id, '-', 1) || '-lot', now() FROM supply ORDER BY id;
+INSERT INTO lot_point (lot_id, client_id, station_key, evse_id, from_on)
+    SELECT l.id, l.client_id, s.station_key, 1, '2026-09-01'
+      FROM lot l JOIN station s USING (client_id);
+INSERT INTO lot_holding (client_id, lot_id, person_id, signed_on, provision_cents, from_on,
+                         created_at, created_by)
+    SELECT l.client_id, l.id, p.id, '2026-09-01', 500, '2026-09-01', now(), 'test'
+      FROM lot l JOIN client c ON c.id = l.client_id
+      JOIN person p ON p.given_name = 'driver ' || c.name ORDER BY l.id;
+INSERT INTO supply_document (invoice_id, client_id, holding_id, person_id, kind, month, energy_wh,
+                             energy_excl_cents, telemetering_excl_cents, amount_incl_cents,
+                             created_at)
+    SELECT min(i.id), h.client_id, h.id, h.person_id, 'bill', '2026-10-01', 1, 1, 1, 1, now()
+      FROM lot_holding h JOIN invoice i USING (client_id) GROUP BY h.id;
+INSERT INTO supply_session (session_id, invoice_id, client_id, energy_wh)
+    SELECT s.id, d.invoice_id, d.client_id, 1
+      FROM supply_document d JOIN session s USING (client_id);
+INSERT INTO supply_provision (client_id, holding_id, person_id, kind, invoice_id, amount_cents,
+                              vat_cents, source_key, created_at, created_by)
+    SELECT client_id, holding_id, person_id, 'received', invoice_id, 600, 100,
+           'received:' || holding_id, now(), 'test' FROM supply_document;
+INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at, created_by)
+    SELECT client_id, site_id, d::timestamptz, 1, split_part(site_id, '-', 1) || '-meter', now(),
+           'test' FROM supply, unnest(ARRAY['2026-10-01', '2026-10-31']) AS d;
 INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by)
     SELECT family_name || '-mandate', id, 'DE89370400440532013000', family_name, '2026-01-05',
            now(), 'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;
@@ -283,6 +310,7 @@ WORLD: Final = _WORLD.replace(":document", "'" + DOCUMENT.replace("'", "''") + "
 # What stands for a part of an address: the value of A, and of B.
 VALUES: Final = {
     "file_format": ("pdf", "pdf"),
+    "month": ("2026-10", "2026-10"),
     "client_id": ("2", "3"),
     "site_id": ("alpha-site", "beta-site"),
     "station_id": ("alpha-station", "beta-station"),

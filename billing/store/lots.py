@@ -48,8 +48,8 @@ class HoldingRow:
 
 @dataclass(frozen=True, slots=True)
 class LotMonth:
-    """A lot in a month, as the co-ownership reads it: one line. Amounts are of the bill; `holder` is
-    empty for a manager whose driver he is not."""
+    """A lot in a month, as the co-ownership reads it: one line. Amounts are of the bill; `holder`
+    is empty for a manager whose driver he is not."""
 
     site_id: str
     lot: str

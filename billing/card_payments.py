@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from psycopg import AsyncConnection
 
-from billing import books, ledger, provider_state, receipts
+from billing import books, ledger, provider_state, receipts, settling
 from billing.ledger import PSP_CLEARING
 from billing.provider_state import Told
 from billing.providers import (
@@ -25,6 +25,7 @@ from billing.providers import (
     check_reference,
 )
 from billing.store import card_payments as store
+from billing.store import ledger as ledger_store
 from billing.store.card_payments import PaymentRow
 from csms import deadlines
 from csms.clients import Actor
@@ -175,18 +176,34 @@ async def take_webhook(
 
 
 async def settle(
-    connection: AsyncConnection, provider: PaymentProvider, report: Settlement, now: datetime
-) -> None:
+    connection: AsyncConnection,
+    provider: PaymentProvider,
+    report: Settlement,
+    now: datetime,
+    *,
+    actor: Actor,
+    line_id: int | None = None,
+) -> int | None:
     """Book a payout of the provider's, once. Its fee is the operator's own, made good in the same
-    entry. Raises: Conflict for a payout that is booked with other amounts; Refusal."""
+    entry. The bank's line that tells of it, where it was read already, is explained by it: the one
+    that names its reference, or `line_id`; its id.
+
+    Raises: Conflict for a payout that is booked with other amounts, or a line that is another;
+    NotThere; Refusal.
+    """
     if report.gross_cents <= 0 or not 0 <= report.fee_cents <= report.gross_cents:
         raise Refusal("A payout is above 0, and its fee is no more than it.", "gross_cents")
     key = f"{provider.name}:{check_reference(report.reference)}"
     async with connection.transaction():
+        await ledger_store.lock_chains(connection, [books.OPERATOR])
         day = await books.bookable_on(connection, [books.OPERATOR], deadlines.paris_day(now), now)
         known = await store.find_booked_on(connection, f"settlement:{key}")
         entry = ledger.provider_settled(key, report.gross_cents, report.fee_cents, known or day)
         await books.post(connection, [entry], now)
+        net_cents = report.gross_cents - report.fee_cents
+        return await settling.settle_suspended(
+            connection, key, report.reference, net_cents, line_id, actor=actor, now=now
+        )
 
 
 async def _open(
@@ -331,7 +348,8 @@ async def _record(
         captured, booked, key = payment.captured_cents, payment.booked_cents, payment.booked_key
         if told is not None and provider_state.has_money(status):
             captured = captured or told.captured_cents
-            kept = told.kept_cents if payment.captured_cents == 0 else min(booked, told.kept_cents)
+            is_fresh = payment.captured_cents == 0 or (told.is_won and booked == 0)
+            kept = told.kept_cents if is_fresh else min(booked, told.kept_cents)
             key = await _book(connection, payment, captured, kept, now, actor)
             booked = kept
         is_ours = told is not None and told.reference != payment.key
@@ -363,6 +381,10 @@ async def _book(
     if payment.captured_cents == 0:
         held_cents, key = captured_cents, f"{root}:capture"
         await _receive(connection, payment, key, captured_cents, None, now, actor)
+    if kept_cents > held_cents == 0:  # a charge-back was won: it is paid after all
+        held_cents, key = kept_cents, f"{root}:won:{payment.steps}"
+        await store.add_event(connection, payment.id, payment.client_id, "won_back", None, now)
+        await _receive(connection, payment, key, kept_cents, None, now, actor)
     if held_cents == kept_cents:
         return key
     assert key is not None and kept_cents < held_cents, payment.key

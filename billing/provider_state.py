@@ -43,7 +43,8 @@ class Told:
     is_ended: bool  # voided or refused: nothing comes of it any more
     captured_cents: int
     refunded_cents: int
-    is_charged_back: bool = False
+    is_charged_back: bool = False  # and not won by us since
+    is_won: bool = False  # it was charged back, and we have won
     reason: str | None = None
 
     @property

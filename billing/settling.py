@@ -2,9 +2,10 @@
 
 A line that names a payment of ours, by its end-to-end id and its amount, settles it: a payout, the
 transfer of what the operator earned, a direct debit, or the return of one of these. A transfer that
-names one open invoice and pays just that is received for it. Anything else is booked as unexplained
-at once (471), so that the account in the books is the one at the bank, and waits for a person, who
-is shown what it may be. Nothing is guessed.
+names one open invoice and pays just that is received for it; one that names a payout of the payment
+provider's, whose report is booked, is that. Anything else is booked as unexplained at once (471),
+so that the account in the books is the one at the bank, and waits for a person, who is shown what
+it may be. Nothing is guessed.
 
 The same statement again changes nothing, nor does a line that two statements tell. Each line is a
 transaction of its own.
@@ -44,6 +45,7 @@ Special = Literal["fee", "top_up", "refund"]
 STAGE: Final = "settle"
 BATCH_LINES: Final = 1_000
 SUGGESTIONS_MAX: Final = 5
+_REFERENCE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,99}")  # of a payment provider's
 _NUMBER: Final = re.compile(r"[A-Za-z0-9]+(?:[-/_][A-Za-z0-9]+)+")
 
 
@@ -219,6 +221,7 @@ async def _settle(
     try:
         async with connection.transaction():
             found = await _named(connection, line, now, actor, settings)
+            found = found or await _of_settlement(connection, line)
             found = found or await _of_invoice(connection, line, now, actor)
     except Refusal as refusal:
         await _note(connection, line, refusal, now)
@@ -336,6 +339,69 @@ async def _of_invoice(
     if len(candidates) != 1 or len(fitting) != 1:
         return None
     return await _receive(connection, line, fitting[0], now, actor)
+
+
+async def _of_settlement(connection: AsyncConnection, line: LineRow) -> tuple[str, str] | None:
+    """The payout of the payment provider that the line names, and that is booked already."""
+    if line.account != "mandate" or line.amount_cents <= 0:
+        return None
+    named = _REFERENCE.findall(line.remittance or "")
+    found = await store.find_settlements(connection, named, line.amount_cents)
+    return ("settlement", f"settlement {found[0]}") if len(found) == 1 else None
+
+
+async def settle_suspended(
+    connection: AsyncConnection,
+    key: str,
+    reference: str,
+    net_cents: int,
+    line_id: int | None,
+    *,
+    actor: Actor,
+    now: datetime,
+) -> int | None:
+    """A payout of the payment provider was booked under a key: the line that waits unexplained and
+    names its reference, or is `line_id`, is that; its id. None: no line tells of it yet. In the
+    caller's transaction.
+
+    Raises: NotThere for a line that is not there; Conflict for one that is explained, or of another
+    amount.
+    """
+    taken = await store.find_line_of(connection, f"settlement {key}")
+    if taken is not None and line_id in (None, taken):
+        return taken
+    if line_id is None:
+        waiting = await store.list_suspense(connection, limit=BATCH_LINES)
+        named = [
+            each
+            for each in waiting
+            if each.account == "mandate"
+            and each.amount_cents == net_cents
+            and reference in _REFERENCE.findall(each.remittance or "")
+        ]
+        if len(named) != 1:
+            return None
+        line_id = named[0].id
+    line = await store.get_line(connection, line_id)
+    if line is None:
+        raise NotThere(f"There is no line {line_id} of the bank's.", "line_id")
+    matches = await store.fetch_matches(connection, line_id)
+    if True not in matches or False in matches:
+        raise Conflict(f"Line {line_id} is explained: {matches.get(False, 'it is not read yet')}.")
+    if (line.account, line.amount_cents) != ("mandate", net_cents):
+        raise Conflict(
+            f"Line {line_id} is of {line.amount_cents} cents on the account {line.account}, the "
+            f"payout of {net_cents} on that of third parties.",
+            "line_id",
+        )
+    booked_on = deadlines.paris_day(now)
+    first = await _suspense_of(connection, line)
+    await books.post(connection, [ledger.reversal(first, booked_on)], now)
+    await store.insert_match(
+        connection, line_id, "settlement", f"settlement {key}", now, actor.name
+    )
+    await problems.resolve(connection, STAGE, [_subject(line)], now)
+    return line_id
 
 
 def _fits(line: LineRow, invoice: CandidateRow) -> bool:

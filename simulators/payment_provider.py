@@ -33,6 +33,7 @@ class PaymentPeer:
         self.key, self.secret = key, secret
         self.intents: dict[str, dict[str, Any]] = {}
         self.refunds: list[dict[str, Any]] = []
+        self.disputes: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.faults: deque[str | None] = deque()
         self.calls: list[tuple[str, str, str | None]] = []  # method, path, idempotency key
@@ -58,13 +59,26 @@ class PaymentPeer:
     def charge_back(self, reference: str) -> None:
         """The card holder's bank takes a captured payment back."""
         self.intents[reference]["latest_charge"]["disputed"] = True
-        self._tell("charge.dispute.created", {"object": "dispute", "payment_intent": reference})
+        dispute = {"object": "dispute", "payment_intent": reference, "status": "needs_response"}
+        self.disputes.append(dispute)
+        self._tell("charge.dispute.created", dispute)
+
+    def win(self, reference: str) -> None:
+        """What the card holder's bank took is given back: it was charged rightly."""
+        for dispute in self.disputes:
+            if dispute["payment_intent"] == reference:
+                dispute["status"] = "won"
+                self._tell("charge.dispute.closed", dispute)
+
+    def _is_lost(self, reference: str) -> bool:
+        mine = [each for each in self.disputes if each["payment_intent"] == reference]
+        return any(each["status"] != "won" for each in mine)
 
     def kept_cents(self, reference: str) -> int:
         """What of a payment was taken, and not given back."""
         intent = self.intents[reference]
         charge = intent["latest_charge"] or {}
-        if charge.get("disputed"):
+        if self._is_lost(reference):
             return 0
         return int(intent["amount_received"] - charge.get("amount_refunded", 0))
 
@@ -135,6 +149,10 @@ class PaymentPeer:
             return self._create(form) if method == "POST" else self._list(form)
         if parts == ["refunds"] and method == "POST":
             return self._refund(form)
+        if parts == ["disputes"] and method == "GET":
+            named = form["payment_intent"]
+            found = [each for each in self.disputes if each["payment_intent"] == named]
+            return 200, {"object": "list", "data": found[::-1], "has_more": False}
         if parts[:1] != ["payment_intents"] or parts[1] not in self.intents:
             return 404, {"error": {"type": "invalid_request_error", "code": "resource_missing"}}
         intent = self.intents[parts[1]]

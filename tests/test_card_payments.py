@@ -17,19 +17,21 @@ from hypothesis import strategies as st
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, card_payments, ledger, receipts
+from billing import books, card_payments, checks, ledger, receipts
 from billing.card_payments import Settlement
 from billing.provider_state import UNFINISHED
 from billing.providers import Forged, Unavailable
 from billing.providers.offline import Offline
 from billing.providers.stripe import Stripe
+from billing.settling import Settled
 from csms.clients import Actor
 from csms.config import Settings
-from csms.db import Database, connect
+from csms.db import Database, connect, open_pool
 from csms.registry import Conflict, Refusal
 from csms.web import create_app
+from simulators.bank import Bank
 from simulators.payment_provider import FAULTS, PaymentPeer
-from tests.scenarios import billed
+from tests.scenarios import billed, payments
 from tests.scenarios.billed import NOW
 
 ACTOR = Actor("test")
@@ -215,6 +217,82 @@ async def test_refunds_and_chargebacks_take_back_what_was_paid(shop: Shop) -> No
     assert shop.is_level
 
 
+async def test_a_charge_back_that_is_won_pays_the_invoice_after_all(shop: Shop) -> None:
+    number = await shop.invoice(1_200)
+    await shop.pay(number)
+    shop.peer.charge_back("pi_1x")
+    await shop.hear(shop.peer.events[-1])
+    await shop.resolve()
+    assert await shop.open_cents(number) == 1_200
+    shop.peer.win("pi_1x")
+    for event in [*shop.peer.events[::-1], *shop.peer.events]:
+        await shop.hear(event)
+        await shop.resolve()
+    assert await shop.open_cents(number) == 0
+    await shop.check()
+    assert shop.is_level
+    events = "SELECT string_agg(status, ' ' ORDER BY id) FROM provider_payment_event"
+    assert (await shop.one(events)).endswith("captured charged_back won_back")
+
+
+async def read_bank(shop: Shop, settings: Settings, database: Database, bank: Bank) -> Settled:
+    async with open_pool(database, settings) as pool:
+        return await payments.read_in(
+            pool, bank, LATER.date(), LATER, payments.with_accounts(settings)
+        )
+
+
+@pytest.mark.parametrize("is_named", [True, False])
+@pytest.mark.parametrize("bank_first", [True, False])
+async def test_the_provider_s_payout_and_the_bank_s_line_are_one(
+    shop: Shop, settings: Settings, database: Database, is_named: bool, bank_first: bool
+) -> None:
+    await shop.pay(await shop.invoice(1_200))
+    bank = Bank(payments.MANDATE_IBAN, 0)
+    text = "STRIPE po_1x PAYOUT" if is_named else "STRIPE"
+    bank.receive(1_180, "Stripe", payments.DRIVER_IBAN, text)
+    report = Settlement("po_1x", 1_200, 20)
+    if bank_first:
+        done = await read_bank(shop, settings, database, bank)
+        assert done.by_kind == {"suspense": 1}
+    for _ in range(2):
+        matched = await card_payments.settle(
+            shop.connection, shop.provider, report, LATER, actor=ACTOR
+        )
+    if not bank_first:
+        done = await read_bank(shop, settings, database, bank)
+        assert done.by_kind == {"settlement" if is_named else "suspense": 1}
+    else:
+        assert matched == (1 if is_named else None)
+    if not is_named:
+        assert (
+            await card_payments.settle(
+                shop.connection, shop.provider, report, LATER, actor=ACTOR, line_id=1
+            )
+            == 1
+        )
+    balances = await books.balances(shop.connection)
+    assert balances.get("suspense", 0) == balances.get("psp:clearing", 0) == 0
+    assert (balances["bank:mandate"], balances["bank:own"]) == (1_200, -20)
+    found = await checks.find_offences(shop.connection, LATER)
+    assert "bank lines beside books" not in {check.name for check, told in found if told}
+
+
+async def test_a_line_of_another_amount_is_no_payout(
+    shop: Shop, settings: Settings, database: Database
+) -> None:
+    await shop.pay(await shop.invoice(1_200))
+    bank = Bank(payments.MANDATE_IBAN, 0)
+    bank.receive(1_181, "Stripe", payments.DRIVER_IBAN, "STRIPE po_1x")
+    await read_bank(shop, settings, database, bank)
+    report = Settlement("po_1x", 1_200, 20)
+    with pytest.raises(Conflict, match="of 1181 cents"):
+        await card_payments.settle(
+            shop.connection, shop.provider, report, LATER, actor=ACTOR, line_id=1
+        )
+    assert "psp:clearing" in await books.balances(shop.connection)
+
+
 async def test_a_refund_whose_answer_is_lost_is_given_once(shop: Shop) -> None:
     number = await shop.invoice(1_200)
     await shop.pay(number)
@@ -234,14 +312,14 @@ async def test_a_payout_of_the_provider_is_booked_once_and_its_fee_is_ours(shop:
     await shop.pay(await shop.invoice(1_200))
     for later in (LATER, LATER + timedelta(days=2)):
         await card_payments.settle(
-            shop.connection, shop.provider, Settlement("po_1", 1_200, 20), later
+            shop.connection, shop.provider, Settlement("po_1", 1_200, 20), later, actor=ACTOR
         )
     balances = await books.balances(shop.connection)
     assert (balances["bank:mandate"], balances["bank:own"]) == (1_200, -20)
     assert balances.get("psp:clearing", 0) == 0
     with pytest.raises(Conflict):
         await card_payments.settle(
-            shop.connection, shop.provider, Settlement("po_1", 1_100, 20), LATER
+            shop.connection, shop.provider, Settlement("po_1", 1_100, 20), LATER, actor=ACTOR
         )
 
 

@@ -8,6 +8,7 @@ is looked for among its customer's instead of being asked for again.
 import hashlib
 import hmac
 import json
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -24,6 +25,8 @@ PAGES_MAX: Final = 10  # of a customer's payments, 100 each
 ANSWER_BYTES_MAX: Final = 1_000_000
 _AUTHORISED: Final = ("requires_capture",)
 _REFUSED: Final = ("requires_payment_method", "requires_action", "requires_confirmation")
+_WON: Final = ("won", "warning_closed")  # of a dispute
+DISPUTES_MAX: Final = 10  # of one payment
 _MAY_PASS: Final = (409, 429)  # another call with the key is under way; too many calls
 
 
@@ -97,13 +100,13 @@ class Stripe:
             f"{asked.key}:refund:{total_cents}",
             {"payment_intent": reference, "amount": str(amount_cents)},
         )
-        return _told(await self._get(f"/v1/payment_intents/{reference}", _EXPANDED))
+        return await self._look_at(reference)
 
     async def fetch(self, asked: Asked, now: datetime) -> Told | None:
         """See PaymentProvider. Without a reference the call is repeated under its key; where that
         was answered by an error, which Stripe repeats, the payment may be there all the same."""
         if asked.reference is not None:
-            return _told(await self._get(f"/v1/payment_intents/{asked.reference}", _EXPANDED))
+            return await self._look_at(asked.reference)
         if now - asked.asked_at > REPEAT_MAX:
             return await self._look_for(asked)
         try:
@@ -113,6 +116,20 @@ class Stripe:
             if found is None:
                 raise
             return found
+
+    async def _look_at(self, reference: str) -> Told:
+        """How a payment stands; of one that was charged back also how that ended."""
+        told = _told(await self._get(f"/v1/payment_intents/{reference}", _EXPANDED))
+        if not told.is_charged_back:
+            return told
+        disputes = await self._get(
+            "/v1/disputes", {"payment_intent": reference, "limit": str(DISPUTES_MAX)}
+        )
+        found = disputes.get("data")
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            raise Unavailable("the answer is no list of disputes")
+        is_won = bool(found) and all(each.get("status") in _WON for each in found)
+        return replace(told, is_charged_back=not is_won, is_won=is_won)
 
     async def _look_for(self, asked: Asked) -> Told | None:
         parameters = {"customer": asked.customer_reference, "limit": "100"}
@@ -208,7 +225,7 @@ def _told(intent: dict[str, Any]) -> Told:
             int(intent["amount_received"]),
             int(charge.get("amount_refunded", 0)),
             bool(charge.get("disputed", False)),
-            str(cause) if is_given_up else None,
+            reason=str(cause) if is_given_up else None,
         )
     except (KeyError, TypeError, ValueError) as error:
         raise Unavailable("the answer is no payment") from error

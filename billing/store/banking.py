@@ -232,6 +232,36 @@ async def find_by_amount(
         return await rows.fetchall()
 
 
+async def find_line_of(connection: AsyncConnection, subject: str) -> int | None:
+    """The line that was taken for a subject; None: none was."""
+    cursor = await connection.execute(
+        "SELECT line_id FROM bank_match WHERE subject = %s AND NOT is_suspense", (subject,)
+    )
+    row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+async def find_settlements(
+    connection: AsyncConnection, references: Sequence[str], net_cents: int
+) -> list[str]:
+    """Payouts of payment providers of these references that are booked, brought so much to the
+    bank, and that no line was taken for; by their keys."""
+    cursor = await connection.execute(
+        """
+        SELECT substr(e.source_key, 12)
+          FROM ledger_entry e
+          JOIN ledger_posting p ON p.entry_id = e.id
+          JOIN ledger_account a ON a.id = p.account_id AND a.code IN ('bank:mandate', 'bank:own')
+         WHERE e.kind = 'settlement' AND split_part(e.source_key, ':', 3) = ANY (%s)
+           AND NOT EXISTS (SELECT FROM bank_match m
+                            WHERE m.subject = 'settlement ' || substr(e.source_key, 12))
+         GROUP BY e.id HAVING sum(p.amount_cents) = %s ORDER BY e.id
+        """,
+        (list(references), net_cents),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def insert_own_receipt(connection: AsyncConnection, values: Mapping[str, Any]) -> int | None:
     """What a client paid of the operator's invoice; its id. None: the source key is there."""
     cursor = await connection.execute(

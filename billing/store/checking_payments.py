@@ -197,6 +197,12 @@ async def lines_beside_books(connection: AsyncConnection, rows_max: int) -> list
                    WHEN 'own_receipt' THEN (SELECT amount_cents FROM own_receipt
                                              WHERE source_key = 'bank:' || t.account || ':'
                                                                 || t.reference)
+                   WHEN 'settlement' THEN (
+                        SELECT sum(p.amount_cents)
+                          FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id
+                          JOIN ledger_account a ON a.id = p.account_id
+                         WHERE e.source_key = replace(t.subject, 'settlement ', 'settlement:')
+                           AND a.code IN ('bank:mandate', 'bank:own'))
                    WHEN 'suspense' THEN (
                         SELECT -p.amount_cents
                           FROM ledger_entry e JOIN ledger_posting p ON p.entry_id = e.id

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from hypothesis import HealthCheck, given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ from billing.providers import Forged, Unavailable
 from billing.providers.offline import Offline
 from billing.providers.stripe import Stripe
 from billing.settling import Settled
+from csms import keys
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect, open_pool
@@ -33,6 +35,7 @@ from simulators.bank import Bank
 from simulators.payment_provider import FAULTS, PaymentPeer
 from tests.scenarios import billed, payments
 from tests.scenarios.billed import NOW
+from tests.scenarios.two_clients import log_in
 
 ACTOR = Actor("test")
 LATER = NOW + timedelta(minutes=5)
@@ -483,3 +486,74 @@ async def test_whatever_fails_each_invoice_is_paid_once(
         "SELECT count(*) FROM provider_payment WHERE status = ANY (%s)", list(UNFINISHED)
     )
     assert left == 0
+
+
+async def test_a_driver_pays_and_the_operator_gives_back(
+    database: Database,
+    pool: AsyncConnectionPool,
+    people: AsyncConnectionPool,
+    settings: Settings,
+) -> None:
+    """The journey by API: the provider's references, a payment, one that is another's, a refund,
+    the payout; and what is said without a provider, and while it is silent."""
+    async with await connect(database, owner=True) as owner:
+        await billed.build(owner)
+    async with pool.connection() as connection:
+        async with connection.transaction():
+            await billed.issue(connection, 2, 1, [1_200])
+            await billed.issue(connection, 2, 2, [700])
+        key, _ = await keys.create(connection, name="desk", role="operator", expires_at=None)
+        driver = await log_in(connection, 1)
+    hers, desk = {"Authorization": f"Bearer {driver}"}, {"Authorization": f"Bearer {key}"}
+    peer = PaymentPeer()
+    async with peer.serve() as url:
+        charged = replace(settings, stripe_key=peer.key, stripe_url=url, provider_timeout_s=0.3)
+        async with calling(create_app(pool, settings, people=people)) as client:
+            refused = await client.post("/api/v1/me/invoices/1/card-payment", headers=hers)
+            assert refused.status_code == 422 and "transfer" in refused.json()["detail"]
+        async with calling(create_app(pool, charged, people=people)) as client:
+            refused = await client.post("/api/v1/me/invoices/1/card-payment", headers=hers)
+            assert refused.status_code == 422 and "no means" in refused.json()["detail"]
+            card = {"customer_reference": "cus_1", "method_reference": "4242 4242 4242 4242"}
+            answer = await client.post(
+                "/api/v1/drivers/1/provider-methods", json=card, headers=desk
+            )
+            assert answer.status_code == 422 and "4242" not in answer.text
+            card["method_reference"] = "pm_good"
+            answer = await client.post(
+                "/api/v1/drivers/1/provider-methods", json=card, headers=desk
+            )
+            assert answer.status_code == 201, answer.text
+            others = await client.post("/api/v1/me/invoices/2/card-payment", headers=hers)
+            assert others.status_code == 404
+            for _ in range(2):
+                paid = await client.post("/api/v1/me/invoices/1/card-payment", headers=hers)
+                assert paid.json()["status"] == "captured", paid.text
+            assert len(peer.intents) == 1
+            (mine,) = (await client.get("/api/v1/me/card-payments", headers=hers)).json()["items"]
+            assert (mine["invoice_id"], mine["captured_cents"]) == (1, 1_200)
+            back = {"amount_cents": 200, "kept_cents": 1_200}
+            peer.faults.extend(["lost_before", "lost_before"])
+            silent = await client.post("/api/v1/card-payments/1/refund", json=back, headers=desk)
+            assert silent.status_code == 503 and "try again" in silent.json()["detail"]
+            for _ in range(2):
+                given = await client.post("/api/v1/card-payments/1/refund", json=back, headers=desk)
+                assert (given.json()["status"], given.json()["booked_cents"]) == (
+                    "partly_refunded",
+                    1_000,
+                ), given.text
+            report = {"reference": "po_1", "gross_cents": 1_000, "fee_cents": 20}
+            booked = await client.post("/api/v1/provider-settlements", json=report, headers=desk)
+            assert booked.json() == {"line_id": None}
+            (listed,) = (await client.get("/api/v1/card-payments", headers=desk)).json()["items"]
+            assert listed["booked_cents"] == 1_000
+            gone = await client.delete("/api/v1/drivers/1/provider-methods", headers=desk)
+            assert gone.status_code == 204
+    async with pool.connection() as connection:
+        balances = Counter(await books.balances(connection))
+        assert ledger.faults(balances) == []
+        assert balances["psp:clearing"] == 0
+
+
+def calling(app: FastAPI) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test")

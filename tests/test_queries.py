@@ -320,6 +320,15 @@ INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, receiv
 INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at, created_by)
     VALUES (2, 'site-1', timestamptz '2026-10-01' + :n * interval '1 day', :n, 'test', now(),
             'test');
+INSERT INTO provider_method (person_id, provider, customer_reference, method_reference,
+                             created_at, revoked_at)
+    VALUES (2, 'stripe', 'cus_1', 'pm_1', now(), now());
+INSERT INTO provider_payment (key, provider, client_id, person_id, invoice_id, method_id,
+                              amount_cents, status, is_simulated, created_at, checked_at)
+    SELECT 'pay-' || :n, 'stripe', 2, 2, max(i.id), max(m.id), 500, 'failed', true, now(), now()
+      FROM invoice i, provider_method m WHERE i.issuer = 'client';
+INSERT INTO provider_payment_event (payment_id, client_id, status, at)
+    SELECT max(id), 2, 'failed', now() FROM provider_payment;
 -- In the archive: the driver, and those who had the first badge before.
 INSERT INTO driver_badge (token_key, uid_key, person_id, from_at, to_at)
     SELECT token_key, uid_key, (SELECT max(id) FROM person), date '2025-01-01' + :n,

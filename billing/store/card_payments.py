@@ -7,6 +7,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from csms.store.paging import Cursor, fetch_count
+
 
 @dataclass(frozen=True, slots=True)
 class PaymentRow:
@@ -139,6 +141,96 @@ async def get_payment(connection: AsyncConnection, payment_id: int) -> PaymentRo
         row = await rows.fetchone()
     assert row is not None, payment_id
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class PaymentListed:
+    """A payment at a provider, in a list."""
+
+    id: int
+    provider: str
+    client_id: int
+    person_id: int
+    invoice_id: int
+    invoice_number: str
+    amount_cents: int
+    status: str
+    captured_cents: int
+    booked_cents: int  # what of it is there now
+    reason: str | None  # of its last state, as the provider or we say
+    is_simulated: bool
+    created_at: datetime
+    checked_at: datetime
+
+
+async def list_payments(
+    connection: AsyncConnection,
+    *,
+    person_id: int | None = None,
+    invoice_id: int | None = None,
+    status: str | None = None,
+    payment_id: int | None = None,
+    limit: int,
+    cursor: Cursor | None = None,
+) -> list[PaymentListed]:
+    """Payments at providers, the last asked for first."""
+    async with connection.cursor(row_factory=class_row(PaymentListed)) as rows:
+        await rows.execute(
+            """
+            SELECT p.id, p.provider, p.client_id, p.person_id, p.invoice_id,
+                   i.number AS invoice_number, p.amount_cents, p.status, p.captured_cents,
+                   p.booked_cents,
+                   (SELECT e.detail FROM provider_payment_event e WHERE e.payment_id = p.id
+                     ORDER BY e.id DESC LIMIT 1) AS reason,
+                   p.is_simulated, p.created_at, p.checked_at
+              FROM provider_payment p JOIN invoice i ON i.id = p.invoice_id
+             WHERE (%(person_id)s::bigint IS NULL OR p.person_id = %(person_id)s)
+               AND (%(invoice_id)s::bigint IS NULL OR p.invoice_id = %(invoice_id)s)
+               AND (%(status)s::text IS NULL OR p.status = %(status)s)
+               AND (%(payment_id)s::bigint IS NULL OR p.id = %(payment_id)s)
+               AND (%(after)s::bigint IS NULL OR p.id < %(after)s)
+             ORDER BY p.id DESC LIMIT %(limit)s
+            """,
+            {
+                "person_id": person_id,
+                "invoice_id": invoice_id,
+                "status": status,
+                "payment_id": payment_id,
+                "after": None if cursor is None else cursor.key[0],
+                "limit": limit,
+            },
+            prepare=False,
+        )
+        return await rows.fetchall()
+
+
+async def count_payments(
+    connection: AsyncConnection, *, person_id: int | None = None, status: str | None = None
+) -> int:
+    """How many `list_payments` has in all."""
+    return await fetch_count(
+        connection,
+        """
+        SELECT count(*) FROM provider_payment
+         WHERE (%(person_id)s::bigint IS NULL OR person_id = %(person_id)s)
+           AND (%(status)s::text IS NULL OR status = %(status)s)
+        """,
+        {"person_id": person_id, "status": status},
+    )
+
+
+async def revoke_method(
+    connection: AsyncConnection, person_id: int, provider: str, now: datetime
+) -> bool:
+    """The driver is charged there no more; False: she was not."""
+    cursor = await connection.execute(
+        """
+        UPDATE provider_method SET revoked_at = %s
+         WHERE person_id = %s AND provider = %s AND revoked_at IS NULL
+        """,
+        (now, person_id, provider),
+    )
+    return cursor.rowcount > 0
 
 
 async def set_payment(connection: AsyncConnection, values: dict[str, Any]) -> None:

@@ -23,6 +23,7 @@ from csms.web import (
     auth_api,
     banking_api,
     billing_api,
+    card_payments_api,
     certificates_api,
     clients_api,
     commands_api,
@@ -192,6 +193,7 @@ def create_app(
         my_payments_api,
         supply_api,
         my_supply_api,
+        card_payments_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

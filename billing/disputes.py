@@ -300,6 +300,24 @@ async def _release(connection: AsyncConnection, dispute: Dispute, now: datetime)
         await books.post(connection, [entry], now)
 
 
+async def hold_open(connection: AsyncConnection, client_id: int, now: datetime) -> None:
+    """Money of a client's is there again, since a payout never left or came back: hold what is
+    contested of it, and had gone with it. In the caller's transaction, the client's books held."""
+    for each in await store.list_unheld(connection, client_id):
+        session_ids, _ = await _contested(connection, each)
+        await _hold(connection, each, session_ids, now)
+
+
+async def _hold(
+    connection: AsyncConnection, dispute: Dispute, session_ids: list[int], now: datetime
+) -> None:
+    held = await _held_cents(connection, dispute.client_id, session_ids, now)
+    if held:
+        await store.set_held(connection, dispute.id, held)
+        entry = ledger.held(dispute.id, dispute.client_id, held, deadlines.paris_day(now))
+        await books.post(connection, [entry], now)
+
+
 async def _hold_for_others(connection: AsyncConnection, ended: Dispute, now: datetime) -> None:
     """What a dispute had held for another one too, which was opened after it and is open still, is
     held for that one from now on: a line and its invoice can both be contested."""
@@ -308,13 +326,8 @@ async def _hold_for_others(connection: AsyncConnection, ended: Dispute, now: dat
     concerned, _ = await _contested(connection, ended)
     for each in await store.list_unheld(connection, ended.client_id):
         session_ids, _ = await _contested(connection, each)
-        if not set(session_ids) & set(concerned):
-            continue
-        held = await _held_cents(connection, each.client_id, session_ids, now)
-        if held:
-            await store.set_held(connection, each.id, held)
-            entry = ledger.held(each.id, each.client_id, held, deadlines.paris_day(now))
-            await books.post(connection, [entry], now)
+        if set(session_ids) & set(concerned):
+            await _hold(connection, each, session_ids, now)
 
 
 async def _put_right(

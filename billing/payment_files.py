@@ -236,11 +236,20 @@ async def approve(
 
 async def hand_out(connection: AsyncConnection, file_id: int, actor: Actor, now: datetime) -> bytes:
     """The bytes of an approved file, for the bank; from now on its payments are sent. The same
-    again gives the same. In the caller's transaction. Raises: NotThere; Conflict."""
+    again gives the same. In the caller's transaction.
+
+    Raises: NotThere; Conflict, also where something that it pays was contested since it was made.
+    """
     file = await _file(connection, file_id)
     if file.approved_at is None:
         raise Conflict(f"File {file.message_id} is not approved yet: a second person does that.")
     if file.sent_at is None:
+        contested = await store.list_contested_since(connection, file_id)
+        if contested:
+            raise Conflict(
+                f"File {file.message_id} pays what was contested since it was made "
+                f"({', '.join(contested)}): give it up, and make another."
+            )
         await store.note_sent(connection, file_id, now)
         if file.kind == "payout":
             inside = await payout_store.list_of_file(connection, file_id)

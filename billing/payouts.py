@@ -17,7 +17,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, ledger, payment_state
+from billing import books, disputes, ledger, payment_state
 from billing.closing import Stopped
 from billing.store import payouts as store
 from billing.store import problems
@@ -246,6 +246,7 @@ async def never_left(
         payout.id, payout.client_id, payout.amount_cents, deadlines.paris_day(now)
     )
     await books.post(connection, [entry], now)
+    await disputes.hold_open(connection, payout.client_id, now)
     return True
 
 

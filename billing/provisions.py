@@ -49,11 +49,13 @@ async def receive(
     actor: Actor,
     now: datetime,
 ) -> None:
-    """Money came in for a prepayment invoice, or came back (below 0). What was to be given back of
-    it (`advance.open_cents` below 0, as it was before) and was, is no provision any more."""
+    """Money came in for a prepayment invoice, or came back (below 0); `advance` as it is with that.
+    Only what was asked for is a provision: what comes in beyond it, since it was credited
+    meanwhile, is to be given back, and giving it back takes nothing off the provision."""
     if amount_cents < 0:
-        # The document is read after the receipt was entered: what is above 0 now is open again.
         amount_cents = -min(-amount_cents, max(0, advance.open_cents))
+    else:
+        amount_cents = max(0, min(amount_cents, advance.open_cents + amount_cents))
     if amount_cents == 0:
         return
     if amount_cents < 0:

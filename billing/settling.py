@@ -22,7 +22,7 @@ from typing import Final, Literal
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, collecting, ledger, receipts, sepa
+from billing import books, collecting, disputes, ledger, receipts, sepa
 from billing.payment_state import PAYOUTS, follow
 from billing.sepa import BankStatement
 from billing.store import banking as store
@@ -293,6 +293,8 @@ async def _of_payout(
     await payout_store.insert_event(
         connection, payout.id, payout.client_id, after, now, actor.name, line.reason
     )
+    if happening == "give back":
+        await disputes.hold_open(connection, payout.client_id, now)
     data = {
         "month": payout.month,
         "amount_cents": payout.amount_cents,

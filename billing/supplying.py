@@ -3,9 +3,10 @@
 Each month that is over is billed once for each holding: the energy of its sessions at the
 contract's price, and the telemetering by the days of the holding. Sessions are found by what of
 them is billed: one that came late, or whose energy was put right, is on the next bill with the
-difference. What is in doubt, at no lot, or used while nobody held the lot is billed to nobody: it
-is a problem with its remedy. A bill is paid from the provision as far as that goes. When a holding
-has ended and is billed, the provision pays what is open, and the rest is credited and given back.
+difference, once that costs a cent. What is in doubt, at no lot, or used while nobody held the lot
+is billed to nobody: it is a problem with its remedy. A bill is paid from the provision as far as
+that goes. When a holding has ended and is billed, the provision pays what is open, and the rest is
+credited and given back.
 """
 
 from collections import defaultdict
@@ -406,15 +407,17 @@ class _Run:
         end_on = deadlines.add_months(world.month, 1)
         billed = await store.fetch_billed(self.connection, world.client_id, world.month)
         for holding_id, _ in await store.list_ended(self.connection, world.client_id, end_on):
-            if used.get(holding_id) and holding_id not in billed:
-                continue  # something of his waits to be billed
+            holding = world.holdings[holding_id]
+            waiting = supply_lines.charge(world, holding, used.get(holding_id, []))
+            if waiting.excl_cents and holding_id not in billed:
+                continue
             for document in await store.list_documents(self.connection, holding_id=holding_id):
                 if document.kind == "bill" and document.open_cents > 0:
                     today = deadlines.paris_day(self.now)
                     await provisions.use(self.connection, document, today, self.actor, self.now)
             for advance, left_cents in await self._left(holding_id):
                 done.given_back_cents += await self._give_back(
-                    world, world.holdings[holding_id], advance, left_cents, percent
+                    world, holding, advance, left_cents, percent
                 )
 
     async def _left(self, holding_id: int) -> list[tuple[AdvanceRow, int]]:

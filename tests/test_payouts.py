@@ -338,6 +338,27 @@ async def test_a_file_that_is_given_up_leaves_everything_due(
     await nothing_is_wrong(pool)
 
 
+async def test_what_is_contested_before_the_file_leaves_does_not_leave_with_it(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int, bank: Bank
+) -> None:
+    filed = await payments.order(pool, MONTH, NOW, settings)
+    assert filed.file_id is not None
+    await contest(pool, NOW + timedelta(days=1))
+    at = NOW + timedelta(days=2)
+    async with transaction(pool) as connection:
+        await payment_files.approve(connection, filed.file_id, SECOND, at)
+        with pytest.raises(Conflict, match="contested since it was made"):
+            await payment_files.hand_out(connection, filed.file_id, SECOND, at)
+    async with transaction(pool) as connection:
+        await payment_files.cancel(connection, filed.file_id, "Contesté", SECOND, at)
+    second = await payments.order(pool, MONTH, at, settings)
+    assert second.file_id is not None
+    ((paid,),) = await rows(pool, "SELECT amount_cents FROM payout WHERE status = 'draft'")
+    assert paid == 1_880, "what is contested is held"
+    await payments.hand_over(pool, second.file_id, bank, at)
+    await nothing_is_wrong(pool)
+
+
 async def test_the_database_itself_wants_four_eyes_and_keeps_the_bytes(
     pool: AsyncConnectionPool, settings: Settings, client_id: int
 ) -> None:

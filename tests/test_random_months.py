@@ -51,7 +51,7 @@ from csms import db, deadlines
 from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, transaction
-from csms.registry import Refusal
+from csms.registry import Conflict, Refusal
 from simulators.bank import Bank
 from tests import billing_world as world
 from tests.billing_world import rows
@@ -203,9 +203,10 @@ class Months:
             SELECT s.id, s.energy_wh, coalesce(sum(b.energy_wh), 0)
               FROM session s LEFT JOIN supply_session b ON b.session_id = s.id
              WHERE s.client_id = %s GROUP BY s.id
-            HAVING coalesce(sum(b.energy_wh), 0) <> s.energy_wh
+            HAVING abs(coalesce(sum(b.energy_wh), 0) - s.energy_wh) > %s
             """,
             self.supplied,
+            28,  # what costs less than half a cent waits for more
         )
         assert wrong == [], "each watt-hour is billed once"
         async with self.pool.connection() as connection:
@@ -461,6 +462,12 @@ class Months:
         for file_id, account, kind in waiting:
             await self.check_balances()
             if self.chance.random() < 0.2:
+                self.now += timedelta(minutes=1)
+                try:
+                    await self._contest()
+                except Refusal:
+                    self.acts["contest refused"] += 1
+            if self.chance.random() < 0.2:
                 async with transaction(self.pool) as connection:
                     await payment_files.cancel(connection, file_id, "Erreur", DESK, self.now)
                 continue
@@ -470,7 +477,13 @@ class Months:
             )
             refuse = {row[0]: "AC01" for row in inside if self.chance.random() < 0.3}
             bank = self.bank if account == "mandate" else self.own_bank
-            report = await payments.hand_over(self.pool, file_id, bank, self.now, refuse=refuse)
+            try:
+                report = await payments.hand_over(self.pool, file_id, bank, self.now, refuse=refuse)
+            except Conflict:
+                self.acts["contested since"] += 1
+                async with transaction(self.pool) as connection:
+                    await payment_files.cancel(connection, file_id, "Contesté", DESK, self.now)
+                continue
             await self._cut_off(
                 lambda report=report: refusals.read_in(  # type: ignore[misc]
                     self.pool, report, self.now, actor=payments.DESK

@@ -438,3 +438,36 @@ async def test_the_supply_s_meter_stands_beside_its_points(
         (51_000, 50_000, 1_000, Decimal("1.96"), False),
         (53_000, 45_000, 8_000, Decimal("15.09"), True),
     ]
+
+
+async def test_what_is_paid_of_a_provision_after_it_was_credited_is_to_be_given_back(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A direct debit that was on its way when he left: his money, and no provision any more."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(pool, client_id, "12", anna, evse_id=1, provision_cents=500)
+    await scene.ask(pool, settings, holding_id)
+    await scene.leave(pool, holding_id, date(2026, 10, 1), IN_NOVEMBER)
+    await scene.bill(pool, settings, date(2026, 9, 1), IN_NOVEMBER)
+    ((invoice_id, number),) = await rows(
+        pool, "SELECT id, number FROM invoice WHERE type_code = 386"
+    )
+    for key, cents in (("collected", 500), ("returned", -500)):
+        async with transaction(pool) as connection:
+            await collecting.receive_own(
+                connection,
+                client_id=client_id,
+                invoice_id=invoice_id,
+                number=number,
+                source_key=key,
+                amount_cents=cents,
+                received_on=date(2026, 11, 5),
+                means="direct_debit",
+                actor=DESK,
+                now=datetime(2026, 11, 5, 9, tzinfo=UTC),
+            )
+        async with pool.connection() as connection:
+            due = await supplying.list_refunds(connection, settings)
+        assert [each.amount_cents for each in due] == ([500] if cents > 0 else [])
+        assert await balance(pool, ledger.provision(client_id, anna)) == 0
+        await sound(pool)

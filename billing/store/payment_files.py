@@ -80,6 +80,29 @@ async def lock_files(connection: AsyncConnection) -> None:
     await connection.execute("SELECT pg_advisory_xact_lock(10, 0)")
 
 
+async def list_contested_since(connection: AsyncConnection, file_id: int) -> list[str]:
+    """Clients whose payout of a file pays a statement of which something was contested after the
+    payout was made, and is not decided."""
+    cursor = await connection.execute(
+        """
+        SELECT DISTINCT c.name
+          FROM payout p
+          JOIN payout_line l ON l.payout_id = p.id AND l.statement_id IS NOT NULL
+          JOIN client c ON c.id = p.client_id
+          JOIN dispute d ON d.client_id = p.client_id AND d.decided_at IS NULL
+               AND d.opened_at > p.created_at
+         WHERE p.file_id = %s AND p.status = 'draft'
+           AND EXISTS (SELECT FROM statement_line s
+                        WHERE s.statement_id = l.statement_id
+                          AND s.kind IN ('session', 'late_session')
+                          AND (s.id = d.statement_line_id OR s.invoice_id = d.invoice_id))
+         ORDER BY c.name
+        """,
+        (file_id,),
+    )
+    return [row[0] for row in await cursor.fetchall()]
+
+
 async def get_file(connection: AsyncConnection, file_id: int) -> FileRow | None:
     """A payment file, held to the end of the transaction."""
     async with connection.cursor(row_factory=class_row(FileRow)) as rows:

@@ -9,7 +9,8 @@ twice; what is still to do is found by anti-join:
 Pure, with no clock and no database: money (cents), tariff (what a session costs), invoice (a
 document and its arithmetic), ledger (entries and accounts), statement (figures of a month),
 reckoning (from a month's facts to them), statement_state, payment_state, provider_state, orders,
-late_payment, reminding (what to do about an unpaid invoice); sepa (files exchanged with the bank).
+late_payment, reminding (what to do about an unpaid invoice), supply (energy sold to co-owners);
+sepa (files exchanged with the bank).
 
 Over them the edges. Prices: tariffs (which holds where), pricing (the stage), live_price with
 price_book (so far), preview, point_prices. Invoices: issuing is their door (charging, own_sales,
@@ -20,7 +21,8 @@ closing, sending, disputes, and statement_* for their files. Payments: payouts (
 collecting (direct debits), payment_files (of both, for the bank), settling and refusals (what the
 bank says became of them), card_payments with providers (invoices paid through a payment provider),
 late_fees. Sales of the operator's own: ordering (quotes). Unpaid: reminders (letters),
-payment_blocks (who may not start, where).
+payment_blocks (who may not start, where). Co-owners whom the operator supplies itself: lots and
+lots_csv (who holds what, the supply's meter), supplying with supply_lines (their bills), provisions.
 
 billing.store is the only place with SQL. Nothing in csms below its web pages, worker, server and
 command line imports billing; nothing here imports reporting.

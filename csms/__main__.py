@@ -22,6 +22,7 @@ from csms.cli import (
     data,
     keys,
     reports,
+    reports_irve,
     stations,
     tokens,
     users,
@@ -50,6 +51,7 @@ billing_month.register()
 billing_pay.register()
 billing_remind.register()
 billing_send.register()
+reports_irve.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -126,6 +126,18 @@ def test_the_same_data_give_the_same_bytes_in_whatever_order() -> None:
     assert build(points, date(2026, 12, 24)).content() == content
 
 
+def test_rows_go_by_the_identifiers_of_station_and_point() -> None:
+    other = {"afirev_station_id": "FRABCP0"}
+    points = [
+        point(1, evse_uid="FRABCE9"),
+        point(2, evse_uid="FRABCE10"),
+        point(3, site_id="z", site=other),
+    ]
+    assert [row["id_pdc_itinerance"] for row in built(*points).rows] == [
+        *("FRABCE3", "FRABCE10", "FRABCE9"),
+    ]
+
+
 def test_a_text_of_several_lines_is_one_line() -> None:
     text = "Accès par la rampe,\r\n  puis à gauche\tau fond"
     (row,) = built(point(evse={"observations": text})).rows
@@ -221,6 +233,12 @@ WRONG: list[tuple[str, dict[str, str], str, Effect]] = [
     ("code_insee_commune", {"code_insee_commune": "2A4"}, "insee_form", Effect.FILE),
     ("code_insee_commune", {"code_insee_commune": "75012"}, "commune_postal", Effect.WRONG),
     ("code_insee_commune", {"code_insee_commune": "21000"}, "commune_postal", Effect.WRONG),
+    (
+        "code_insee_commune",
+        {"code_insee_commune": "69003", "adresse_station": "1 rue Servient 69003 Lyon"},
+        "commune_postal",
+        Effect.WRONG,
+    ),
     ("code_insee_commune", {"code_insee_commune": "2A004"}, "commune_elsewhere", Effect.WRONG),
     ("coordonneesXY", {"coordonneesXY": "2.4032,48.8398"}, "place_form", Effect.FILE),
     ("coordonneesXY", {"coordonneesXY": "[2,4032 48,8398]"}, "place_form", Effect.FILE),
@@ -273,6 +291,10 @@ WRONG: list[tuple[str, dict[str, str], str, Effect]] = [
 DOUBTFUL: list[tuple[dict[str, str], str]] = [
     ({"adresse_station": "12 rue des Tilleuls Paris"}, "address_postal"),
     ({"code_insee_commune": "69123"}, "commune_department"),
+    (
+        {"code_insee_commune": "35400", "adresse_station": "1 quai, 35400 Saint-Malo"},
+        "commune_as_postal",
+    ),
     ({"puissance_nominale": "150"}, "power_ac"),
 ]
 
@@ -423,6 +445,12 @@ def test_connectors_that_look_like_points_are_told_and_published(
     assert len(static.rows) == 2
     codes = [f.code for told in static.doubtful for f in told.findings]
     assert codes == (["connector_as_point"] if doubtful else [])
+
+
+def test_points_of_one_kind_among_others_are_no_connectors() -> None:
+    kinds = ("sType2", "sCEE-7-7", "sType2")
+    static = built(*(point(n, connectors={1: kind}) for n, kind in enumerate(kinds, start=1)))
+    assert len(static.rows) == 3 and static.doubtful == ()
 
 
 # --- The official schema --------------------------------------------------------------------------

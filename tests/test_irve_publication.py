@@ -496,6 +496,38 @@ async def test_however_many_ask_the_database_is_asked_once_and_then_again(
     assert anew.etag != first.etag and len(read(anew.content)) == 3
 
 
+async def test_a_caller_who_goes_away_does_not_end_the_reading_of_the_others(
+    world: None, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    files = Publication(pool, settings)
+    gone = asyncio.create_task(files.dynamic(NOW))
+    stays = asyncio.create_task(files.dynamic(NOW))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    assert len(read((await stays).content)) == 4
+    assert gone.cancelled()
+
+
+async def test_a_failure_is_told_to_all_who_wait_and_not_remembered(
+    world: None, pool: AsyncConnectionPool, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = Publication(pool, settings)
+    real = publication.read_static
+    asked = 0
+
+    async def fails(*_: Any) -> Static:
+        nonlocal asked
+        asked += 1
+        await asyncio.sleep(0.01)
+        raise TimeoutError
+
+    monkeypatch.setattr(publication, "read_static", fails)
+    results = await asyncio.gather(*(files.static(NOW) for _ in range(20)), return_exceptions=True)
+    assert {type(result) for result in results} == {TimeoutError} and asked == 1
+    monkeypatch.setattr(publication, "read_static", real)
+    assert len(read((await files.static(NOW)).content)) == 4
+
+
 async def test_a_point_made_private_leaves_the_dynamic_file_before_the_static_is_read_anew(
     world: None, pool: AsyncConnectionPool, settings: Settings
 ) -> None:

@@ -84,6 +84,8 @@ async def _sent(
         copy = await read(datetime.now(UTC))
     except TooManyPoints as error:
         raise Problem(503, f"The file cannot be written: {error}.") from None
+    except TimeoutError:
+        raise Problem(503, "The database does not answer in time. Try again soon.") from None
     headers = {
         "ETag": copy.etag,
         "Cache-Control": f"public, max-age={int(lasts_s)}",
@@ -92,9 +94,6 @@ async def _sent(
     }
     if _has(request, copy.etag):
         return Response(status_code=304, headers=headers)
-    if request.method == "HEAD":
-        headers["Content-Length"] = str(len(copy.content))
-        return Response(headers=headers, media_type="text/csv")
     return Response(copy.content, headers=headers, media_type="text/csv")
 
 

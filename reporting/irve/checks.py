@@ -5,7 +5,7 @@ it, which nobody nationally asks for and without which a file passes and is wron
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -220,10 +220,10 @@ def _of_prefix(row: Row, prefixes: Sequence[str]) -> Iterator[Finding]:
         yield _wrong("prefix_foreign", columns[-1], row, meant=", ".join(prefixes))
 
 
-def _obeys(rule: object, text: str) -> bool:
-    assert callable(rule)
+def _obeys(rule: Callable[[str], str], text: str) -> bool:
+    """Whether the text is in the form that the rule makes of it."""
     try:
-        return bool(rule(text) == text)
+        return rule(text) == text
     except Broken:
         return False
 
@@ -263,20 +263,29 @@ def _of_commune(row: Row) -> Iterator[Finding]:
         yield _doubt("address_postal", "adresse_station", row)
     if not commune:
         return
-    if (
-        commune in postal_codes
-        or commune.endswith("000")
-        or not _obeys(point_rules.insee_code, commune)
-    ):
+    if _is_postal_code(commune, address):
         yield _wrong("commune_postal", "code_insee_commune", row)
         return
     found = place(row["coordonneesXY"])
     region = None if found is None else _region(*found)
     if region is not None and not point_rules.lies_in(commune, region):
         yield _wrong("commune_elsewhere", "code_insee_commune", row, meant=region.name)
+    elif commune in postal_codes:  # some dozens of small communes have one number for both
+        yield _doubt("commune_as_postal", "code_insee_commune", row)
     elif postal_codes and not any(_one_department(commune, code) for code in postal_codes):
         parts = {"found": postal_codes[-1]}
         yield _doubt("commune_department", "code_insee_commune", row, **parts)
+
+
+def _is_postal_code(commune: str, address: str) -> bool:
+    """Whether it is one for certain: none ends in 000, Paris has its own, and those of Lyon and
+    Marseille are the codes of small communes elsewhere."""
+    if commune.endswith("000") or not _obeys(point_rules.insee_code, commune):
+        return True
+    cities = (("lyon", "6900"), ("marseille", "130"))
+    return commune in _POSTAL_IN.findall(address) and any(
+        city in address.casefold() and commune.startswith(start) for city, start in cities
+    )
 
 
 def _region(longitude: float, latitude: float) -> point_rules.Region | None:

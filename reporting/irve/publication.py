@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Final
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
@@ -19,6 +20,9 @@ from reporting import store_irve as store
 from reporting.irve import dynamic_rows, static_rows
 from reporting.irve.dynamic_rows import Connector, Standing
 from reporting.irve.static_rows import PARIS, Point, Static
+
+CONNECTION_TIMEOUT_S: Final = 10.0
+READ_TIMEOUT_S: Final = 60.0
 
 
 class TooManyPoints(RuntimeError):
@@ -105,10 +109,10 @@ class Publication:
         self._pool = pool
         self._settings = settings
         self._copies: dict[str, Copy] = {}
-        self._reading = asyncio.Lock()
+        self._readings: dict[str, asyncio.Task[Copy]] = {}
 
     async def static(self, now: datetime) -> Copy:
-        """The static file. Raises: TooManyPoints; psycopg.OperationalError."""
+        """The static file. Raises: TooManyPoints; TimeoutError; psycopg.OperationalError."""
         return await self._copy("static", self._settings.irve_static_cache_s, now, self._static)
 
     async def dynamic(self, now: datetime) -> Copy:
@@ -118,29 +122,33 @@ class Publication:
     async def _copy(
         self, name: str, lasts_s: float, now: datetime, read: Callable[[datetime], Awaitable[Copy]]
     ) -> Copy:
-        lasts = timedelta(seconds=lasts_s)
+        """The copy that is still good, or what one reading brings to all who wait for it; a caller
+        who goes away does not end it for the others."""
         copy = self._copies.get(name)
-        if copy is not None and now - copy.read_at < lasts:
+        if copy is not None and now - copy.read_at < timedelta(seconds=lasts_s):
             return copy
-        async with self._reading:
-            copy = self._copies.get(name)
-            if copy is None or now - copy.read_at >= lasts:
-                copy = self._copies[name] = await read(now)
+        reading = self._readings.get(name)
+        if reading is None or reading.done():
+            reading = self._readings[name] = asyncio.create_task(self._read(name, now, read))
+        return await asyncio.shield(reading)
+
+    async def _read(
+        self, name: str, now: datetime, read: Callable[[datetime], Awaitable[Copy]]
+    ) -> Copy:
+        async with asyncio.timeout(READ_TIMEOUT_S):
+            copy = self._copies[name] = await read(now)
         return copy
 
     async def _static(self, now: datetime) -> Copy:
-        async with self._pool.connection() as connection:
+        async with self._pool.connection(timeout=CONNECTION_TIMEOUT_S) as connection:
             static = await read_static(connection, self._settings, now)
-        content = static.content()
+        content = await asyncio.to_thread(static.content)
         return Copy(content, _etag(content), now, static.identifiers)
 
     async def _dynamic(self, now: datetime) -> Copy:
         """Of the points in the static file as it was last read, which is not long ago."""
-        lasts = timedelta(seconds=self._settings.irve_static_cache_s)
-        static = self._copies.get("static")
-        if static is None or now - static.read_at >= lasts:
-            static = self._copies["static"] = await self._static(now)
-        async with self._pool.connection() as connection:
+        static = await self.static(now)
+        async with self._pool.connection(timeout=CONNECTION_TIMEOUT_S) as connection:
             content = await read_dynamic(connection, self._settings, static.identifiers)
         return Copy(content, _etag(content), now)
 

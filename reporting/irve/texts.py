@@ -229,6 +229,12 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "en": "“{value}” is a postal code. Write the commune's INSEE code, like 75101 for the "
         "first arrondissement of Paris.",
     },
+    "commune_as_postal": {
+        "fr": "« {value} » est aussi le code postal de l’adresse. Vérifiez que c’est bien le code "
+        "INSEE de la commune : les deux sont rarement les mêmes.",
+        "en": "“{value}” is the postal code of the address too. Check that it is the commune's "
+        "INSEE code: the two are rarely the same.",
+    },
     "commune_department": {
         "fr": "la commune {value} et le code postal {found} ne sont pas du même département. "
         "Vérifiez-les.",
@@ -283,10 +289,8 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "en": "“{value}” lies in the future. Write a past date, or today's.",
     },
     "hours_form": {
-        "fr": "les horaires ne peuvent pas être lus : {reason}. Écrivez 24/7, ou par exemple "
-        "Mo-Fr 08:00-12:00,Sa 09:00-12:00.",
-        "en": "the opening hours cannot be read: {reason}. Write 24/7, or for instance "
-        "Mo-Fr 08:00-12:00,Sa 09:00-12:00.",
+        "fr": "les horaires ne peuvent pas être lus : {reason}. Corrigez-les.",
+        "en": "the opening hours cannot be read: {reason}. Correct them.",
     },
     "pdl_form": {
         "fr": "« {value} » n’est pas un numéro de point de livraison. Écrivez ses 14 chiffres.",
@@ -342,10 +346,10 @@ TEXTS: Final[dict[str, dict[str, str]]] = {
         "station identifier (site.afirev_station_id).",
     },
     "count_differs": {
-        "fr": "{value} points annoncés, {found} lignes pour cette station. Écrivez {found}, ou "
-        "ajoutez les lignes qui manquent.",
-        "en": "{value} points announced, {found} lines of this station. Write {found}, or add the "
-        "lines that are missing.",
+        "fr": "{value} point(s) annoncé(s), {found} ligne(s) pour cette station. Écrivez {found}, "
+        "ou ajoutez les lignes qui manquent.",
+        "en": "{value} point(s) announced, {found} line(s) of this station. Write {found}, or add "
+        "the lines that are missing.",
     },
     "connector_as_point": {
         "fr": "les points {others} n’ont chacun qu’une prise, d’un type différent : est-ce un seul "

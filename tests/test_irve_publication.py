@@ -15,7 +15,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 from typer.testing import CliRunner, Result
 
-from csms import clients, contracts, db, registry, site_registry
+from csms import clients, contracts, db, provisioning, registry, site_registry
 from csms.__main__ import app as command
 from csms.config import SettingError, Settings, load
 from csms.db import Database, transaction
@@ -215,6 +215,24 @@ async def test_a_contract_opens_the_declaration_or_the_points_are_held_back(
     assert (len(static.rows), len(static.refused)) == (published, 4 - published)
     text = static_summary(static, "fr")
     assert ("le contrat du client Les Lilas n’ouvre pas" in text) == (published == 0)
+
+
+async def test_what_was_exported_is_the_same_after_an_import(
+    world: None,
+    pool: AsyncConnectionPool,
+    database: Database,
+    settings: Settings,
+    tmp_path: Path,
+) -> None:
+    before = await static_of(pool, settings)
+    path = tmp_path / "irve.csv"
+    path.write_bytes(before.content())
+    async with await db.connect(database, owner=True) as owner:
+        await owner.execute("DELETE FROM station")
+        await owner.execute("DELETE FROM site")
+    report = await provisioning.import_file(pool, path)
+    assert not report.problems and not report.warnings
+    assert (await static_of(pool, settings)).rows == before.rows
 
 
 async def test_prefixes_of_the_operator_are_compared(

@@ -21,8 +21,8 @@ closing, sending, disputes, and statement_* for their files. Payments: payouts (
 collecting (direct debits), payment_files (of both, for the bank), settling and refusals (what the
 bank says became of them), card_payments with providers (invoices paid through a payment provider),
 late_fees. Sales of the operator's own: ordering (quotes). Unpaid: reminders (letters),
-payment_blocks (who may not start, where). Co-owners whom the operator supplies itself: lots and
-lots_csv (who holds what, the supply's meter), supplying with supply_lines (their bills), provisions.
+payment_blocks (who may not start, where). Co-owners whom the operator supplies itself: lots with
+lots_csv (who holds what, the supply's meter), supplying with supply_lines (bills), provisions.
 
 billing.store is the only place with SQL. Nothing in csms below its web pages, worker, server and
 command line imports billing; nothing here imports reporting.

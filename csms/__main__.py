@@ -23,6 +23,7 @@ from csms.cli import (
     data,
     keys,
     reports,
+    reports_irve,
     stations,
     tokens,
     users,
@@ -52,6 +53,7 @@ billing_pay.register()
 billing_remind.register()
 billing_send.register()
 billing_supply.register()
+reports_irve.register()
 
 _HANDED_OVER = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 

@@ -7,6 +7,7 @@ stands here with its unit at the end of its name; None means "none" or "not set"
 
 import ipaddress
 import os
+import re
 import tomllib
 import types
 import typing
@@ -238,6 +239,14 @@ class Settings:
     telemetry_queue_events_max: int = 10_000  # waiting for the broker; the oldest are dropped
     telemetry_live_s: float = 5.0  # live values of an EVSE, the newest of so long
 
+    # National files of public points: see reporting/irve.
+    afirev_prefixes: tuple[str, ...] = ()  # ours, like FRT2P; none: not compared
+    irve_published: bool = False  # whether anybody may fetch them under /irve
+    irve_static_cache_s: float = 60.0  # the law gives a day, and a minute to the dynamic file
+    irve_dynamic_cache_s: float = 15.0
+    irve_points_max: int = 100_000  # of one file
+    irve_file_bytes_max: int = 200_000_000  # of a file to check; the national one has 100 MB
+
     # What is believed of a station.
     clock_skew_max_s: float = 600.0  # beyond it the time of receipt is used, and flagged
     offline_age_max_days: int = 730  # a queued event older than that has a wrong clock
@@ -306,6 +315,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
     _check_reminders(settings)
+    _check_prefixes(settings)
     return settings
 
 
@@ -375,6 +385,16 @@ def _check_reminders(settings: Settings) -> None:
         )
     if settings.blocking_notice_days < 1:
         raise SettingError("T2P_BLOCKING_NOTICE_DAYS takes a number from 1 on")
+
+
+def _check_prefixes(settings: Settings) -> None:
+    """Raises: SettingError."""
+    for prefix in settings.afirev_prefixes:
+        if not re.fullmatch(r"[A-Z]{2}[A-Z0-9]{3}", prefix):
+            raise SettingError(
+                "T2P_AFIREV_PREFIXES takes prefixes as AFIREV gives them, five capitals and digits "
+                "like FRT2P, with commas between"
+            )
 
 
 def _read(name: str, value: object, kind: Any) -> Any:

@@ -1,5 +1,9 @@
 """What leaves the house as figures and files, read from the tables of csms and billing.
 
-So far the monthly collection (`collection`): one row per session that ended in a month, with its
-point, badge, times and energy. It only reads; nothing in csms but the command line imports it.
+- collection, summary: the monthly collection, one row per session that ended in a month, with its
+  point, badge, times and energy; and its page for people;
+- irve: the national files of public points, static and dynamic, and the judgement of any such file;
+- store, store_irve: the SQL.
+
+It only reads; csms's command line and web, nothing below them, import it.
 """

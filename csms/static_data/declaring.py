@@ -139,7 +139,7 @@ def _of_site(site: SiteFacts, static: SiteStatic, today: date) -> Iterator[Findi
         if getattr(static, name) is None:
             yield Finding("missing", f"site.{name}", readers)
     if static.grid_connection == "direct" and static.delivery_point is None:
-        yield Finding("pdl_direct", "site.delivery_point", _QUALICHARGE)
+        yield Finding("pdl_direct", "site.delivery_point", _NATIONAL)
     if static.afirev_station_id and not static.afirev_station_id.startswith("FR"):
         yield Finding("not_french", "site.afirev_station_id", _QUALICHARGE)
     if static.commissioned_on and static.commissioned_on > today:

@@ -33,6 +33,7 @@ from csms.web import (
     drivers_api,
     groups_api,
     invoices_api,
+    irve_api,
     keys_api,
     late_api,
     limits_api,
@@ -113,6 +114,7 @@ _TAGS = [
     {"name": "People and keys", "description": "Who may do what, and who did what."},
     {"name": "Notifications", "description": "What people and machines are told, and its proof."},
     {"name": "Deviations and quirks", "description": "Stations that depart from OCPP."},
+    {"name": "Open data", "description": "The national files of public points, for anybody."},
 ]
 
 
@@ -196,6 +198,7 @@ def create_app(
         card_payments_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
+    irve_api.install(app, pool, settings)
     app.include_router(pages.router)
     app.include_router(privacy_page.router)
     login_pages.install(app)

@@ -34,7 +34,7 @@ from csms.web import auditing, cookies, problems
 from csms.web.callers import SAFE_METHODS, Proxies, has_header, header, is_same_origin
 
 PROTECTED = "/api"
-OPEN: set[str] = {  # addresses under PROTECTED that nobody needs to log in for
+OPEN: set[str] = {  # operations that nobody needs to log in for
     "/api/v1/auth/log-in",
     "/api/v1/auth/refresh",
     "/api/v1/auth/invitations/accept",
@@ -43,9 +43,12 @@ OPEN: set[str] = {  # addresses under PROTECTED that nobody needs to log in for
     "/api/v1/auth/email/confirm",
     "/api/v1/privacy/register",
     "/api/v1/providers/stripe/webhook",  # signed instead
+    "/irve/statique.csv",
+    "/irve/dynamique.csv",
 }
 # What is the same for everybody: no cookie is looked at, and anybody may keep a copy.
-PUBLIC = ("/static/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics")
+IRVE = "/irve/"  # files that say themselves how long a copy is good; what is no file is not kept
+PUBLIC = ("/static/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", IRVE)
 CONNECTION_TIMEOUT_S = 10.0
 
 _HEADERS = (
@@ -214,11 +217,15 @@ def _with_headers(scope: Scope, message: Message) -> list[tuple[bytes, bytes]]:
     with_script = path == WITH_SCRIPT or path.startswith(WITH_SCRIPT + "/")
     policy = _POLICY % to + (_SCRIPT_POLICY if with_script else b"")
     headers.append((b"content-security-policy", policy))
-    if not path.startswith(PUBLIC):
+    if not path.startswith(PUBLIC) or (path.startswith(IRVE) and not _says_how_to_cache(headers)):
         headers.append((b"cache-control", b"no-store"))
     if scope["state"]["https"]:
         headers.append(_HSTS)
     return headers
+
+
+def _says_how_to_cache(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(name.lower() == b"cache-control" for name, _ in headers)
 
 
 # --- Who may call an operation --------------------------------------------------------------------

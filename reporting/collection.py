@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
@@ -32,7 +32,7 @@ from csms.domain.services import Option
 from csms.services import service_open
 from csms.store import sites
 from reporting import store
-from reporting.store import CollectedSession
+from reporting.store import CollectedSession, LeftOut
 
 PARIS = ZoneInfo("Europe/Paris")
 COLUMNS = (
@@ -59,6 +59,7 @@ COLUMNS = (
 )
 
 
+LEFT_OUT_MAX: Final = 100_000  # told in a manifest
 # Flags that tell how a session came to us and put nothing about it in doubt.
 HARMLESS: Final = frozenset({"offline", "settled", "confirmed"})
 
@@ -133,6 +134,9 @@ class Collection:
     client: str | None
     sites: dict[tuple[str, str | None], SiteTotal] = field(default_factory=dict)
     flags: dict[str, int] = field(default_factory=dict)
+    #: sessions about which something was decided, with their flags
+    corrected: list[tuple[int, tuple[str, ...]]] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
 
     @property
     def sessions(self) -> int:
@@ -156,7 +160,9 @@ class Collection:
         if total is None:
             total = self.sites[key] = SiteTotal(row.client, row.site_id, row.site_name)
         total.sessions += 1
-        total.flagged += any(flag not in HARMLESS for flag in row.flags)
+        if any(flag not in HARMLESS for flag in row.flags):
+            total.flagged += 1
+            self.corrected.append((row.session_id, tuple(row.flags)))
         total.unknown_energy += row.energy_wh is None
         total.energy_wh += row.energy_wh or 0
         for flag in row.flags:
@@ -171,27 +177,33 @@ async def write(
     kind: str,
     client: str | None = None,
 ) -> Collection:
-    """Write the month's collection as "csv" or "json" to the path (None: standard output) and
-    return its totals.
+    """Write the month's collection as "csv", "json" or "xlsx" to the path (None: standard output,
+    not for xlsx) and return its totals.
 
     That of one client is a service which its contract opens (article 5.4); the whole is ours.
 
-    Raises: UnknownClient; NotSubscribed; OSError when the file cannot be written, which then does
-    not exist.
+    Raises: UnknownClient; NotSubscribed; collection_xlsx.TooManyRows; OSError when the file cannot
+    be written, which then does not exist.
     """
     with _opened(path) as file:
         async with _snapshot(pool) as connection:
             if client is not None:
                 await _check_client(connection, client, month)
-            rows = store.stream_collection(
-                connection,
-                from_at=month.start_at,
-                to_at=month.end_at,
-                client=client,
-                time_zone=str(PARIS),
-            )
+            span: dict[str, Any] = {
+                "from_at": month.start_at,
+                "to_at": month.end_at,
+                "client": client,
+            }
+            found = Collection(month, client)
+            found.left_out = await store.list_left_out(connection, **span, limit=LEFT_OUT_MAX)
+            rows = store.stream_collection(connection, **span, time_zone=str(PARIS))
+            if kind == "xlsx":
+                from reporting import collection_xlsx
+
+                assert path is not None, "a workbook is not printed"
+                return await collection_xlsx.write(rows, file, found)
             writer = _write_csv if kind == "csv" else _write_json
-            return await writer(rows, file, Collection(month, client))
+            return await writer(rows, file, found)
 
 
 async def _check_client(connection: AsyncConnection, name: str, month: Month) -> None:

@@ -36,6 +36,52 @@ class CollectedSession:
     flags: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something of a month that its collection has no row for."""
+
+    what: str  # session | message
+    id: int
+    station_id: str
+    at: datetime  # of the session's start, or the message's arrival
+    reason: str  # goes_on | not_matched | dismissed
+    detail: str | None
+
+
+async def list_left_out(
+    connection: AsyncConnection,
+    *,
+    from_at: datetime,
+    to_at: datetime,
+    client: str | None,
+    limit: int,
+) -> list[LeftOut]:
+    """What began, or arrived, in [from_at, to_at) and is no row: sessions that had not ended by
+    `to_at`, and messages on the desk that made none; by time."""
+    async with connection.cursor(row_factory=class_row(LeftOut)) as rows:
+        await rows.execute(
+            """
+            SELECT 'session' AS what, x.id, s.id AS station_id, x.started_at AS at,
+                   'goes_on' AS reason, NULL AS detail
+              FROM session x JOIN station s USING (station_key) JOIN client c ON c.id = x.client_id
+             WHERE x.started_at >= %(from_at)s AND x.started_at < %(to_at)s
+               AND (x.ended_at IS NULL OR x.ended_at >= %(to_at)s)
+               AND (%(client)s::text IS NULL OR c.name = %(client)s)
+            UNION ALL
+            SELECT 'message', r.id, s.id, r.received_at,
+                   CASE WHEN r.settled_at IS NULL THEN 'not_matched' ELSE 'dismissed' END, r.reason
+              FROM reconciliation r JOIN station s USING (station_key)
+              JOIN client c ON c.id = s.client_id
+             WHERE r.received_at >= %(from_at)s AND r.received_at < %(to_at)s
+               AND r.session_id IS NULL AND coalesce(r.resolution, 'dismissed') = 'dismissed'
+               AND (%(client)s::text IS NULL OR c.name = %(client)s)
+             ORDER BY 4, 1, 2 LIMIT %(limit)s
+            """,
+            {"from_at": from_at, "to_at": to_at, "client": client, "limit": limit},
+        )
+        return await rows.fetchall()
+
+
 async def stream_collection(
     connection: AsyncConnection,
     *,

@@ -197,7 +197,7 @@ def test_chosen_password_comes_from_standard_input(run: Run, database: Database)
         (["token", "show", "A"], 1, "There is no badge A."),
         (["report", "collection", "2026-13"], 2, "is not a month"),
         (["report", "collection", "2026-10", "--client", "X"], 1, "there is no client 'X'"),
-        (["report", "collection", "2026-10", "--format", "xml"], 2, "csv or json"),
+        (["report", "collection", "2026-10", "--format", "xml"], 2, "csv, json or xlsx"),
         (["import", "missing.csv"], 2, "there is no file missing.csv"),
         (["serve", "--only", "kitchen"], 2, "gateway, web or worker"),
     ],

@@ -1,18 +1,21 @@
 """The monthly collection: every session that ended in the month, once, the same bytes each time."""
 
 import csv
+import hashlib
 import json
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from csms import clients, contracts, registry
 from csms.db import transaction
+from csms.domain.session import Flag
 from csms.store import sites
-from reporting import collection
+from reporting import collection, manifest
 from reporting.collection import Month
 from reporting.summary import summary_text
 
@@ -270,3 +273,78 @@ async def test_a_clients_collection_is_a_service_that_its_contract_opens(
         with pytest.raises(collection.NotSubscribed, match=r"Monthly collection|has ended"):
             await rows_of(pool, path, client="Les Tilleuls")
     assert len(await rows_of(pool, tmp_path / "all.csv")) == 1, "the whole is the operator's own"
+
+
+async def test_a_workbook_says_the_same_as_csv(pool: AsyncConnectionPool, tmp_path: Path) -> None:
+    await add_session(pool, 1)
+    await add_session(pool, 2, energy_wh=None, meter_stop_wh=None, token_uid="=1+1")
+    plain = await rows_of(pool, tmp_path / "a.csv")
+    path = tmp_path / "a.xlsx"
+    found = await collection.write(pool, OCTOBER, path, kind="xlsx")
+    sheet = openpyxl.load_workbook(path)["2026-10"]
+    head, *rows = list(sheet.values)
+    assert list(head) == list(collection.COLUMNS)
+    assert len(rows) == found.sessions == len(plain) == 2
+    first = dict(zip(head, rows[0], strict=True))
+    assert (first["energy_wh"], first["started_at"], first["started_local"]) == (
+        7400,
+        datetime(2026, 10, 10, 8),  # noqa: DTZ001
+        datetime(2026, 10, 10, 10),  # noqa: DTZ001
+    )
+    second = dict(zip(head, rows[1], strict=True))
+    assert (second["energy_wh"], second["token_uid"]) == (None, "=1+1")
+    assert sheet.cell(3, list(head).index("token_uid") + 1).data_type == "s", "no formula"
+    again = tmp_path / "b.xlsx"
+    await collection.write(pool, OCTOBER, again, kind="xlsx")
+    assert path.read_bytes() == again.read_bytes(), "the same month, the same bytes"
+
+
+async def test_the_manifest_says_what_was_corrected_or_left_out_and_why(
+    pool: AsyncConnectionPool, tmp_path: Path
+) -> None:
+    await add_session(pool, 1)
+    await add_session(pool, 2, flags=["offline"])
+    await add_session(pool, 3, flags=["lost_stop", "offline"], state="lost")
+    await add_session(pool, 4, ended_at=None, state="active", energy_wh=None)
+    await add_session(pool, 5, ended_at=datetime(2026, 11, 1, 0, tzinfo=UTC))
+    async with pool.connection() as connection:
+        await connection.execute(
+            """
+            INSERT INTO reconciliation (station_key, received_at, reason, frame, digest, settled_at,
+                                        settled_by, resolution)
+            SELECT station_key, at, 'unknown_transaction', '[]', digest, settled_at,
+                   CASE WHEN settled_at IS NOT NULL THEN 'test' END,
+                   CASE WHEN settled_at IS NOT NULL THEN 'dismissed' END
+              FROM station, (VALUES ('2026-10-11Z'::timestamptz, 1, NULL::timestamptz),
+                                    ('2026-10-12Z', 2, '2026-10-13Z'), ('2026-11-12Z', 3, NULL))
+                            AS d (at, digest, settled_at)
+            """
+        )
+    path = tmp_path / "a.csv"
+    found = await collection.write(pool, OCTOBER, path, kind="csv")
+    text = manifest.render(found, found.left_out, [path])
+    told = json.loads(text)
+    assert (told["sessions"], told["energy_wh"]) == (3, 22_200)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told["files"] == [{"name": "a.csv", "bytes": path.stat().st_size, "sha256": digest}]
+    assert told["corrected"] == [
+        {
+            "session_id": 3,
+            "flags": {
+                "lost_stop": "its stop never came: it ends at its last reading",
+                "offline": "told after the fact: the station had no link",
+            },
+        }
+    ]
+    assert [(row["what"], row["id"], row["reason"][:20]) for row in told["left_out"]] == [
+        ("session", 4, "it had not ended whe"),
+        ("session", 5, "it had not ended whe"),
+        ("message", 1, "a message that belon"),
+        ("message", 2, "a message that a per"),
+    ]
+    again = await collection.write(pool, OCTOBER, path, kind="csv")
+    assert manifest.render(again, again.left_out, [path]) == text
+
+
+def test_every_flag_has_its_words() -> None:
+    assert set(manifest.WHY) == set(Flag)

@@ -21,7 +21,7 @@ def _group() -> None:
 def collection(
     month: Annotated[str, typer.Argument(help="Month, like 2026-10, in Paris time.")],
     client: Annotated[str | None, typer.Option(help="Only this client's sites.")] = None,
-    output_format: Annotated[str, typer.Option("--format", help="csv or json.")] = "csv",
+    output_format: Annotated[str, typer.Option("--format", help="csv, json or xlsx.")] = "csv",
     output: Annotated[
         Path | None,
         typer.Option(help="File to write; default: collection-MONTH.FORMAT here; '-': print."),
@@ -34,10 +34,13 @@ def collection(
     """Write one row per session that ended in the month: point, badge, start, end, energy in Wh.
 
     The same month gives the same bytes, whenever it is written. Sessions whose end was lost are
-    in it too, with their flag; a session of unknown energy has an empty energy, never a guess.
+    in it too, with their flag; a session of unknown energy has an empty energy, never a guess. A
+    manifest beside it has the file's digest, and what was corrected or left out, and why.
     """
-    if output_format not in ("csv", "json"):
-        common.fail("--format takes csv or json", 2)
+    if output_format not in ("csv", "json", "xlsx"):
+        common.fail("--format takes csv, json or xlsx", 2)
+    if output_format == "xlsx" and str(output) == "-":
+        common.fail("a workbook is written to a file, not printed", 2)
     if language not in ("fr", "en"):
         common.fail("--language takes fr or en", 2)
     common.run(_collection(month, client, output_format, output, summary, language))
@@ -54,6 +57,8 @@ async def _collection(
     from csms import db
     from csms.registry import Conflict, NotThere
     from reporting import collection as reports
+    from reporting import manifest
+    from reporting.collection_xlsx import TooManyRows
     from reporting.summary import summary_text
 
     try:
@@ -73,11 +78,13 @@ async def _collection(
             )
         except reports.UnknownClient as error:
             raise NotThere(str(error)) from None
-        except reports.NotSubscribed as error:
+        except (reports.NotSubscribed, TooManyRows) as error:
             raise Conflict(str(error)) from None
     text = summary_text(written, language)
     typer.echo(text, err=to_stdout)
     if not to_stdout:
+        manifest_path = path.with_name(path.stem + "-manifest.json")
+        reports.write_text(manifest_path, manifest.render(written, written.left_out, [path]))
         if summary:
             reports.write_text(path.with_name(path.stem + "-summary.txt"), text)
         typer.echo(f"{written.sessions} sessions in {path}")

@@ -120,7 +120,17 @@ def test_help_names_the_parts(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert ended.value.code == 0
     printed = capsys.readouterr().out
-    for part in ("messages", "open", "storm", "boot", "nodes", "api", "billing", "payments"):
+    for part in (
+        "messages",
+        "open",
+        "storm",
+        "boot",
+        "nodes",
+        "api",
+        "billing",
+        "payments",
+        "collection",
+    ):
         assert part in printed
 
 
@@ -185,6 +195,16 @@ def test_clients_are_paid_settled_and_the_books_checked(
     assert figures["paid"]["amount_cents"] > 0
     stages = [stage["name"] for stage in figures["stages"]]
     assert stages == ["price", "issue", "import-receipts", "close", "pay", "settle", "check"]
+
+
+def test_a_month_s_sessions_are_written_as_each_kind_of_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = run(tmp_path, "collection", "--sessions", "60")["collection"]
+    assert "file MB" in capsys.readouterr().out
+    assert list(figures["bytes"]) == ["csv", "json", "xlsx"]
+    assert all(figures["bytes"].values())
+    assert all(0 < stage["memory_bytes"] < 2**30 for stage in figures["stages"])
 
 
 async def test_a_month_with_a_session_left_out_is_no_measurement(database: Database) -> None:

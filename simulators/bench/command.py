@@ -17,6 +17,7 @@ from simulators.bench import (
     api,
     billing,
     boot,
+    collection,
     messages,
     nodes,
     open_loop,
@@ -31,7 +32,7 @@ from simulators.bench.machine import describe
 from simulators.bench.processes import BenchError
 from simulators.load import raise_file_limit
 
-PARTS = ("messages", "open", "storm", "boot", "nodes", "api", "billing", "payments")
+PARTS = ("messages", "open", "storm", "boot", "nodes", "api", "billing", "payments", "collection")
 NOISE = (
     "Figures of one run on one machine. Ratios hold better than figures: what else runs here "
     '("others\' cores") costs all servers alike, but it costs them. Repeat when it is not near 0.'
@@ -58,6 +59,7 @@ class Sizes:
     api_rounds: int = 3
     billed_sessions: tuple[int, ...] = (10_000,)
     paid_clients: tuple[int, ...] = (200,)
+    collected_sessions: int = 10_000
 
 
 FULL = Sizes(
@@ -73,6 +75,7 @@ FULL = Sizes(
     api_rounds=3,
     billed_sessions=(10_000, 100_000, 1_000_000),
     paid_clients=(200, 2_000),
+    collected_sessions=100_000,
 )
 
 
@@ -136,6 +139,9 @@ async def measure(
     if "payments" in parts:
         figures["payments"] = await payments.run(sizes.paid_clients, tell=tell)
         report_billing.show_payments(console, figures["payments"])
+    if "collection" in parts:
+        figures["collection"] = await collection.run(sizes.collected_sessions, tell=tell)
+        report_billing.show_collection(console, figures["collection"])
     return figures
 
 
@@ -149,8 +155,8 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
         "ready), nodes (1, 2 and 4 gateways on one database, idle stations, orders), api "
         "(how late operators, managers and drivers are answered, with many sessions), billing (a "
         "month priced, invoiced and closed; --full: up to 1,000,000 sessions), payments (clients "
-        "paid and settled; --full: 2,000). Exit code 1 when "
-        "something failed or was lost; no figure is judged by it.",
+        "paid and settled; --full: 2,000), collection (a month's sessions as files; --full: "
+        "100,000). Exit code 1 when something failed or was lost; no figure is judged by it.",
     )
     parser.add_argument(
         "part", nargs="*", choices=[[], *PARTS], help=f"{', '.join(PARTS)}; default: all"
@@ -162,7 +168,9 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="of messages")
     parser.add_argument("--seconds", type=float, help="of each run under load")
     parser.add_argument("--stations", type=int, help="of each run, but for boot")
-    parser.add_argument("--sessions", type=int, help="that the API has behind it, or are billed")
+    parser.add_argument(
+        "--sessions", type=int, help="that the API has behind it, or are billed, or written"
+    )
     parser.add_argument("--clients", type=int, help="that are paid")
     return parser.parse_args(arguments)
 
@@ -181,6 +189,7 @@ def _sizes(args: argparse.Namespace) -> Sizes:
     if args.sessions is not None:
         sizes["api_sessions"] = args.sessions
         sizes["billed_sessions"] = (args.sessions,)
+        sizes["collected_sessions"] = args.sessions
     if args.clients is not None:
         sizes["paid_clients"] = (args.clients,)
     return Sizes(**sizes)

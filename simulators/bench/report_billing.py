@@ -83,3 +83,22 @@ def show_payments(console: Console, figures: list[dict[str, Any]]) -> None:
             f"  time per client, {large['clients']:,} over {small['clients']:,}: {growth} "
             "(1 is linear)"
         )
+
+
+def show_collection(console: Console, figures: dict[str, Any]) -> None:
+    """Each kind of file as a row."""
+    title = f"{figures['sessions']:,} sessions of a month written, by the verb of the product"
+    table = Table(title=title, title_justify="left")
+    table.add_column("file")
+    for column in ("s", "sessions/s", "CPU s: verb / db", "memory MB", "file MB"):
+        table.add_column(column, justify="right")
+    for kind, stage in zip(figures["bytes"], figures["stages"], strict=True):
+        table.add_row(
+            kind,
+            f"{stage['wall_s']:.1f}",
+            f"{figures['sessions'] / stage['wall_s']:,.0f}",
+            f"{stage['cpu_s']:.1f} / {stage['database_cpu_s']:.1f}",
+            f"{stage['memory_bytes'] / 2**20:,.0f}",
+            f"{figures['bytes'][kind] / 10**6:,.1f}",
+        )
+    console.print(table)

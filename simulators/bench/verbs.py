@@ -58,17 +58,18 @@ async def measure(
     name: str,
     *arguments: str,
     at: datetime | None = None,
+    group: str = "billing",
 ) -> Stage:
-    """Run `time2plug billing name arguments`, as of now or of a moment. Raises: BenchError when it
+    """Run `time2plug GROUP name arguments`, as of now or of a moment. Raises: BenchError when it
     fails."""
     database = server.database_pid()
     commits = await _commits(connection)
     database_s, busy = tree_cpu_s(database), Busy.now()
     began = time.perf_counter()
-    status, output, usage = await asyncio.to_thread(_run, server, name, arguments, at)
+    status, output, usage = await asyncio.to_thread(_run, server, group, name, arguments, at)
     wall_s = time.perf_counter() - began
     if status != 0:
-        raise BenchError(f"billing {name} {' '.join(arguments)} failed:\n{output[-2000:]}")
+        raise BenchError(f"{group} {name} {' '.join(arguments)} failed:\n{output[-2000:]}")
     cpu_s = usage.ru_utime + usage.ru_stime
     database_s = tree_cpu_s(database) - database_s
     return Stage(
@@ -83,14 +84,14 @@ async def measure(
 
 
 def _run(
-    server: Product, name: str, arguments: tuple[str, ...], at: datetime | None
+    server: Product, group: str, name: str, arguments: tuple[str, ...], at: datetime | None
 ) -> tuple[int, str, Any]:
     """Exit code, what it printed, and what the system says of the ended process."""
     program = ["-m", "csms"] if at is None else ["-c", _AS_OF, at.isoformat()]
-    path = server.directory / f"billing-{name}.log"
+    path = server.directory / f"{group}-{name}.log"
     with path.open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, *program, "billing", name, *arguments],
+            [sys.executable, *program, group, name, *arguments],
             cwd=server.directory,
             env=server.environment(),
             stdin=subprocess.DEVNULL,

@@ -20,7 +20,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import documents, parties, provisions, series, supply, supply_lines
+from billing import books, documents, parties, provisions, series, supply, supply_lines
 from billing.charging import lack_of_mention
 from billing.documents import MentionMissing
 from billing.invoice import Document, DocumentLine, Party, TypeCode, VatCase, from_json
@@ -178,7 +178,9 @@ class _Run:
     now: datetime
 
     async def bill(self, client_id: int, month: date, end_at: datetime, done: Billed) -> None:
-        """A client's bills of a month, and what ended holdings are given back."""
+        """A client's bills of a month, and what ended holdings are given back. Its books are held
+        from here on: a provision that comes back meanwhile waits, and is not used as well."""
+        await books.hold(self.connection, [client_id])
         world = await self._load(client_id, month)
         used = await self._used(world, end_at)
         percent = await self._percent()

@@ -1,5 +1,6 @@
 """Bills to co-owners: what each used, the provision, what is put right, what is given back."""
 
+import asyncio
 from collections import Counter
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -471,3 +472,58 @@ async def test_what_is_paid_of_a_provision_after_it_was_credited_is_to_be_given_
         assert [each.amount_cents for each in due] == ([500] if cents > 0 else [])
         assert await balance(pool, ledger.provision(client_id, anna)) == 0
         await sound(pool)
+
+
+async def test_two_runs_at_once_and_a_provision_that_comes_back_meanwhile(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """Whatever comes first: one bill, and no provision that is used and given back as well."""
+    anna, _ = await paid_provision(database, pool, settings, client_id, 5_000)
+    await scene.charge(database, client_id, 37_421, datetime(2026, 10, 3, 8, tzinfo=UTC))
+    ((invoice_id, number),) = await rows(
+        pool, "SELECT id, number FROM invoice WHERE type_code = 386"
+    )
+
+    async def come_back() -> None:
+        async with transaction(pool) as connection:
+            await collecting.receive_own(
+                connection,
+                client_id=client_id,
+                invoice_id=invoice_id,
+                number=number,
+                source_key="returned",
+                amount_cents=-5_000,
+                received_on=date(2026, 11, 2),
+                means="direct_debit",
+                actor=DESK,
+                now=IN_NOVEMBER,
+            )
+
+    runs = [scene.bill(pool, settings, OCTOBER, IN_NOVEMBER) for _ in range(2)]
+    done = await asyncio.gather(*runs, come_back())
+    assert sorted(each.bills for each in done[:2] if each is not None) == [0, 1]
+    assert await balance(pool, ledger.provision(client_id, anna)) == 0
+    assert await balance(pool, ledger.receivable_owner(client_id, anna)) == 5_000 + 1_381
+    await sound(pool)
+
+
+async def test_a_supply_takes_over_from_the_mandate_at_midnight_in_paris(
+    database: Database, pool: AsyncConnectionPool, settings: Settings
+) -> None:
+    """On the night when clocks go back: 23:00 UTC is midnight of the 26th, 22:59 is the 25th."""
+    client_id = await scene.add_coownership(database, "Copropriété M")
+    anna = await world.add_driver(database, "anna")
+    await scene.supply(pool, client_id, date(2026, 10, 26))
+    await scene.give_lot(
+        pool, client_id, "12", anna, evse_id=1, from_on=date(2026, 10, 26), now=IN_NOVEMBER
+    )
+    await scene.charge(database, client_id, 1_000, datetime(2026, 10, 25, 22, 59, tzinfo=UTC))
+    ours = await scene.charge(database, client_id, 2_000, datetime(2026, 10, 25, 23, tzinfo=UTC))
+    done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    assert done.energy_wh == 2_000
+    assert await rows(pool, "SELECT session_id FROM supply_session") == [(ours,)]
+    (bill,) = await documents(pool)
+    assert bill.lines[-1].attributes == (("Période", "6 jours"),)
+    async with transaction(pool) as connection:
+        with pytest.raises(Refusal, match="are past changing"):
+            await lots.end_supply(connection, 1, date(2026, 10, 26), actor=DESK, now=IN_NOVEMBER)

@@ -7,7 +7,9 @@ import typer
 
 from csms.cli import common
 
-app = typer.Typer(no_args_is_help=True, help="Reports: the monthly collection of sessions.")
+app = typer.Typer(
+    no_args_is_help=True, help="Reports: the monthly collection, and what leaves for others."
+)
 
 
 @app.callback()

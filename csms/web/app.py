@@ -49,6 +49,7 @@ from csms.web import (
     my_supply_api,
     notifications_api,
     observed_api,
+    outlets_api,
     pages,
     payments_api,
     people_api,
@@ -106,6 +107,7 @@ _TAGS = [
     {"name": "Quotes", "description": "What the operator offers, installs and charges for."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
+    {"name": "Outlets", "description": "What leaves for other systems."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
     {"name": "My account", "description": "What people see and change of themselves."},
@@ -192,6 +194,7 @@ def create_app(
         my_payments_api,
         supply_api,
         my_supply_api,
+        outlets_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     app.include_router(pages.router)

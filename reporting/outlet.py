@@ -310,13 +310,13 @@ class _Lane:
 
     async def _handle(self, held: dict[int, Item]) -> None:
         """Bring the items to their ends; each leaves `held` then. Raises: _Stop."""
+        for item in list(held.values()):
+            if item.doubtful_since is not None and not self._outlet.is_idempotent:
+                await self._verify(held, item)
         async with self._pool.connection() as connection:
             unfit = await self._outlet.unfit(connection, list(held.values()), self._moment())
         for item_id, reason in unfit.items():
             await self._finish(held, held[item_id], "dropped", reason=reason)
-        for item in list(held.values()):
-            if item.doubtful_since is not None and not self._outlet.is_idempotent:
-                await self._verify(held, item)
         for item in list(held.values()):
             flaw = self._outlet.flaw(item, self._moment())
             if flaw is not None:

@@ -95,18 +95,25 @@ def wanted_points(points: Sequence[PointRow], now: datetime) -> dict[str, Wanted
             today,
         )
         findings[point.evse_uid] = {f.code for f in found if "qualicharge" in f.needed_by}
-    counts = Counter(p.site_id for p in points if not findings[p.evse_uid])
+    declared = [point for point in points if not findings[point.evse_uid]]
+    counts = Counter(point.site_id for point in declared)
+    changed_at: dict[str | None, datetime] = {}
+    for point in declared:  # the same for all points of a site
+        known = changed_at.get(point.site_id, point.changed_at)
+        changed_at[point.site_id] = max(known, point.changed_at)
     return {
         point.evse_uid: Wanted(
             point.client_id,
-            None if findings[point.evse_uid] else _row(point, counts[point.site_id]),
+            None
+            if findings[point.evse_uid]
+            else _row(point, counts[point.site_id], changed_at[point.site_id]),
             is_over="decommissioned" in findings[point.evse_uid],
         )
         for point in points
     }
 
 
-def _row(point: PointRow, points: int) -> dict[str, Any]:
+def _row(point: PointRow, points: int, changed_at: datetime) -> dict[str, Any]:
     site, _ = lenient(SiteStatic, point.site_static)
     evse, _ = lenient(EvseStatic, point.evse_static)
     assert point.power_w_max is not None  # else it would lack it
@@ -119,7 +126,7 @@ def _row(point: PointRow, points: int) -> dict[str, Any]:
         power_w=point.power_w_max,
         connector_types=[c["type"] for c in point.connectors],
         points=points,
-        changed_on=point.changed_at.astimezone(PARIS).date(),
+        changed_on=changed_at.astimezone(PARIS).date(),
     )
 
 
@@ -135,10 +142,12 @@ class _ToQualiCharge(Outlet):
     async def unfit(
         self, connection: AsyncConnection, items: Sequence[Item], now: datetime
     ) -> dict[int, str]:
-        """Those of points that are not public any more; what may be there already is looked for
-        all the same."""
-        told = [item for item in items if item.kind != WITHDRAW and item.doubtful_since is None]
-        uids = {item.id: str(item.body["request"]["id_pdc_itinerance"]) for item in told}
+        """Those of points that are not public any more."""
+        uids = {
+            item.id: str(item.body["request"]["id_pdc_itinerance"])
+            for item in items
+            if item.kind != WITHDRAW
+        }
         public = await store_qualicharge.public_among(connection, sorted(set(uids.values())))
         return {item_id: NOT_PUBLIC for item_id, uid in uids.items() if uid not in public}
 
@@ -169,15 +178,15 @@ class Points(_ToQualiCharge):
         self, uid: str, wanted: Wanted | None, told: ToldRow | None, now: datetime
     ) -> NewItem | None:
         number = 1 if told is None else told.number + 1
-        last = None if told is None or told.is_void else told
         if wanted is None or wanted.is_over:
-            if last is None or last.kind == WITHDRAW or not last.was_tried:
+            if told is None or told.kind == WITHDRAW or not told.was_tried:
                 return None  # what waits still is dropped before it is sent
-            return NewItem(last.client_id, uid, f"{uid}#{number}", WITHDRAW, now, {})
+            return NewItem(told.client_id, uid, f"{uid}#{number}", WITHDRAW, now, {})
         if wanted.row is None:
             return None
         body = {"request": wanted.row}
-        if last is not None and last.kind == DECLARE and _same(last.body, body):
+        is_said = told is not None and told.kind == DECLARE and not told.is_void
+        if is_said and told is not None and _same(told.body, body):
             return None
         return NewItem(wanted.client_id, uid, f"{uid}#{number}", DECLARE, now, body)
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from csms.static_data import irve
 from csms.static_data.models import EvseStatic, PointTerms, SiteStatic
 
-STATUS_AGE_MAX: Final = timedelta(hours=24)
+STATUS_AGE_MAX: Final = timedelta(hours=24) - timedelta(minutes=2)  # refused from 24 hours on
 SESSION_AGE_MAX: Final = timedelta(days=365)
 SESSION_LENGTH_MAX: Final = timedelta(days=7)
 SESSION_ENERGY_WH_MAX: Final = 1_000_000

@@ -99,7 +99,7 @@ async def list_points(connection: AsyncConnection) -> list[PointRow]:
 
 
 async def list_told(connection: AsyncConnection, outlet: str) -> list[ToldRow]:
-    """Of every point the newest item that was not dropped, or else the newest."""
+    """Of every point the newest item that is said, or was tried; or else the newest."""
     async with connection.cursor(row_factory=class_row(ToldRow)) as rows:
         await rows.execute(
             """
@@ -107,11 +107,13 @@ async def list_told(connection: AsyncConnection, outlet: str) -> list[ToldRow]:
                    is_void, was_tried
               FROM (SELECT object_key, client_id, kind, body, id,
                            status = 'dropped' AND settled_by IS NULL AS is_void,
+                           status = 'dropped' AND settled_by IS NULL AND tried_at IS NULL
+                           AS is_nothing,
                            count(*) OVER (PARTITION BY object_key) AS number,
                            bool_or(tried_at IS NOT NULL) OVER (PARTITION BY object_key)
                            AS was_tried
                       FROM outlet_item WHERE outlet = %(outlet)s) i
-             ORDER BY object_key, is_void, id DESC
+             ORDER BY object_key, is_nothing, id DESC
             """,
             {"outlet": outlet},
         )

@@ -96,13 +96,13 @@ class QualiChargePeer:
         self.agents: set[str] = set()
         self.encodings: set[str] = set()
         self.log_ins = 0
-        self.at_once: dict[str, int] = {}  # of each point, the most requests at the same time
-        self.answering = asyncio.Event()
-        self.answering.set()  # cleared: what is done is answered later
+        #: of (statique, status or session) and a point, the most requests at the same time
+        self.at_once: dict[tuple[str, str], int] = {}
+        self.answer_after_s = 0.0
         self._clock = clock or (lambda: datetime.now(UTC))
         self._tokens: dict[str, datetime] = {}
         self._last: dict[str, float] = {}
-        self._busy: dict[str, int] = {}
+        self._busy: dict[tuple[str, str], int] = {}
         self._writes: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
@@ -210,18 +210,20 @@ class QualiChargePeer:
         self, method: str, target: str, headers: dict[str, str], body: bytes
     ) -> Answer:
         """The answer, while requests of the same points at the same time are counted."""
-        named = sorted(set(re.findall(r"FR[A-Z0-9]{3}E[A-Z0-9]+", target + body.decode())))
+        found = set(re.findall(r"FR[A-Z0-9]{3}E[A-Z0-9]+", target + body.decode()))
+        family = next((f for f in ("status", "session") if f in target), "statique")
+        named = sorted((family, point) for point in found)
         for point in named:
             self._busy[point] = self._busy.get(point, 0) + 1
             self.at_once[point] = max(self.at_once.get(point, 0), self._busy[point])
         try:
-            if self.poison & set(named):
+            if self.poison & found:
                 return 500, {"detail": "Internal Server Error"}
             try:
                 answer = self._do(method, target, headers, body)
             except _Problem as problem:
                 answer = problem.answer
-            await self.answering.wait()
+            await asyncio.sleep(self.answer_after_s)
             return answer
         finally:
             for point in named:

@@ -206,6 +206,7 @@ class Settings:
     qualicharge_static_entries_max: int = 10  # in one request
     qualicharge_status_entries_max: int = 10
     qualicharge_session_entries_max: int = 10
+    qualicharge_static_period_s: float = 300.0  # between two looks at what changed of points
     qualicharge_static_gap_s: float = 6.0  # between two requests: 10 a minute
     qualicharge_point_gap_s: float = 1.0  # between two requests for one point: 1 a second
     qualicharge_status_gap_s: float = 2.0

@@ -92,7 +92,10 @@ class Outlet(ABC):
     batch_max: int = 1
     verify_after_s: float = 60.0  # a write that follows its answer is looked for after so long
     patience_s: float = 600.0  # and taken to have failed after so long
+    gather_period_s: float = 0.0  # between two looks at what is new, where a look is long
     keep_days: int | None = None  # what was delivered is forgotten after so long; None: never
+
+    looked_at: datetime | None = None
 
     @abstractmethod
     async def gather(self, connection: AsyncConnection, now: datetime) -> Sequence[NewItem]:
@@ -246,8 +249,10 @@ class _Lane:
     async def drain(self) -> Done:
         """Find what is new, and send until nothing is due."""
         now = self._moment()
-        async with db.transaction(self._pool) as connection:
-            self._done.made = await gather(connection, self._settings, self._outlet, now)
+        if self._is_look_due(now):
+            async with db.transaction(self._pool) as connection:
+                self._done.made = await gather(connection, self._settings, self._outlet, now)
+            self._outlet.looked_at = now
         async with db.transaction(self._pool) as connection:
             overdue = await store.give_up_overdue(connection, self._outlet.name, now)
         if overdue:
@@ -263,6 +268,11 @@ class _Lane:
         except _Stop:
             pass
         return self._done
+
+    def _is_look_due(self, now: datetime) -> bool:
+        last = self._outlet.looked_at
+        period = timedelta(seconds=self._outlet.gather_period_s)
+        return last is None or not last <= now < last + period
 
     @property
     def _name(self) -> str:
@@ -338,10 +348,12 @@ class _Lane:
         except (Away, Lost) as error:
             await self._back(item, self._later(item), is_doubtful=True, held=held)
             await self._pause(error)
+        if found is not Found.UNKNOWN:
+            await self._answered()
         if found is Found.THERE:
             await self._finish(held, item, "sent", reply="found at the peer")
         elif found is Found.UNKNOWN:
-            await self._finish(held, item, "dead", reason=IN_DOUBT)
+            await self._finish(held, item, "dead", reason=IN_DOUBT, is_doubtful=True)
         elif self._moment() < item.doubtful_since + timedelta(seconds=self._outlet.patience_s):
             later = self._moment() + timedelta(seconds=self._outlet.verify_after_s)
             await self._back(item, later, is_doubtful=True, held=held)
@@ -354,6 +366,7 @@ class _Lane:
         try:
             receipts = await self._outlet.send(items)
         except Refused as error:
+            await self._answered()
             await self._refused(held, items, str(error)[:REPLY_LENGTH_MAX])
             return
         except Away as error:
@@ -366,9 +379,7 @@ class _Lane:
             await self._lost(held, items, error)
             await self._pause(error)
         assert len(receipts) == len(items)
-        await self._record(
-            lambda connection: store.note_success(connection, self._name, self._moment())
-        )
+        await self._answered(self._moment())
         for item, receipt in zip(items, receipts, strict=True):
             await self._received(held, item, receipt)
 
@@ -430,6 +441,12 @@ class _Lane:
     # What came of it. These are tried until the database has taken them: what went must not go
     # again because the database was away in that moment.
 
+    async def _answered(self, delivered_at: datetime | None = None) -> None:
+        """The peer is there."""
+        await self._record(
+            lambda connection: store.note_answer(connection, self._name, delivered_at)
+        )
+
     def _later(self, item: Item) -> datetime:
         attempts = item.attempts + 1
         wait_s = back_off_s(
@@ -474,6 +491,7 @@ class _Lane:
         reason: str | None = None,
         reply: str | None = None,
         remote_id: str | None = None,
+        is_doubtful: bool = False,
     ) -> None:
         self._count(status)
         if status == "dead":
@@ -488,6 +506,7 @@ class _Lane:
                 reason=reason,
                 reply=_cut(reply),
                 remote_id=remote_id,
+                is_doubtful=is_doubtful,
             )
         )
         held.pop(item.id, None)

@@ -29,6 +29,17 @@ async def retry(
     return await get(connection, item_id)
 
 
+async def retry_all(
+    connection: AsyncConnection, settings: Settings, outlet: str, by: str, now: datetime
+) -> int:
+    """Let all dead letters of an outlet wait again, after the account was mended for instance; not
+    those in doubt, which want a look each. How many. Raises: NotThere."""
+    if outlet not in {state.name for state in await store.list_states(connection)}:
+        raise NotThere(f"There is no outlet {outlet}.")
+    give_up_at = now + timedelta(seconds=settings.outlet_give_up_s)
+    return await store.retry_all_dead(connection, outlet, by, now, give_up_at)
+
+
 async def give_up(
     connection: AsyncConnection, item_id: int, by: str, note: str, now: datetime
 ) -> ItemRow:

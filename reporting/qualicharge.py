@@ -11,6 +11,7 @@
 Nothing of before a point was declared is told, and nothing of a point that is not public any more.
 """
 
+import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
@@ -161,10 +162,12 @@ class Points(_ToQualiCharge):
     def __init__(self, settings: Settings, client: Client) -> None:
         super().__init__(settings, client)
         self.batch_max = settings.qualicharge_static_entries_max
+        self.gather_period_s = settings.qualicharge_static_period_s
 
     async def gather(self, connection: AsyncConnection, now: datetime) -> Sequence[NewItem]:
         """Points whose last word is not what holds."""
-        wanted = wanted_points(await store_qualicharge.list_points(connection), now)
+        points = await store_qualicharge.list_points(connection)
+        wanted = await asyncio.to_thread(wanted_points, points, now)  # seconds, where they are many
         told = {t.evse_uid: t for t in await store_qualicharge.list_told(connection, STATIC)}
         found = []
         for uid in sorted(wanted.keys() | told.keys()):

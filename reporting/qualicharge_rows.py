@@ -68,7 +68,7 @@ def static_row(
         "implantation_station": irve.label(irve.IMPLANTATION, site.implantation),
         "adresse_station": f"{site.address} {site.postal_code} {site.city}",
         "code_insee_commune": site.insee_code,
-        "coordonneesXY": f"[{site.longitude}, {site.latitude}]",
+        "coordonneesXY": f"[{_degrees(site.longitude)}, {_degrees(site.latitude)}]",
         "nbre_pdc": points,
         "id_pdc_itinerance": evse_uid,
         "id_pdc_local": evse.local_id,
@@ -218,6 +218,12 @@ def session_flaw(row: Mapping[str, Any], power_w_max: int | None, now: datetime)
 def _thousandth(value: int) -> float:
     """W as kW, Wh as kWh: exact to the last digit of its decimal form."""
     return float(Decimal(value) / 1000)
+
+
+def _degrees(value: float | None) -> str:
+    """To the millionth (a decimetre), never with an exponent."""
+    assert value is not None  # else the site would lack it
+    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _day(day: date | None) -> str | None:

@@ -220,15 +220,17 @@ async def finish(
     reason: str | None = None,
     reply: str | None = None,
     remote_id: str | None = None,
+    is_doubtful: bool = False,
 ) -> None:
-    """The end of an item. That it was delivered is recorded whoever holds it by now."""
+    """The end of an item. That it was delivered is recorded whoever holds it by now; is_doubtful:
+    whether it was, nobody knows."""
     await connection.execute(
         """
         UPDATE outlet_item
            SET status = %(status)s, reason = %(reason)s, reply = coalesce(%(reply)s, reply),
                remote_id = coalesce(%(remote_id)s, remote_id), finished_at = %(now)s, lease = NULL,
                leased_until = NULL,
-               doubtful_since = CASE WHEN %(status)s = 'dead' THEN doubtful_since END
+               doubtful_since = CASE WHEN %(is_doubtful)s THEN doubtful_since END
          WHERE id = %(id)s AND status <> 'sent'
            AND (%(status)s = 'sent' OR (status = 'waiting' AND lease = %(lease)s))
         """,
@@ -239,6 +241,7 @@ async def finish(
             "reason": reason,
             "reply": reply,
             "remote_id": remote_id,
+            "is_doubtful": is_doubtful,
             "now": now,
         },
     )
@@ -293,11 +296,16 @@ async def take_place(
     return found
 
 
-async def note_success(connection: AsyncConnection, outlet: str, now: datetime) -> None:
-    """A request went through: the peer is there."""
+async def note_answer(
+    connection: AsyncConnection, outlet: str, delivered_at: datetime | None
+) -> None:
+    """The peer is there. delivered_at None: it took nothing."""
     await connection.execute(
-        "UPDATE outlet SET failures = 0, next_at = NULL, went_at = %s WHERE name = %s",
-        (now, outlet),
+        """
+        UPDATE outlet SET failures = 0, next_at = NULL, went_at = coalesce(%s, went_at)
+         WHERE name = %s
+        """,
+        (delivered_at, outlet),
     )
 
 
@@ -450,6 +458,23 @@ async def retry_dead(
         {"id": item_id, "by": by, "now": now, "give_up_at": give_up_at},
     )
     return cursor.rowcount == 1
+
+
+async def retry_all_dead(
+    connection: AsyncConnection, outlet: str, by: str, now: datetime, give_up_at: datetime
+) -> int:
+    """Let all dead letters of an outlet wait again but those in doubt, of which each wants a look;
+    how many."""
+    cursor = await connection.execute(
+        """
+        UPDATE outlet_item
+           SET status = 'waiting', reason = NULL, finished_at = NULL, attempts = 0,
+               next_at = %(now)s, give_up_at = %(give_up_at)s, settled_by = %(by)s
+         WHERE outlet = %(outlet)s AND status = 'dead' AND doubtful_since IS NULL
+        """,
+        {"outlet": outlet, "by": by, "now": now, "give_up_at": give_up_at},
+    )
+    return cursor.rowcount
 
 
 async def give_up_dead(

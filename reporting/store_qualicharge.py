@@ -2,7 +2,8 @@
 
 A point is public where it says so itself, or its station does and it does not; nothing else is read
 here. Statuses and sessions are those of points that QualiCharge knows, since it knows them
-(`qualicharge_declared`).
+(`qualicharge_declared`), and since the last change of who may see them: what went on while a point
+was private stays so.
 """
 
 from collections.abc import Sequence
@@ -169,6 +170,10 @@ async def list_new_statuses(
                                     t.status) AS source) k
              WHERE s.retired_at IS NULL AND coalesce(e.public, s.public)
                AND t.at > %(after)s AND t.received_at >= d.since_at
+               AND NOT EXISTS (SELECT FROM static_change c
+                                WHERE c.station_id = s.id AND c.at > t.received_at
+                                  AND (c.evse_id IS NULL OR c.evse_id = e.evse_id)
+                                  AND (c.before ? 'public' OR c.after ? 'public'))
                AND NOT EXISTS (SELECT FROM outlet_item i
                                 WHERE i.outlet = 'qualicharge.status' AND i.source_key = k.source)
              ORDER BY t.received_at, e.evse_uid LIMIT %(limit)s
@@ -233,6 +238,10 @@ async def list_new_sessions(
              WHERE x.state = 'ended' AND x.ended_at > %(after)s AND x.energy_wh IS NOT NULL
                AND x.started_at >= d.since_at
                AND s.retired_at IS NULL AND coalesce(e.public, s.public)
+               AND NOT EXISTS (SELECT FROM static_change c
+                                WHERE c.station_id = s.id AND c.at > x.started_at
+                                  AND (c.evse_id IS NULL OR c.evse_id = e.evse_id)
+                                  AND (c.before ? 'public' OR c.after ? 'public'))
                AND NOT EXISTS (SELECT FROM outlet_item i
                                 WHERE i.outlet = 'qualicharge.session'
                                   AND i.source_key = x.id::text)

@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms import keys
 from csms.config import SettingError, Settings, load
 from csms.web import create_app
-from reporting import qualicharge
+from reporting import outlet, qualicharge
 from reporting import qualicharge_rows as rows
 from reporting.back_off import back_off_s, luck
 from simulators.qualicharge_peer import QualiChargePeer
@@ -187,6 +187,8 @@ async def test_person_sees_what_was_refused_and_has_it_sent_again(
     assert (again.status_code, again.json()["status"]) == (200, "waiting")
     assert (await api.post(f"/outlet-items/{item['id']}/retry")).status_code == 409
     assert (await api.post("/outlet-items/999/retry")).status_code == 404
+    nobody = await api.post("/outlets/qualicharge.nothing/retry")
+    assert nobody.status_code == 404
     # What is given up is not made anew.
     other = found["items"][1]
     given = await api.post(f"/outlet-items/{other['id']}/give-up", json={"note": "vendu"})
@@ -197,6 +199,36 @@ async def test_person_sees_what_was_refused_and_has_it_sent_again(
     assert set(world.peer.points) == {item["object_key"]}
     actions = await world.do("SELECT action FROM audit_entry WHERE action LIKE %s", "%outlet%")
     assert len(actions) >= 2
+
+
+async def test_all_that_was_refused_goes_again_when_the_account_is_mended(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    world.peer.scopes = ("static:read",)
+    await world.build([1, 2, 3])
+    await world.push()
+    assert [row[1] for row in await world.states("static")] == ["dead"] * 3
+    world.peer.scopes = ("static:create", "dynamic:create")
+    again = await api.post("/outlets/qualicharge.static/retry")
+    assert again.json() == {"items": 3}
+    await world.push()
+    assert len(world.peer.points) == 3
+    assert (await api.post("/outlets/qualicharge.static/retry")).json() == {"items": 0}
+
+
+async def test_what_is_in_doubt_goes_again_only_when_a_person_looked_at_it(
+    world: World, api: httpx.AsyncClient
+) -> None:
+    await world.begin([1])
+    await world.session(1)
+    await world.push()
+    await world.do("UPDATE outlet_item SET remote_id = NULL WHERE outlet = %s", qualicharge.SESSION)
+    world.clock.go_on(hours=1)
+    await world.push()
+    assert (await api.post("/outlets/qualicharge.session/retry")).json() == {"items": 0}
+    (item,) = (await api.get("/outlet-items", params={"status": "dead"})).json()["items"]
+    assert item["doubtful_since"] is not None and item["reason"] == outlet.IN_DOUBT
+    assert (await api.post(f"/outlet-items/{item['id']}/retry")).status_code == 200
 
 
 async def test_state_of_outlets_is_told_and_measured(world: World, api: httpx.AsyncClient) -> None:

@@ -71,15 +71,38 @@ async def test_nothing_of_a_private_point_leaves(world: World) -> None:
 
 async def test_what_happened_before_a_point_was_public_is_not_told(world: World) -> None:
     await world.begin([1], private=[2])
-    await world.status(2, "charging")
+    for status in ("charging", "faulted", "available"):
+        await world.status(2, status)
     await world.session(2)
     await world.do("UPDATE evse SET public = true WHERE evse_id = 2")
     await world.settle()
     assert name_of(2) in world.peer.points
     await world.push()
-    assert world.told(2) == [BUSY], "how it stands now"
+    assert world.told(2) == [FREE], "how it stands now"
     assert world.peer.sessions == {}
     await world.session(2)
+    await world.settle()
+    assert len(world.peer.sessions) == 1
+
+
+async def test_what_happened_while_a_point_was_private_for_a_moment_is_not_told(
+    world: World,
+) -> None:
+    await world.begin([1])
+    await world.session(1)
+    await world.status(1, "charging")
+    world.clock.go_on(seconds=1)
+    await world.do(  # it was private, and is public again; nobody looked in between
+        """INSERT INTO static_change (at, client_id, actor, kind, site_id, station_id, evse_id,
+                                      before, after)
+           SELECT %s, client_id, 'test', 'evse', site_id, id, 1, '{"public": false}',
+                  '{"public": true}' FROM station""",
+        world.clock.now,
+    )
+    await world.settle()
+    assert (world.peer.sessions, BUSY in world.told(1)) == ({}, False)
+    world.clock.go_on(seconds=1)
+    await world.session(1)
     await world.settle()
     assert len(world.peer.sessions) == 1
 
@@ -414,7 +437,7 @@ async def test_worker_killed_between_sending_and_marking_sends_nothing_twice(
         raise SystemError("killed")
 
     with monkeypatch.context() as patched:
-        for name in ("finish", "put_back", "note_success"):
+        for name in ("finish", "put_back", "note_answer"):
             patched.setattr(store_outlet, name, die)
         with pytest.raises(SystemError):
             await world.push()

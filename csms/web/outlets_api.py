@@ -58,6 +58,10 @@ class OutletItemOut(Output):
     settled_by: str | None
 
 
+class RetriedOut(Output):
+    items: int = Field(description="How many wait again.")
+
+
 class GiveUpIn(Input):
     note: Note = Field(description="Why it is not to be sent.")
 
@@ -68,6 +72,27 @@ async def list_outlets(pool: Pool, _: Operator) -> list[OutletOut]:
     async with pool.connection() as connection:
         found = await store.list_states(connection)
     return [OutletOut.model_validate(state) for state in found]
+
+
+@router.post(
+    "/outlets/{outlet}/retry",
+    summary="Send all dead letters of an outlet",
+    responses=documented(404),
+)
+async def retry_outlet(
+    request: Request,
+    pool: Pool,
+    operator: Operator,
+    outlet: Annotated[Name, Path(description="Its name.", examples=["qualicharge.status"])],
+) -> RetriedOut:
+    """Let them wait again, when the account was mended for instance. Not those in doubt: look at
+    each whether the peer has it."""
+    settings: Settings = request.app.state.settings
+    async with transaction(pool) as connection:
+        number = await outlet_desk.retry_all(
+            connection, settings, outlet, operator.actor, datetime.now(UTC)
+        )
+    return RetriedOut(items=number)
 
 
 @router.get("/outlet-items", summary="List what leaves", responses=documented())

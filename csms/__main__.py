@@ -22,6 +22,7 @@ from csms.cli import (
     common,
     data,
     keys,
+    report_push,
     reports,
     reports_irve,
     stations,
@@ -44,6 +45,7 @@ app.add_typer(stations.app, name="station")
 app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
 app.add_typer(users.app, name="user")
+report_push.register(reports.app)
 app.add_typer(reports.app, name="report")
 app.add_typer(billing.app, name="billing")
 billing_issue.register()

@@ -190,6 +190,33 @@ class Settings:
     blocking_notice_days: int = 8  # from the notice to the block, on a working day
     platform_drop_dir: Path | None = None  # for an approved platform; None: nothing is laid down
 
+    # What leaves for other systems: see reporting/outlet.py.
+    outlet_poll_s: float = 30.0
+    outlet_lease_s: float = 900.0  # afterwards another worker takes it up
+    outlet_back_off_s: float = 10.0  # after the first failure; then twice as long each time
+    outlet_back_off_longest_s: float = 3_600.0  # of one item
+    outlet_pause_longest_s: float = 300.0  # of a peer that is away
+    outlet_give_up_s: float = 30 * 86_400.0  # after so long it is a dead letter
+    # QualiCharge; off without address, user and password.
+    qualicharge_url: str | None = None  # https://.../api/v1
+    qualicharge_user: str | None = None
+    qualicharge_password: str | None = field(default=None, repr=False)
+    qualicharge_user_agent: str = "Time2Plug"  # the company's name, which production requires
+    qualicharge_timeout_s: float = 30.0
+    qualicharge_token_s: float = 1_500.0  # a token is used so long; it lives 30 minutes
+    qualicharge_static_entries_max: int = 10  # in one request
+    qualicharge_status_entries_max: int = 10
+    qualicharge_session_entries_max: int = 10
+    qualicharge_static_period_s: float = 300.0  # between two looks at what changed of points
+    qualicharge_static_gap_s: float = 6.0  # between two requests: 10 a minute
+    qualicharge_point_gap_s: float = 1.0  # between two requests for one point: 1 a second
+    qualicharge_status_gap_s: float = 2.0
+    qualicharge_session_gap_s: float = 6.0
+    qualicharge_verify_after_s: float = 60.0  # what is written after the answer is looked for then
+    qualicharge_patience_s: float = 900.0  # and taken to be lost after so long
+    qualicharge_refresh_s: float = 12 * 3_600.0  # a status that does not change is told so often
+    qualicharge_session_days: int = 15  # sessions that ended before are not begun with
+
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024
     frames_per_s_max: float = 200.0  # per station, sustained
@@ -311,6 +338,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
     _check_authority(settings)
     _check_reach(settings)
     _check_mail(settings)
+    _check_outlets(settings)
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
@@ -362,6 +390,28 @@ def _check_mail(settings: Settings) -> None:
         )
     if settings.notification_operator_language not in ("fr", "en"):
         raise SettingError("T2P_NOTIFICATION_OPERATOR_LANGUAGE takes fr or en")
+
+
+def _check_outlets(settings: Settings) -> None:
+    """Raises: SettingError for a peer that cannot be reached, or a lease that ends too early."""
+    given = (settings.qualicharge_url, settings.qualicharge_user, settings.qualicharge_password)
+    if any(given) and not all(given):
+        raise SettingError(
+            "T2P_QUALICHARGE_URL, T2P_QUALICHARGE_USER and T2P_QUALICHARGE_PASSWORD come together"
+        )
+    here = ("http://127.0.0.1:", "http://localhost:")
+    if given[0] is not None and not given[0].startswith(("https://", *here)):
+        raise SettingError("T2P_QUALICHARGE_URL takes an address that begins with https://")
+    if not settings.qualicharge_user_agent.isprintable() or not settings.qualicharge_user_agent:
+        raise SettingError("T2P_QUALICHARGE_USER_AGENT takes the company's name")
+    if settings.outlet_lease_s < 4 * settings.qualicharge_timeout_s:
+        raise SettingError(
+            "T2P_OUTLET_LEASE_S takes four times T2P_QUALICHARGE_TIMEOUT_S at least: "
+            "nobody else may take up what is still being sent"
+        )
+    for name in ("static", "status", "session"):
+        if not 1 <= getattr(settings, f"qualicharge_{name}_entries_max") <= 1_000:
+            raise SettingError(f"T2P_QUALICHARGE_{name.upper()}_ENTRIES_MAX takes 1 to 1000")
 
 
 def _check_numbers(settings: Settings) -> None:

@@ -96,3 +96,16 @@ NOTIFICATIONS: Final = Counter(
 MAIL_SERVER: Final = Gauge(
     "t2p_mail_server_up", "1 while a mail server is set and takes mails; 0: mails wait"
 )
+OUTLET_BACKLOG: Final = Gauge(
+    "t2p_outlet_waiting", "Items that wait to be delivered, of the whole database", ["outlet"]
+)
+OUTLET_LAG: Final = Gauge(
+    "t2p_outlet_lag_seconds", "Age of the item that has waited longest", ["outlet"]
+)
+OUTLET_DEAD: Final = Gauge("t2p_outlet_dead", "Dead letters, of the whole database", ["outlet"])
+OUTLET_UP: Final = Gauge("t2p_outlet_up", "1 while the last request to the peer went", ["outlet"])
+OUTLET_OUTCOMES: Final = Counter(
+    "t2p_outlet_outcomes_total",
+    "Ends of items (sent, dead, dropped), and requests that failed",
+    ["outlet", "outcome"],
+)

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 import psycopg
 import uvicorn
 import uvloop
+from psycopg_pool import AsyncConnectionPool
 
 from billing.live_price import LivePrices
 from csms import db, worker
@@ -25,6 +26,7 @@ from csms.recorder import Recorder
 from csms.telemetry import Telemetry, check_url
 from csms.web.app import create_app
 from csms.wire.gateway import Gateway, port_taken
+from reporting import outlet, qualicharge
 
 log = logging.getLogger(__name__)
 
@@ -125,6 +127,7 @@ async def _open_parts(
         if "worker" in parts:
             running.append(tasks.create_task(worker.run(pool, settings)))
             running.append(tasks.create_task(delivery.run(pool, settings)))
+            running.append(tasks.create_task(_tell_others(pool, settings)))
         app = create_app(
             pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
         )
@@ -144,6 +147,13 @@ async def _open_parts(
             await serving
             for task in running:
                 task.cancel()
+
+
+async def _tell_others(pool: AsyncConnectionPool, settings: Settings) -> None:
+    """Serve the outlets until cancelled; where none is set there is nothing to do."""
+    async with qualicharge.open_outlets(settings) as outlets:
+        if outlets:
+            await outlet.run(pool, settings, outlets)
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:

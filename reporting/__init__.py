@@ -1,9 +1,16 @@
 """What leaves the house as figures and files, read from the tables of csms and billing.
 
-- collection, summary: the monthly collection, one row per session that ended in a month, with its
-  point, badge, times and energy; and its page for people;
+- collection, summary, manifest: the monthly collection, one row per session that ended in a month,
+  with its point, badge, times and energy; its page for people; what was corrected or left out;
 - irve: the national files of public points, static and dynamic, and the judgement of any such file;
-- store, store_irve: the SQL.
+- outlet: the one mechanism by which anything is told to another system, over the table
+  outlet_item; back_off (pure) says when it is tried again, outlet_desk is where a person settles
+  what was refused;
+- qualicharge: points, statuses and sessions of public points for the ministry's service, over three
+  outlets; qualicharge_rows (pure) has its words and rules, qualicharge_client its requests;
+- ocpi: the objects of OCPI 2.2.1 (pure);
+- store, store_*: the SQL.
 
-It only reads; csms's command line and web, nothing below them, import it.
+It reads the tables of csms and billing and writes its own; csms.web, csms.serve and the command
+line import it.
 """

@@ -40,6 +40,7 @@ NOBODYS = {
     "bank_line": "the operator's accounts; whoever paid",
     "bank_match": "the operator's bookkeeping",
     "bank_statement": "the operator's accounts",
+    "outlet": "our own bookkeeping",
     "internal_transfer": "between the operator's accounts",
     "payment_file": "payments of many, as the bank was given them",
     "sepa_mandate": "a driver's, or with client_id a client's",

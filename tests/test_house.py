@@ -23,7 +23,8 @@ PURE = (
     *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
-    *("billing.supply", "reporting.ocpi.kinds", "reporting.ocpi.objects"),
+    *("billing.supply", "reporting.back_off", "reporting.qualicharge_rows"),
+    *("reporting.ocpi.kinds", "reporting.ocpi.objects"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

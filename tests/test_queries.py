@@ -128,6 +128,11 @@ INSERT INTO reconciliation (station_key, received_at, reason, frame, digest)
     VALUES (1, now(), 'unknown transaction', '[2,"9","StopTransaction",{}]', :n);
 INSERT INTO refused_connection (identity, reason, remote_address, first_seen_at, last_seen_at)
     VALUES (:n, 'unknown', '192.0.2.9', now(), now());
+INSERT INTO outlet (name) VALUES ('qualicharge.' || repeat('a', :n));
+INSERT INTO outlet_item (outlet, client_id, object_key, source_key, kind, at, body, next_at,
+                         give_up_at, created_at)
+    SELECT name, 2, :n, :n, 'session', now(), '{}', now(), now(), now()
+      FROM outlet WHERE name = 'qualicharge.' || repeat('a', :n);
 INSERT INTO node (name, started_at, seen_at) VALUES ('node-' || :n, now(), now());
 INSERT INTO certificate_request (station_key, event_id, received_at, csr, subject, status)
     SELECT 1, max(id), now(), 'PEM', 'CN=station-1', 'waiting' FROM station_event;

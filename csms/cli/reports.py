@@ -8,7 +8,8 @@ import typer
 from csms.cli import common
 
 app = typer.Typer(
-    no_args_is_help=True, help="Reports: sessions of a month, national files of points."
+    no_args_is_help=True,
+    help="Reports: sessions of a month, national files of points, what leaves for others.",
 )
 
 

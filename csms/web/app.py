@@ -51,6 +51,7 @@ from csms.web import (
     my_supply_api,
     notifications_api,
     observed_api,
+    outlets_api,
     pages,
     payments_api,
     people_api,
@@ -108,6 +109,7 @@ _TAGS = [
     {"name": "Quotes", "description": "What the operator offers, installs and charges for."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
+    {"name": "Outlets", "description": "What leaves for other systems."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
     {"name": "My account", "description": "What people see and change of themselves."},
@@ -196,6 +198,7 @@ def create_app(
         supply_api,
         my_supply_api,
         card_payments_api,
+        outlets_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     irve_api.install(app, pool, settings)

@@ -288,3 +288,8 @@ INSERT INTO supply_provision (client_id, holding_id, person_id, kind, invoice_id
            'test' FROM supply_document;
 INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at, created_by)
     SELECT client_id, site_id, '2026-10-01', 1, 'test', now(), 'test' FROM supply;
+INSERT INTO outlet (name) VALUES ('qualicharge.session');
+INSERT INTO outlet_item (outlet, client_id, object_key, source_key, kind, at, body, next_at,
+                         give_up_at, created_at)
+    SELECT 'qualicharge.session', client_id, id::text, id::text, 'session', now(), '{}', now(), now(),
+           now() FROM session LIMIT 1;

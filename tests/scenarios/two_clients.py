@@ -275,6 +275,12 @@ INSERT INTO provider_payment (key, provider, client_id, person_id, invoice_id, m
       FROM invoice i JOIN provider_method m USING (person_id) ORDER BY i.id;
 INSERT INTO provider_payment_event (payment_id, client_id, status, at)
     SELECT id, client_id, status, now() FROM provider_payment;
+INSERT INTO outlet (name, last_error) VALUES ('qualicharge.session', 'away');
+INSERT INTO outlet_item (outlet, client_id, object_key, source_key, kind, at, body, status, reply,
+                         next_at, give_up_at, created_at, finished_at)
+    SELECT 'qualicharge.session', client_id, site_id, site_id, 'session', now(),
+           jsonb_build_object('site', site_id), 'dead', site_id, now(), now(), now(), now()
+      FROM supply ORDER BY client_id;
 """
 
 # The statement of either.

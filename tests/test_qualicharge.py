@@ -6,8 +6,10 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
@@ -18,6 +20,7 @@ from reporting.qualicharge_client import Client
 from simulators.qualicharge_peer import QualiChargePeer
 from tests.qualicharge_world import Clock, World, name_of
 
+DATA = Path(__file__).parents[2] / "shared" / "data"
 FREE = ("en_service", "libre")
 BUSY = ("en_service", "occupe")
 BROKEN = ("hors_service", "inconnu")
@@ -412,6 +415,42 @@ async def test_row_that_the_peer_fails_at_does_not_stop_the_others(world: World)
     for number in (1, 3, 4, 5, 6):
         assert world.told(number)[-1] == BUSY
     assert (name_of(2), "waiting", None) in await world.states("status")
+
+
+async def test_peer_that_is_away_is_asked_with_one_item_whether_it_is_back(world: World) -> None:
+    await world.begin([1, 2, 3, 4])
+    for number in range(1, 5):
+        await world.status(number, "charging")
+    world.peer.fault = "unavailable"
+    for _ in range(3):
+        await world.push()
+        world.clock.go_on(hours=2)
+    attempts = await world.do(
+        "SELECT attempts FROM outlet_item WHERE status = 'waiting' ORDER BY attempts"
+    )
+    assert attempts == [(2,), (2,), (2,), (3,)]
+
+
+@pytest.mark.data
+async def test_what_is_sent_is_valid_by_the_services_own_schema(world: World) -> None:
+    path = DATA / "qualicharge-openapi.json"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    await world.begin([1, 2])
+    await world.status(1, "charging")
+    await world.session(1)
+    await world.settle()
+    sent = {
+        "Statique-Input": list(world.peer.points.values()),
+        "StatusCreate": world.peer.statuses,
+        "SessionCreate": list(world.peer.sessions.values()),
+    }
+    for name, found in sent.items():
+        assert found
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        for row in found:
+            jsonschema.validate(row, schema)
 
 
 # Workers.

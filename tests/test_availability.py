@@ -156,3 +156,9 @@ def test_bad_periods_and_words_are_refused() -> None:
             Period(starts_at, ends_at)
     with pytest.raises(ValueError, match="nonsense"):
         intervals(DAY, [Report(START, "nonsense")], UP)
+
+
+def test_a_change_counts_from_the_second_in_which_it_happened() -> None:
+    change = START + timedelta(seconds=61, microseconds=999_999)
+    tiles = intervals(DAY, [FREE, Report(change, "faulted")], UP)
+    assert [tile.duration_s for tile in tiles] == [61, 86_400 - 61]

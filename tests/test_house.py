@@ -24,7 +24,7 @@ PURE = (
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
     "billing.supply",
-    "reporting.availability",
+    *("reporting.availability", "reporting.load_curve"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

@@ -2,6 +2,8 @@
 
 - collection, summary, manifest: the monthly collection, one row per session that ended in a month,
   with its point, badge, times and energy; its page for people; what was corrected or left out;
+- availability: the seconds that a point could be used, by stated definitions (pure);
+- load_curve: mean power by quarter of an hour, against the subscribed power (pure);
 - irve: the national files of public points, static and dynamic, and the judgement of any such file;
 - outlet: the one mechanism by which anything is told to another system, over the table
   outlet_item; back_off (pure) says when it is tried again, outlet_desk is where a person settles

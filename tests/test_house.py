@@ -25,6 +25,7 @@ PURE = (
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
     *("billing.supply", "reporting.back_off", "reporting.qualicharge_rows"),
     *("reporting.ocpi.kinds", "reporting.ocpi.objects"),
+    *("reporting.availability", "reporting.load_curve"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

@@ -24,7 +24,7 @@ PURE = (
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
     *("billing.supply", "reporting.back_off", "reporting.qualicharge_rows"),
-    *("reporting.ocpi.kinds", "reporting.ocpi.objects"),
+    *("reporting.ocpi.kinds", "reporting.ocpi.objects", "reporting.ocpi.cdrs"),
     *("reporting.availability", "reporting.load_curve"),
 )
 IMPURE_IMPORTS = {

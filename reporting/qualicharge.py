@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -127,7 +127,9 @@ def _row(point: PointRow, points: int, changed_at: datetime) -> dict[str, Any]:
         power_w=point.power_w_max,
         connector_types=[c["type"] for c in point.connectors],
         points=points,
-        changed_on=changed_at.astimezone(PARIS).date(),
+        # The service's day is that of UTC: the first hours of a day in Paris lie ahead there, and a
+        # row of a day to come is refused.
+        changed_on=changed_at.astimezone(UTC).date(),
     )
 
 
@@ -197,7 +199,7 @@ class Points(_ToQualiCharge):
         """As qualicharge_rows.static_flaw."""
         if item.kind == WITHDRAW:
             return None
-        return rows.static_flaw(item.body["request"], now.astimezone(PARIS).date())
+        return rows.static_flaw(item.body["request"], now.astimezone(UTC).date())
 
     def is_alone(self, item: Item) -> bool:
         """What is withdrawn, or comes back."""

@@ -92,7 +92,8 @@ async def test_what_happened_while_a_point_was_private_for_a_moment_is_not_told(
     world: World,
 ) -> None:
     await world.begin([1])
-    await world.session(1)
+    # Short: on another day the point would be declared anew, and then how it stands is told.
+    await world.session(1, minutes=1)
     await world.status(1, "charging")
     world.clock.go_on(seconds=1)
     await world.do(  # it was private, and is public again; nobody looked in between

@@ -4,6 +4,7 @@ It answers what a hub asks of a CPO in OCPI 2.2.1. What a test needs to be wrong
 `spoil`, which may change any answer.
 """
 
+import asyncio
 import base64
 import json
 import uuid
@@ -38,7 +39,8 @@ class Given:
 class SmallCpo:
     """A CPO with one token A, lists of documents, and an order book."""
 
-    def __init__(self) -> None:
+    def __init__(self, party: tuple[str, str] = CPO) -> None:
+        self.party = party
         self.token_a, self.token_c = "token-a", "token-c"
         self.hub_token: str | None = None
         self.hub_versions: str | None = None
@@ -48,6 +50,7 @@ class SmallCpo:
         }
         self.tokens: dict[str, dict[str, Any]] = {}
         self.orders: list[tuple[str, dict[str, Any]]] = []
+        self.is_ordered = asyncio.Event()
         self.response = {"result": "ACCEPTED", "timeout": 30}
         self.page_max = 50
         self.spoil: Callable[[str, Given], None] = lambda path, given: None
@@ -113,6 +116,7 @@ class SmallCpo:
             return self._token(request.method, parts, body)
         if parts[0] == "commands":
             self.orders.append((parts[1], body))
+            self.is_ordered.set()
             return Given(dict(self.response))
         if len(parts) > 1:
             found = [each for each in self.lists[parts[0]] if each["id"] == parts[1]]
@@ -129,7 +133,7 @@ class SmallCpo:
 
     def credentials(self, token: str) -> dict[str, Any]:
         """What it presents."""
-        country_code, party_id = CPO
+        country_code, party_id = self.party
         role = {"role": "CPO", "country_code": country_code, "party_id": party_id}
         details = {"business_details": {"name": "Small operator"}}
         return {"token": token, "url": self.versions_url, "roles": [role | details]}
@@ -171,13 +175,14 @@ class SmallCpo:
             "X-Correlation-ID": str(uuid.uuid4()),
         }
         if routed:
-            sent |= {"OCPI-from-country-code": CPO[0], "OCPI-from-party-id": CPO[1]}
+            country_code, party_id = self.party
+            sent |= {"OCPI-from-country-code": country_code, "OCPI-from-party-id": party_id}
             sent |= {"OCPI-to-country-code": "FR", "OCPI-to-party-id": "107"}
         if content is not None:
             sent["Content-Type"] = "application/json"
         sent |= headers or {}
         kept = {name: value for name, value in sent.items() if value is not None}
-        async with httpx.AsyncClient(timeout=timeout_s) as client:
+        async with httpx.AsyncClient(timeout=timeout_s, verify=False) as client:
             return await client.request(method, url, headers=kept, json=body, content=content)
 
     async def tell(

@@ -1,8 +1,10 @@
 """Requests of the hub to the CPO, and what is checked of every answer."""
 
 import base64
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 import httpx
@@ -68,7 +70,9 @@ class Caller:
         """The answer, checked. Raises: HubComplaint where none came."""
         headers = self._headers(call, correlation_id or self._new_id())
         try:
-            async with httpx.AsyncClient(timeout=TIMEOUT_S, trust_env=False) as client:
+            async with httpx.AsyncClient(
+                timeout=TIMEOUT_S, verify=_tls(), trust_env=False
+            ) as client:
                 response = await client.request(
                     call.method,
                     call.url,
@@ -111,6 +115,12 @@ class Caller:
                 "OCPI-to-party-id": to_party,
             }
         return headers
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the roots of the system takes longer than a call."""
+    return ssl.create_default_context()
 
 
 def described(reply: Reply) -> str:

@@ -193,8 +193,11 @@ class Held:
 
     def _check_place(self, key: Key, body: Document, complain: Complain) -> None:
         place = (key[0], key[1], body["location_id"])
+        parts = [body["evse_uid"], body["connector_id"]]
+        if body["status"] == "RESERVATION":
+            parts = [part for part in parts if part != "#NA"]  # not assigned yet
         try:
-            self.place(place, [body["evse_uid"], body["connector_id"]])
+            self.place(place, parts)
         except Refusal as refusal:
             complain(f"a session at a place that the hub was not told of: {refusal.words}")
             raise Refusal(2003, refusal.words) from None
@@ -232,6 +235,7 @@ class Held:
                 complain("a CDR is posted twice, and the first was answered")
             return key, False
         _complain_all(_disagreements(body), complain)
+        _complain_all(self._unknown_tariffs(body), complain)
         _complain_all(self._of_token(body), complain)
         _complain_all(self._against_session(key, body), complain)
         self.cdrs[key] = body
@@ -239,12 +243,19 @@ class Held:
 
     def _against_session(self, key: Key, body: Document) -> Iterable[str]:
         if "session_id" not in body:
+            yield "session_id may be missing only where sessions are not told at all"
             return
         session = self.sessions.get((key[0], key[1], body["session_id"]))
         if session is None:
             yield f"a CDR of session {body['session_id']!r}, of which the hub was not told"
         elif session["status"] == "COMPLETED" and session["kwh"] != body["total_energy"]:
             yield f"total_energy is {body['total_energy']}, and the session's kwh {session['kwh']}"
+
+    def _unknown_tariffs(self, body: Document) -> Iterable[str]:
+        named = {each["tariff_id"] for each in body["charging_periods"] if "tariff_id" in each}
+        known = {each["id"] for each in body.get("tariffs", [])} | {key[2] for key in self.tariffs}
+        for tariff_id in sorted(named - known):
+            yield f"a charging period is of tariff {tariff_id!r}, which stands nowhere"
 
     @staticmethod
     def _is_older(old: Document | None, body: Document, complain: Complain) -> bool:
@@ -332,6 +343,8 @@ def _disordered(body: Document) -> Iterable[str]:
 def _disagreements(cdr: Document) -> Iterable[str]:
     """Where the sums of a CDR are not what its parts say."""
     yield from _disordered(cdr)
+    if len(cdr["id"]) > 36 and not cdr.get("credit"):
+        yield "the id of a CDR has at most 36 characters, but for a credit"
     first = cdr["charging_periods"][0]["start_date_time"]
     if instant(first) != instant(cdr["start_date_time"]):
         yield "the first charging period does not start with the session"

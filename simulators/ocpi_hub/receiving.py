@@ -80,6 +80,7 @@ class Receiver:
         self._party, self._link, self._held, self._partners = party, link, held, partners
         self._clock, self._base_url = clock, base_url
         self._seen: set[str] = set()
+        self._records: dict[str, Key] = {}  # CDRs by the end of their address
         self._under_way: Counter[str] = Counter()
 
     async def handle(self, received: Received, content: bytes, fault: str | None) -> Answer | None:
@@ -167,7 +168,9 @@ class Receiver:
         if number is not None:
             self._seen.add(number)
 
-    def _check_token(self, received: Received, *, functional: bool, complain: Any) -> str:
+    def _check_token(
+        self, received: Received, complain: Callable[[str], None], *, functional: bool
+    ) -> str:
         """The credentials token. Raises: Refusal, 401."""
         token = self._token(received, complain)
         link = self._link
@@ -234,7 +237,7 @@ class Receiver:
         parts = path.removeprefix(BASE_PATH).strip("/").split("/")
         is_ours = path.startswith(f"{BASE_PATH}/") and parts[0] in MODULES
         functional = is_ours and parts[0] != "credentials"
-        token = self._check_token(received, functional=functional, complain=complain)
+        token = self._check_token(received, complain, functional=functional)
         received.body = self._body(received, content, complain)
         if not is_ours:
             return self._versions(received, path, token, complain)
@@ -350,17 +353,20 @@ class Receiver:
         self, received: Received, parts: list[str], asking: Party, complain: Callable[[str], None]
     ) -> Answer:
         if received.method == "GET":
-            key = (parts[0], parts[1], parts[2]) if len(parts) == 3 else ("", "", "")
-            if key not in self._held.cdrs:
-                raise Refusal(2001, "the CDR is not known", 404)
-            return self._good(self._held.cdrs[key])
-        if parts != [] and parts != [""]:
+            found = self._records.get("/".join(parts))
+            if found is None:
+                raise Refusal(2001, "there is no CDR here: see the Location that it was given", 404)
+            return self._good(self._held.cdrs[found])
+        if parts:
             raise Refusal(2001, "CDRs are posted to the endpoint itself", 404)
         key, is_new = self._held.take_cdr(deepcopy(received.body), complain)
         if (key[0], key[1]) != asking:
             complain(f"the CDR is of {key[0]}*{key[1]}, and {'*'.join(asking)} tells it")
         answer = self._good(http_status=201 if is_new else 200)
-        answer.headers["Location"] = f"{self._base_url()}{BASE_PATH}/cdrs/{'/'.join(key)}"
+        # An address that cannot be guessed from the CDR: it has to be taken from the header.
+        number = f"record-{list(self._held.cdrs).index(key) + 1}"
+        self._records[number] = key
+        answer.headers["Location"] = f"{self._base_url()}{BASE_PATH}/cdrs/{number}"
         answer.sent = lambda: self._held.acknowledged.add(key)
         return answer
 

@@ -120,8 +120,8 @@ _DOCUMENTS: Final = {
     "CdrLocation": f"id 1 ci36, name ? s255, {_PLACE}, evse_uid 1 ci36, evse_id 1 ci48,"
     " connector_id 1 ci36, connector_standard 1 ConnectorType,"
     " connector_format 1 ConnectorFormat, connector_power_type 1 PowerType",
-    "SignedData": "encoding_method 1 ci36, encoding_method_version ? int, public_key ? ci512,"
-    " signed_values + SignedValue, url ? ci512",
+    "SignedData": "encoding_method 1 ci36, encoding_method_version ? int, public_key ? s512,"
+    " signed_values + SignedValue, url ? s512",
     "SignedValue": "nature 1 ci32, plain_data 1 s512, signed_data 1 s5000",
     # The last two are the guide's own.
     "Tariff": f"{_OWNER}, id 1 ci36, currency 1 currency, type ? TariffType,"

@@ -20,6 +20,8 @@ shared either. From the bottom up:
     synthetic                 sessions of the same shape, for want of the real ones
     replay                    both told as offline stations tell them
 
+    ocpi_hub                  a roaming hub: what the operator's OCPI is tried with
+
     rawsocket, load_station, load   the load generator: prepared texts, nothing else
     cli                       all of it on the command line: `time2plug simulate`
     plain_server, bench       what the product is compared with, and the measurements:

@@ -344,3 +344,51 @@ def load(
         result = runner.run(generator.run(plan))
     typer.echo(json.dumps(asdict(result)))
     raise typer.Exit(0 if result.booted == stations and not result.unanswered else 1)
+
+
+@app.command("ocpi-hub")
+def ocpi_hub(
+    host: Annotated[str, typer.Option(help="Address to listen at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0: any.")] = 9400,
+    party: Annotated[str, typer.Option(help="Who the hub is.")] = "FR*107",
+    cpo_url: Annotated[
+        str | None,
+        typer.Option(help="Versions of the operator to register with: http://HOST/ocpi/versions."),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="Token A that the operator gave.", envvar="T2P_SIM_OCPI_TOKEN"),
+    ] = None,
+    invite: Annotated[
+        str | None, typer.Option(help="Token A with which the operator may register here.")
+    ] = None,
+    badge: Annotated[
+        list[str] | None,
+        typer.Option(help="UID=CONTRACT of a driver who may charge; several times."),
+    ] = None,
+    pull: Annotated[bool, typer.Option(help="Read all lists after registration.")] = True,
+    duration_s: Annotated[float, typer.Option(min=0, help="0: until Ctrl-C.")] = 0.0,
+) -> None:
+    """A roaming hub (OCPI 2.2.1, as GIREVE's guide says) that says what comes, and what is wrong.
+
+    Exit code 1 where it found something to complain of.
+    """
+    from simulators.ocpi_hub import HubComplaint, OcpiHub
+    from simulators.ocpi_hub.watching import Watch, watch
+
+    country_code, _, party_id = party.partition("*")
+    if (cpo_url is None) != (token is None):
+        raise typer.BadParameter("--cpo-url and --token belong together")
+    badges = tuple((uid, contract) for uid, _, contract in (b.partition("=") for b in badge or ()))
+    hub = OcpiHub(country_code, party_id)
+    plan = Watch(host, port, badges, cpo_url, token, invite, pull, duration_s)
+    try:
+        asyncio.run(watch(hub, plan, lambda text: console.print(text, markup=False)))
+    except KeyboardInterrupt:
+        pass
+    except (HubComplaint, OSError, ValueError) as error:
+        console.print(str(error), markup=False)
+        raise typer.Exit(1) from None
+    found = ("locations", "tariffs", "sessions", "cdrs", "received", "complaints")
+    _table("ocpi-hub", {name: len(getattr(hub, name)) for name in found})
+    raise typer.Exit(1 if hub.complaints else 0)

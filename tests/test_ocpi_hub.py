@@ -12,13 +12,17 @@ from typing import Any
 
 import httpx
 import pytest
+from typer.testing import CliRunner
 
+from simulators.cli import app
 from simulators.ocpi_hub import HubComplaint, OcpiHub
 from simulators.ocpi_hub.shapes import problems
+from simulators.ocpi_hub.watching import Watch, watch
 from tests.ocpi_cpo import CPO, NOW, Given, SmallCpo, at
 
 BADGE, CONTRACT = "04A2B3C4D5E6F7", "FR-EMP-C12345678-X"
 EXAMPLES = Path(__file__).parents[2] / "shared" / "data" / "ocpi-2.2.1-examples"
+LOST = (httpx.RemoteProtocolError, httpx.ReadError)
 needs_examples = pytest.mark.skipif(not EXAMPLES.is_dir(), reason="needs the official examples")
 
 
@@ -665,7 +669,7 @@ async def test_a_record_that_got_no_whole_answer_may_be_told_again(
     await put_location(cpo)
     await put_session(cpo)
     hub.fail(fault)
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(LOST):
         await cpo.tell("POST", "cdrs", body=cdr())
     assert len(hub.cdrs) == 1
     assert hub.received[-1].http_status == 0
@@ -701,7 +705,7 @@ async def test_a_fault_does_nothing_and_passes(
 
 async def test_a_connection_may_end_or_stay_silent(hub: OcpiHub, cpo: SmallCpo) -> None:
     hub.fail("refuse")
-    with pytest.raises(httpx.TransportError):
+    with pytest.raises(LOST):
         await put_location(cpo)
     hub.fail("timeout")
     with pytest.raises(httpx.ReadTimeout):
@@ -1032,3 +1036,56 @@ async def test_identifiers_and_the_time_may_be_given() -> None:
         assert hub.received[0].at == then
         answer = await cpo.tell("GET", "sessions", *CPO, "S1")
         assert answer.json()["timestamp"] == NOW
+
+
+# The command line.
+
+
+async def test_a_watched_hub_says_what_comes_and_what_is_wrong() -> None:
+    told: list[str] = []
+    async with SmallCpo().serve() as cpo:
+        cpo.lists["locations"] = [location(country="FR")]
+        plan = Watch(
+            port=0,
+            badges=((BADGE, CONTRACT),),
+            cpo_url=cpo.versions_url,
+            token_a="token-a",
+            duration_s=0.01,
+        )
+        await watch(OcpiHub(), plan, told.append)
+    assert told[0].startswith("the hub FR*107 is at http://127.0.0.1:")
+    assert told[1] == "registered with FR*T2P"
+    assert "locations: 1" in told
+    assert "GET /ocpi/versions: HTTP 200, OCPI 1000" in told
+    assert [each for each in told if each.startswith("COMPLAINT ") and "alpha-3" in each]
+
+
+async def test_an_unanswered_request_is_said_to_be_one() -> None:
+    told: list[str] = []
+    listens = asyncio.Event()
+
+    def say(text: str) -> None:
+        told.append(text)
+        listens.set()
+
+    hub = OcpiHub()
+    hub.fail("refuse")
+    async with SmallCpo().serve() as cpo:
+        cpo.hub_token = "unknown"
+        watching = asyncio.create_task(watch(hub, Watch(port=0), say))
+        await listens.wait()
+        with pytest.raises(LOST):
+            await cpo.ask("GET", hub.versions_url, routed=False)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+    assert told[1:] == ["GET /ocpi/versions: no answer"]
+
+
+def test_the_verb_ends_with_1_where_it_cannot_register() -> None:
+    command = ["ocpi-hub", "--port", "0", "--cpo-url", "http://127.0.0.1:9/", "--token", "x"]
+    done = CliRunner().invoke(app, command)
+    assert done.exit_code == 1
+    assert "got no answer" in done.output
+    assert CliRunner().invoke(app, command[:-2]).exit_code == 2
+    quiet = CliRunner().invoke(app, ["ocpi-hub", "--port", "0", "--duration-s", "0.01"])
+    assert quiet.exit_code == 0, quiet.output

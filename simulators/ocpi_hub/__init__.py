@@ -8,10 +8,12 @@ Whatever breaks the specification or the guide is answered as they say, and put 
     shapes      what every object must look like, field by field: pure
     held        what the hub was told, and whether one telling may follow another: pure
     wire        HTTP: requests read, answers written, connections kept, faults
-    receiving   what a CPO may ask of the hub: headers, modules, answers
     calling     requests of the hub to the CPO, and what is checked of every answer
-    asking      what is asked: registration, pulls, tokens, commands
+    link        tokens, endpoints, and the handshake from both sides
+    receiving   what a CPO may ask of the hub: headers, modules, answers
+    pages       lists of the CPO, page by page
     hub         all of it: `OcpiHub`
+    watching    the same on the command line: `time2plug simulate ocpi-hub`
 """
 
 from simulators.ocpi_hub.calling import HubComplaint

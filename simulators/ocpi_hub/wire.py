@@ -35,6 +35,7 @@ class Received:
     body: Any
     http_status: int = 0
     ocpi_status: int | None = None
+    is_over: bool = False  # answered, or never to be
 
     @property
     def words(self) -> str:
@@ -171,11 +172,12 @@ class Server:
         gone = asyncio.create_task(_gone(reader))
         try:
             answer = await self._answered(received, content, fault, gone)
+            if answer is None:
+                return False
+            return await self._write(writer, received, answer, cut=fault == "cut")
         finally:
             gone.cancel()
-        if answer is None:
-            return False
-        return await self._write(writer, received, answer, cut=fault == "cut")
+            received.is_over = True
 
     async def _answered(
         self, received: Received, content: bytes, fault: str | None, gone: asyncio.Task[None]

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import AsyncIterator
 from copy import deepcopy
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -300,6 +300,7 @@ async def test_the_hub_takes_its_leave(hub: OcpiHub, cpo: SmallCpo) -> None:
 async def test_credentials_are_not_updated_but_renewed(hub: OcpiHub, cpo: SmallCpo) -> None:
     answer = await cpo.tell("PUT", "credentials", body=cpo.credentials("x"), routed=False)
     assert answer.status_code == 405
+    assert "no update of credentials" in one(hub)
 
 
 # Headers.
@@ -429,6 +430,13 @@ async def test_what_the_guide_asks_for_is_complained_of_and_kept(
         "the guide asks for tariff_ids",
         "evse_id",
     ]
+
+
+async def test_opening_hours_are_of_one_kind(hub: OcpiHub, cpo: SmallCpo) -> None:
+    await put_location(cpo, opening_times={"twentyfourseven": True})
+    assert hub.complaints == []
+    await put_location(cpo, opening_times={"twentyfourseven": False})
+    assert "twentyfourseven, or have regular_hours" in one(hub)
 
 
 async def test_a_removed_point_needs_no_evse_id(hub: OcpiHub, cpo: SmallCpo) -> None:
@@ -603,6 +611,7 @@ async def test_an_authorization_that_cannot_be_given_says_why(
     answer = await cpo.tell("POST", "tokens", uid, "authorize", body=body)
     assert (answer.status_code, answer.json()["status_code"]) == (http_status, ocpi_status)
     assert "data" not in answer.json()
+    assert len(hub.complaints) == (http_status == 200)  # not to know a token is no fault
 
 
 async def test_a_blocked_badge_is_answered_with_its_state_and_no_reference(
@@ -633,6 +642,7 @@ async def test_a_blocked_badge_is_answered_with_its_state_and_no_reference(
         ({"start_date_time": at(0)}, "does not start with the session"),
         ({"end_date_time": at(20)}, "starts after the end"),
         ({"session_id": "S9"}, "of which the hub was not told"),
+        ({"cdr_location": cdr()["cdr_location"] | {"evse_uid": "E9"}}, "of a place that the hub"),
         ({"tariffs": []}, "a charging period is of tariff 'T1'"),
         ({"id": "C" * 37}, "at most 36 characters"),
         ({"total_energy": 3.50001}, "at most four decimals"),
@@ -696,10 +706,9 @@ async def test_a_fault_does_nothing_and_passes(
     hub.fail(fault)
     assert (await put_location(cpo)).status_code == http_status
     assert hub.locations == {}
-    assert (hub.received[-1].http_status, hub.received[-1].ocpi_status) == (
-        http_status,
-        ocpi_status,
-    )
+    last = hub.received[-1]
+    assert (last.http_status, last.ocpi_status) == (http_status, ocpi_status)
+    assert (last.body, last.headers["OCPI-from-party-id"]) == (location(), "T2P")
     assert (await put_location(cpo)).status_code == 201
 
 
@@ -799,6 +808,17 @@ async def test_a_refused_command_has_no_result(hub: OcpiHub, cpo: SmallCpo) -> N
     answer = await _answer_order(hub, cpo, {"result": "ACCEPTED"})
     assert answer.json()["status_code"] == 2001
     assert "which was not accepted" in one(hub)
+
+
+async def test_a_result_that_comes_later_than_promised_is_complained_of() -> None:
+    now = [datetime(2026, 11, 27, 6, tzinfo=UTC)]
+    hub = OcpiHub(clock=lambda: now[0])
+    async with hub.serve(), SmallCpo().serve() as cpo:
+        await hub.register(cpo.versions_url, "token-a")
+        await hub.stop_session("S1", timeout_s=0.01)
+        now[0] += timedelta(seconds=31)
+        assert (await _answer_order(hub, cpo, {"result": "FAILED"})).status_code == 200
+    assert "STOP_SESSION came later than its timeout" in one(hub)
 
 
 async def test_what_the_guide_does_not_offer_is_not_supported(hub: OcpiHub, cpo: SmallCpo) -> None:

@@ -235,6 +235,7 @@ class Held:
                 complain("a CDR is posted twice, and the first was answered")
             return key, False
         _complain_all(_disagreements(body), complain)
+        _complain_all(self._unknown_place(body), complain)
         _complain_all(self._unknown_tariffs(body), complain)
         _complain_all(self._of_token(body), complain)
         _complain_all(self._against_session(key, body), complain)
@@ -250,6 +251,14 @@ class Held:
             yield f"a CDR of session {body['session_id']!r}, of which the hub was not told"
         elif session["status"] == "COMPLETED" and session["kwh"] != body["total_energy"]:
             yield f"total_energy is {body['total_energy']}, and the session's kwh {session['kwh']}"
+
+    def _unknown_place(self, body: Document) -> Iterable[str]:
+        place = body["cdr_location"]
+        key = (body["country_code"], body["party_id"], place["id"])
+        try:
+            self.place(key, [place["evse_uid"], place["connector_id"]])
+        except Refusal as refusal:
+            yield f"a CDR of a place that the hub was not told of: {refusal.words}"
 
     def _unknown_tariffs(self, body: Document) -> Iterable[str]:
         named = {each["tariff_id"] for each in body["charging_periods"] if "tariff_id" in each}
@@ -299,6 +308,9 @@ def _wanted_of_location(body: Document) -> Iterable[str]:
     for name in ("owner", "operator"):
         if name not in body:
             yield f"the guide asks for {name}.name of a Location"
+    hours = body.get("opening_times")
+    if hours is not None and hours["twentyfourseven"] == bool(hours.get("regular_hours")):
+        yield "opening_times are twentyfourseven, or have regular_hours"
     for evse in body.get("evses", []):
         yield from _wanted_of_evse(evse, (body["country_code"], body["party_id"], body["id"]))
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from simulators.ocpi_hub.calling import Call, Caller, HubComplaint, Party, Reply, described
@@ -52,6 +52,7 @@ class _Order:
     told: int = 0
     answered: int = 0
     is_refused: bool = False
+    until: datetime | None = None  # as the CPO promised
     settled: _Settled | None = None
 
 
@@ -332,6 +333,7 @@ class OcpiHub:
             return CommandResponse(None, None, [], reply.ocpi_status, reply.http_status)
         data = reply.data
         order.is_refused = data["result"] != "ACCEPTED"
+        order.until = self._clock() + timedelta(seconds=data["timeout"])
         return CommandResponse(
             data["result"],
             data["timeout"],
@@ -365,6 +367,8 @@ class OcpiHub:
             return f"a result of {command}, which was not accepted"
         if order.settled is not None and not order.settled.done():
             order.settled.set_result(result)
+        if order.until is not None and self._clock() > order.until:
+            self.complaints.append(f"the result of {command} came later than its timeout")
         return None
 
     # What it asks of the CPO.

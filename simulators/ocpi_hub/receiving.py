@@ -86,8 +86,9 @@ class Receiver:
     async def handle(self, received: Received, content: bytes, fault: str | None) -> Answer | None:
         """The answer; None: the connection ends without one."""
         self.received.append(received)
+        received.body = _document(content)
         complain = self._complainer(received)
-        with self._alone(received, content, complain):
+        with self._alone(received, complain):
             answer = await self._with_fault(received, content, fault, complain)
             await asyncio.sleep(self.answer_after_s)
             if fault == "timeout":
@@ -100,11 +101,9 @@ class Receiver:
         return lambda words: self.complaints.append(f"{received.words}: {words}")
 
     @contextmanager
-    def _alone(
-        self, received: Received, content: bytes, complain: Callable[[str], None]
-    ) -> Iterator[None]:
+    def _alone(self, received: Received, complain: Callable[[str], None]) -> Iterator[None]:
         """While it is answered; two tellings of one object at the same time may overtake."""
-        named = _object_of(received, content)
+        named = _object_of(received)
         if named is None:
             yield
             return
@@ -131,9 +130,13 @@ class Receiver:
             return early[fault]
         if fault in ("timeout", "refuse"):
             return early["500"]  # of which nothing is seen
+        noted = len(self.complaints)
         try:
             answer = await self._answered(received, content, complain)
         except Refusal as refusal:
+            # Not to know something is no fault of who asked; any other refusal is said.
+            if refusal.http_status != 404 and len(self.complaints) == noted:
+                complain(refusal.words)
             envelope = self._envelope(refusal.ocpi_status, refusal.words)
             answer = Answer(refusal.http_status, envelope)
         answer.headers |= _echo(received) | _way_back(received)
@@ -157,7 +160,7 @@ class Receiver:
 
     def _check_ids(self, received: Received, complain: Callable[[str], None]) -> None:
         for name in ("X-Request-ID", "X-Correlation-ID"):
-            value = received.headers.get(name.lower())
+            value = received.headers.get(name)
             if value is None:
                 complain(f"{name} is missing")
             elif not _is_uuid(value):
@@ -214,19 +217,18 @@ class Receiver:
             raise Refusal(4001, f"{'*'.join(asked)} is not known")
         return asking
 
-    def _body(self, received: Received, content: bytes, complain: Callable[[str], None]) -> Any:
+    def _check_body(
+        self, received: Received, content: bytes, complain: Callable[[str], None]
+    ) -> None:
         if not content:
             if received.method in ("PUT", "PATCH"):
                 raise Refusal(2001, "the body is missing", 400)
-            return None
+            return
         kind = received.headers.get("content-type", "")
         if kind.partition(";")[0].strip().lower() != "application/json":
             complain(f"Content-Type is {kind!r}, not application/json")
-        try:
-            return json.loads(content)
-        except ValueError:
-            complain("the body is no JSON")
-            raise Refusal(2001, "the body is no JSON", 400) from None
+        if received.body is None:
+            raise Refusal(2001, "the body is no JSON", 400)
 
     # Where it goes.
 
@@ -238,7 +240,7 @@ class Receiver:
         is_ours = path.startswith(f"{BASE_PATH}/") and parts[0] in MODULES
         functional = is_ours and parts[0] != "credentials"
         token = self._check_token(received, complain, functional=functional)
-        received.body = self._body(received, content, complain)
+        self._check_body(received, content, complain)
         if not is_ours:
             return self._versions(received, path, token, complain)
         module = parts.pop(0)
@@ -402,6 +404,14 @@ class Receiver:
         return self._good()
 
 
+def _document(content: bytes) -> Any:
+    """The JSON document; None where it is none."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
+
+
 def _get(held: Held, module: str, key: Key, parts: list[str]) -> Document:
     if module == "locations":
         return held.place(key, parts)
@@ -420,18 +430,15 @@ def _put_part(
         held.take_connector(key, parts[0], parts[1], body, complain)
 
 
-def _object_of(received: Received, content: bytes) -> str | None:
+def _object_of(received: Received) -> str | None:
     """The object that a request tells of; None where it tells of none."""
     parts = received.path.removeprefix(BASE_PATH).strip("/").split("/")
     if received.method == "GET" or parts[0] not in ("locations", "sessions", "tariffs", "cdrs"):
         return None
     if parts[0] != "cdrs":
         return "/".join(parts[:4])
-    try:
-        body = json.loads(content)
-        return f"cdrs/{body['country_code']}/{body['party_id']}/{body['id']}"
-    except (ValueError, KeyError, TypeError):
-        return None  # it will be refused
+    body = received.body if isinstance(received.body, dict) else {}
+    return f"cdrs/{body.get('country_code')}/{body.get('party_id')}/{body.get('id')}"
 
 
 def _is_uuid(text: str) -> bool:
@@ -443,9 +450,7 @@ def _is_uuid(text: str) -> bool:
 
 def _echo(received: Received) -> dict[str, str]:
     names = ("X-Request-ID", "X-Correlation-ID")
-    return {
-        name: received.headers[name.lower()] for name in names if name.lower() in received.headers
-    }
+    return {name: received.headers[name] for name in names if name in received.headers}
 
 
 def _way_back(received: Received) -> dict[str, str]:

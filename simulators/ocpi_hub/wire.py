@@ -9,6 +9,8 @@ from datetime import datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+import httpx
+
 BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 Match = Callable[[str, str], bool]
 #: Nothing is done: 500, 503, `ocpi3000`, `ocpi2001`, `html` (200, no JSON), `timeout` (no answer),
@@ -23,15 +25,15 @@ FAULTS: Final = frozenset(
 class Received:
     """A request as it came, and how it was answered.
 
-    Header names are in lower case; `body` is the JSON document, None without one; `http_status` 0:
-    no answer, or no whole one, went out; `ocpi_status` None: the answer had no envelope.
+    Header names are compared without case; `body` is the JSON document, None without one;
+    `http_status` 0: no answer, or no whole one, went out; `ocpi_status` None: no envelope did.
     """
 
     at: datetime
     method: str
     path: str
     query: dict[str, str]
-    headers: dict[str, str]
+    headers: httpx.Headers
     body: Any
     http_status: int = 0
     ocpi_status: int | None = None
@@ -196,7 +198,7 @@ class Server:
         lines = head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ")
         pairs = [line.partition(":") for line in lines[1:] if line]
-        headers = {name.lower(): value.strip() for name, _, value in pairs}
+        headers = httpx.Headers([(name, value.strip()) for name, _, value in pairs])
         content = await _body(reader, headers)
         split = urlsplit(target)
         query = dict(parse_qsl(split.query, keep_blank_values=True))
@@ -231,7 +233,7 @@ class Server:
         return keeps
 
 
-async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+async def _body(reader: asyncio.StreamReader, headers: httpx.Headers) -> bytes:
     if headers.get("transfer-encoding", "").lower() != "chunked":
         length = int(headers.get("content-length", 0))
         if not 0 <= length <= BODY_BYTES_MAX:

@@ -216,6 +216,24 @@ class Settings:
     qualicharge_patience_s: float = 900.0  # and taken to be lost after so long
     qualicharge_refresh_s: float = 12 * 3_600.0  # a status that does not change is told so often
     qualicharge_session_days: int = 15  # sessions that ended before are not begun with
+    # Roaming over OCPI 2.2.1; off without a party (reporting/ocpi).
+    ocpi_country_code: str = "FR"
+    ocpi_party_id: str | None = None  # three letters of the AFIREV prefix: T2P of FRT2P
+    ocpi_hosts: str | None = None  # with commas; these may be private, and plain HTTP
+    ocpi_timeout_s: float = 30.0  # of one request to a partner
+    ocpi_poll_s: float = 2.0  # between two looks at what partners are to be told
+    ocpi_places_period_s: float = 60.0  # of places and tariffs; statuses at every look
+    ocpi_session_days: int = 8  # sessions that began before, and were not told, are not begun with
+    # Country, party, uid and contract that stand for all drivers of the ADVENIR feed (GIREVE)
+    ocpi_advenir_driver: str = "$$ ADV 12345671234567 Gireve2Advenir"
+    ocpi_authorize_timeout_s: float = 8.0  # of all partners, while a station waits
+    ocpi_whitelist: bool = True  # what partners say of their tokens counts while they are away
+    ocpi_grant_s: float = 900.0  # a token that was allowed may begin to charge so long
+    ocpi_refresh_s: float = 30.0  # partners and their sites are looked up so often
+    ocpi_page_entries_max: int = 100  # objects in a page of a list
+    ocpi_cdr_page_entries_max: int = 20
+    ocpi_session_update_s: float = 300.0  # a session that goes on is told so often at most
+    ocpi_command_timeout_s: float = 60.0  # a partner's order that no station took by then is off
 
     # Limits on what one peer may do.
     frame_bytes_max: int = 512 * 1024

@@ -57,6 +57,10 @@ class Exchange:
         self.outside: Any = NOT_ASKED
 
 
+#: a question about a badge that is none of ours, for partners
+ROAMING: Final = "roaming"
+
+
 class Question(NamedTuple):
     """A question that somebody outside has to answer."""
 
@@ -73,7 +77,8 @@ class Need(NamedTuple):
     station: bool = False  # its configuration
     limits: bool = False  # of its power: a share depends on what else is at the site, now
     reload: bool = False  # all that is known of it; the frame is then handled afresh
-    outside: Question | None = None  # alone: such a frame needs nothing of the database
+    #: without `reload`: such a frame needs nothing of the database; with it, it is looked at anew
+    outside: Question | None = None
 
 
 class Facts(NamedTuple):

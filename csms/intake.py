@@ -35,7 +35,7 @@ from csms.domain.metering import Reading
 from csms.domain.session import Flag, Session, State
 from csms.domain.station import Moment, Station
 from csms.domain.values import digest64, uid_key
-from csms.exchange import NOT_ASKED, Exchange, Facts, Group, Need
+from csms.exchange import NOT_ASKED, ROAMING, Exchange, Facts, Group, Need, Question
 from csms.lookups import Lookups
 from csms.observations import Observations
 
@@ -61,6 +61,8 @@ class Intake:
         self.judge: Callable[[Exchange, Decision | None], Decision | None] = _as_decided
         #: what a session of 2.0.1 costs so far, told of all its events; handed in from above
         self.cost_of: CostOf = _no_tariff
+        #: whether drivers of partners may charge at a site; handed in from above
+        self.roams_at: Callable[[str | None], bool] = _nowhere
         #: what an EVSE may give now, at most what the car takes; handed in by a planner
         self.limit_w_of: Callable[[Station, int, datetime, int | None], int | None] = _limit_w
         self._settings = settings
@@ -107,6 +109,38 @@ class Intake:
             case CarNeeds() | CarPlan():
                 return Need(limits=True)
         return None
+
+    def question_of(self, exchange: Exchange, event: Event, facts: Facts) -> Question | None:
+        """What a partner has to say of the badge before the event is recorded, now that ours are
+        looked through; None: nothing, or it was asked. What began offline has happened, and a badge
+        of ours is nobody else's."""
+        station, at = exchange.station, exchange.received_at
+        if exchange.outside is not NOT_ASKED or not self.roams_at(station.site_id):
+            return None
+        match event:
+            case TokenShown(uid=uid, type=kind):
+                evse_id = None
+            case Started(token_uid=str() as uid, token_type=kind, evse_id=evse_id, offline=False):
+                if _is_known_start(station, event):
+                    return None
+            case Updated(token_uid=str() as uid, token_type=kind, evse_id=evse_id, offline=False):
+                if self._token_is_settled(station.sessions.get(event.transaction_id), uid):
+                    return None
+            case _:
+                return None
+        if facts.token is not None and not facts.token.is_to_be_asked_about(station.site_id, at):
+            return None
+        return Question(
+            ROAMING,
+            {
+                "uid": uid,
+                "type": kind,
+                "station_key": station.key,
+                "evse_id": evse_id,
+                "site_id": station.site_id,
+                "client_id": station.client_id,
+            },
+        )
 
     @staticmethod
     def _token_is_settled(session: Session | None, uid: str) -> bool:
@@ -362,6 +396,17 @@ def _no_tariff(
     now: datetime,
 ) -> Decimal | None:
     return None
+
+
+def _is_known_start(station: Station, event: Started) -> bool:
+    """Whether it is the repetition of one: that gets the answer which it got before."""
+    if event.transaction_id is not None:
+        return event.transaction_id in station.sessions
+    return station.find_by_start(attribution.start_key_16(event)) is not None
+
+
+def _nowhere(site_id: str | None) -> bool:
+    return False
 
 
 def _limit_w(station: Station, evse_id: int, now: datetime, car_w_max: int | None) -> int | None:

@@ -31,7 +31,17 @@ from csms.config import Settings
 from csms.domain.session import State
 from csms.domain.station import Station
 from csms.domain.values import UTC
-from csms.exchange import NO_FACTS, Exchange, Facts, Group, Need, Outbound, Question, profile_row
+from csms.exchange import (
+    NO_FACTS,
+    NOT_ASKED,
+    Exchange,
+    Facts,
+    Group,
+    Need,
+    Outbound,
+    Question,
+    profile_row,
+)
 from csms.intake import Intake
 from csms.lookups import Lookups, configure
 from csms.observations import Observations
@@ -78,6 +88,8 @@ class Recorder:
         self.refuse: Callable[[Exchange], None] = _unset
         #: asks somebody outside; given by the gateway, and otherwise nobody knows
         self.ask_outside: Callable[[Question], Awaitable[object]] = _nobody_knows
+        #: who answers questions of a kind, before all others; handed in from above
+        self.answers: dict[str, Callable[[Question], Awaitable[object]]] = {}
         self._asking: set[asyncio.Task[None]] = set()
         #: an order of ours waits for a station, behind the answer to what caused it; given by the
         #: gateway
@@ -178,7 +190,8 @@ class Recorder:
         assert need.outside is not None
         answer: object = None
         try:
-            answer = await self.ask_outside(need.outside)
+            ask = self.answers.get(need.outside.kind, self.ask_outside)
+            answer = await ask(need.outside)
         except Exception:
             log.exception("a question of station %s was not asked", exchange.station.id)
         self._told(need, exchange, answer)
@@ -430,10 +443,9 @@ class Recorder:
 
     async def _handle_alone(self, connection: AsyncConnection, exchange: Exchange) -> None:
         self.group.current = exchange
-        need = self.handle(exchange, None)
-        if need is not None and need.outside is not None:
+        if exchange.outside is NOT_ASKED:
             exchange.outside = None  # no time for it: the honest "no"
-            need = self.handle(exchange, None)
+        need = self.handle(exchange, None)
         if need is not None:
             await self.lookups.top_up_session_ids(connection, 1)
             facts = await self.lookups.fetch(connection, {exchange.station: (need, exchange)})

@@ -21,12 +21,15 @@ from csms import db, worker
 from csms.commands import Watch
 from csms.config import SettingError, Settings
 from csms.embedded import APP, EmbeddedServer
+from csms.exchange import ROAMING
 from csms.notifications import delivery
 from csms.recorder import Recorder
 from csms.telemetry import Telemetry, check_url
 from csms.web.app import create_app
 from csms.wire.gateway import Gateway, port_taken
 from reporting import outlet, qualicharge
+from reporting.ocpi import telling
+from reporting.ocpi.authorizing import Authorizer
 
 log = logging.getLogger(__name__)
 
@@ -104,12 +107,16 @@ async def _open_parts(
         recorder: Recorder | None = None
         telemetry = Telemetry(settings)
         prices = LivePrices(pool, settings)
+        roaming = Authorizer(pool, settings)
         if parts != ("worker",):
             running.append(tasks.create_task(prices.run()))
         if "gateway" in parts:
             recorder = Recorder(database, settings)
             recorder.published = telemetry.published
             recorder.intake.cost_of = prices.cost_of
+            recorder.intake.roams_at = roaming.is_at
+            recorder.answers[ROAMING] = roaming.ask
+            running.append(tasks.create_task(roaming.run()))
             gateway = Gateway(database, settings, recorder, telemetry)
             running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
             await recorder.up.wait()
@@ -128,6 +135,7 @@ async def _open_parts(
             running.append(tasks.create_task(worker.run(pool, settings)))
             running.append(tasks.create_task(delivery.run(pool, settings)))
             running.append(tasks.create_task(_tell_others(pool, settings)))
+            running.append(tasks.create_task(telling.run(pool, settings)))
         app = create_app(
             pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
         )

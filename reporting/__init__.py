@@ -10,7 +10,7 @@
   what was refused;
 - qualicharge: points, statuses and sessions of public points for the ministry's service, over three
   outlets; qualicharge_rows (pure) has its words and rules, qualicharge_client its requests;
-- ocpi: the objects of OCPI 2.2.1 (pure);
+- ocpi: roaming over OCPI 2.2.1, with its own outlets, and what partners ask of us;
 - store, store_*: the SQL.
 
 It reads the tables of csms and billing and writes its own; csms.web, csms.serve and the command

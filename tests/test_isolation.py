@@ -74,7 +74,7 @@ MANAGERS: Final = {
 }
 PEOPLE: Final = ("/api/v1/me/", LOG_OUT + "/")  # whoever is logged in, but what stands in DRIVERS
 ADMINS: Final = (
-    *("/api/v1/people", "/api/v1/keys"),
+    *("/api/v1/people", "/api/v1/keys", "/api/v1/ocpi-partners"),
     *("/api/v1/data-requests", "/api/v1/archive/", "/api/v1/privacy/runs"),
 )
 # What managers may change, of their own clients; a client's key may not.

@@ -89,7 +89,7 @@ def test_a_session_with_energy_standing_and_a_fee() -> None:
     assert told["total_energy_cost"]["incl_vat"] == 7.88
     assert told["total_parking_cost"]["incl_vat"] == 2
     assert "total_time_cost" not in told
-    assert (told["total_energy"], told["total_time"]) == (22.5, 2.666667)
+    assert (told["total_energy"], told["total_time"]) == (22.5, 2.6667)
     assert told["charging_periods"] == [
         {
             "start_date_time": "2026-11-26T08:00:00Z",
@@ -98,7 +98,7 @@ def test_a_session_with_energy_standing_and_a_fee() -> None:
         },
         {
             "start_date_time": "2026-11-26T10:00:00Z",
-            "dimensions": [{"type": "PARKING_TIME", "volume": 0.666667}],
+            "dimensions": [{"type": "PARKING_TIME", "volume": 0.6667}],
             "tariff_id": "base-1",
         },
     ]

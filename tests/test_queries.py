@@ -133,6 +133,9 @@ INSERT INTO outlet_item (outlet, client_id, object_key, source_key, kind, at, bo
                          give_up_at, created_at)
     SELECT name, 2, :n, :n, 'session', now(), '{}', now(), now(), now()
       FROM outlet WHERE name = 'qualicharge.' || repeat('a', :n);
+INSERT INTO ocpi_partner (slug, name, country_code, party_id, created_at, created_by)
+    VALUES ('partner' || repeat('a', :n % 12) || repeat('b', :n / 12), 'Hub', 'FR', '107', now(),
+            'test');
 INSERT INTO node (name, started_at, seen_at) VALUES ('node-' || :n, now(), now());
 INSERT INTO certificate_request (station_key, event_id, received_at, csr, subject, status)
     SELECT 1, max(id), now(), 'PEM', 'CN=station-1', 'waiting' FROM station_event;

@@ -30,7 +30,7 @@ class SessionRow:
     flags: list[str]
     supplied_on: date
     token_uid: str | None
-    person_id: int | None  # whose badge it was at its start
+    person_id: int | None  # whose badge it was at its start, or the partner of whoever charged
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,13 @@ async def fetch_unpriced(
                    s.energy_wh, s.meter_start_wh::float8 AS meter_start_wh, s.readings_from_at,
                    s.readings_to_at, s.flags,
                    (s.ended_at AT TIME ZONE 'Europe/Paris')::date AS supplied_on, s.token_uid,
-                   b.person_id
+                   coalesce(b.person_id, r.person_id) AS person_id
               FROM session s
               JOIN station t USING (station_key)
               LEFT JOIN site ON site.id = s.site_id
               LEFT JOIN driver_badge b ON b.uid_key = lower(s.token_uid)
                    AND s.started_at >= b.from_at AND (b.to_at IS NULL OR s.started_at < b.to_at)
+              LEFT JOIN roaming_session r ON r.session_id = s.id
              WHERE s.client_id = %(client_id)s AND s.state <> 'active'
                AND s.ended_at >= %(from_at)s AND s.ended_at < %(to_at)s AND s.id > %(after_id)s
                AND NOT EXISTS (SELECT FROM priced_session p WHERE p.session_id = s.id OFFSET 0)
@@ -138,12 +139,13 @@ async def fetch_sessions(
                    greatest(coalesce(s.ended_at, %(now)s), s.started_at), s.energy_wh,
                    s.meter_start_wh::float8, s.readings_from_at, s.readings_to_at, s.flags,
                    (coalesce(s.ended_at, %(now)s) AT TIME ZONE 'Europe/Paris')::date, s.token_uid,
-                   b.person_id
+                   coalesce(b.person_id, r.person_id) AS person_id
               FROM session s
               JOIN station t USING (station_key)
               LEFT JOIN site ON site.id = s.site_id
               LEFT JOIN driver_badge b ON b.uid_key = lower(s.token_uid)
                    AND s.started_at >= b.from_at AND (b.to_at IS NULL OR s.started_at < b.to_at)
+              LEFT JOIN roaming_session r ON r.session_id = s.id
              WHERE s.id = ANY (%(ids)s) ORDER BY s.id
             """,
             {"ids": list(session_ids), "now": now},

@@ -120,6 +120,14 @@ class Token(NamedTuple):
     rules: Sequence[tuple[str, int, int, int, float, float | None]] = ()
     #: clients whose invoices its driver leaves unpaid, blocked there since: (client_id, from)
     unpaid: Sequence[tuple[int, float]] = ()
+    is_roaming: bool = False  # of a partner's driver, as the partner said last
+
+    def is_to_be_asked_about(self, site_id: str | None, now: datetime) -> bool:
+        """Whether what a partner said of it last does not let it charge there, or no more."""
+        if not self.is_roaming:
+            return False
+        is_over = self.valid_until is not None and self.valid_until <= now
+        return is_over or self.status != "accepted" or site_id not in (self.site_ids or ())
 
     def owes(self, client_id: int, now: datetime) -> bool:
         """Whether its driver is blocked at the client's stations then, for unpaid invoices."""

@@ -179,8 +179,9 @@ async def fetch_tokens(
 ) -> list[Token]:
     """Badges by uid_key with their open sessions, and for those of drivers with what their groups
     say of the sites: what is in force, then what has ended last; and where she is blocked for
-    unpaid invoices (a view of billing's). Accepted badges of a driver are a group where they are in
-    no other: one that is lost must not stop what another began.
+    unpaid invoices (a view of billing's). A badge that is none of ours is as a partner said last
+    (roaming_grant, of reporting's), charged to the partner's account. Accepted badges of a driver
+    are a group where they are in no other: one that is lost must not stop what another began.
 
     OFFSET 0 keeps the planner to the way from the badge to its few rules: a plan for any badges
     and sites would begin with the sites, and read all their members.
@@ -227,9 +228,38 @@ async def fetch_tokens(
                                 json_build_array(u.client_id, extract(epoch FROM u.from_at))
                            FROM driver_badge b JOIN standing_block u USING (person_id)
                           WHERE b.token_key = t.token_key AND b.from_at <= now()
-                            AND coalesce(b.to_at > now(), true)) AS unpaid
+                            AND coalesce(b.to_at > now(), true)) AS unpaid,
+                   false AS is_roaming
               FROM token t
              WHERE t.uid_key = ANY(%(uid_keys)s) AND t.retired_at IS NULL
+             UNION ALL
+            SELECT g.uid_key,
+                   CASE g.allowed WHEN 'ALLOWED' THEN 'accepted' WHEN 'EXPIRED' THEN 'expired'
+                                  ELSE 'blocked' END,
+                   NULL, g.valid_until,
+                   ARRAY(SELECT o.site_id FROM ocpi_site o
+                          WHERE o.partner_id = g.partner_id AND o.feed = 'roaming'
+                            AND o.from_at <= now() AND (o.to_at IS NULL OR o.to_at > now())),
+                   ARRAY(SELECT json_build_array(s.id, s.station_key, s.evse_id) FROM session s
+                          WHERE lower(s.token_uid) = g.uid_key AND s.state = 'active'
+                            AND s.authorization_status = 'Accepted'
+                          LIMIT 100),
+                   NULL,
+                   ARRAY(SELECT json_build_array(0, NULL, p.blocked_at IS NULL
+                                                 AND p.closed_at IS NULL AND d.closed_at IS NULL)
+                           FROM driver d JOIN person p ON p.id = d.person_id
+                          WHERE d.person_id = a.person_id),
+                   ARRAY[]::json[],
+                   ARRAY(SELECT DISTINCT ON (u.client_id)
+                                json_build_array(u.client_id, extract(epoch FROM u.from_at))
+                           FROM standing_block u WHERE u.person_id = a.person_id),
+                   true
+              FROM unnest(%(uid_keys)s::text[]) AS k (uid_key)
+             CROSS JOIN LATERAL (SELECT * FROM roaming_grant r WHERE r.uid_key = k.uid_key
+                                  ORDER BY r.id DESC LIMIT 1) g
+              JOIN ocpi_partner a ON a.id = g.partner_id
+             WHERE NOT EXISTS (SELECT FROM token t
+                                WHERE t.uid_key = k.uid_key AND t.retired_at IS NULL)
             """,
             {"uid_keys": [safe(key) for key in uid_keys], "site_ids": list(site_ids)},
         )

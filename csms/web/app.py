@@ -51,8 +51,10 @@ from csms.web import (
     my_supply_api,
     notifications_api,
     observed_api,
+    ocpi_server,
     outlets_api,
     pages,
+    partners_api,
     payments_api,
     people_api,
     privacy_api,
@@ -110,6 +112,7 @@ _TAGS = [
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
     {"name": "Outlets", "description": "What leaves for other systems."},
+    {"name": "Partners", "description": "Whom we speak OCPI with, and what they are told of."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
     {"name": "My account", "description": "What people see and change of themselves."},
@@ -199,9 +202,11 @@ def create_app(
         my_supply_api,
         card_payments_api,
         outlets_api,
+        partners_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     irve_api.install(app, pool, settings)
+    ocpi_server.install(app, pool, settings)
     app.include_router(pages.router)
     app.include_router(privacy_page.router)
     login_pages.install(app)

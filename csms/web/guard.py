@@ -49,6 +49,7 @@ OPEN: set[str] = {  # operations that nobody needs to log in for
 # What is the same for everybody: no cookie is looked at, and anybody may keep a copy.
 IRVE = "/irve/"  # files that say themselves how long a copy is good; what is no file is not kept
 PUBLIC = ("/static/", "/docs", "/openapi.json", "/healthz", "/readyz", "/metrics", IRVE)
+PARTNERS = "/ocpi/"  # who calls there proves itself with its own kind of token
 CONNECTION_TIMEOUT_S = 10.0
 
 _HEADERS = (
@@ -140,7 +141,7 @@ class Guard:
         """The refusal of a request: to /api by nobody, or sent by another site; None lets it
         pass."""
         path = scope["path"]
-        if path in OPEN or path.startswith(PUBLIC):
+        if path in OPEN or path.startswith(PUBLIC) or path.startswith(PARTNERS):
             return None
         protected = path == PROTECTED or path.startswith(PROTECTED + "/")
         try:

@@ -173,6 +173,9 @@ class Dispatcher:
             need = recorder.intake.need_of(station, event)
             if need is not None:
                 return need
+        question = recorder.intake.question_of(exchange, event, facts or NO_FACTS)
+        if question is not None:
+            return Need(outside=question, reload=True)
         outcome = recorder.intake.record(exchange, event, facts or NO_FACTS, recorder.group)
         if (station.clock_skew_s, station.naive_is_local) != station.clock_noted:
             recorder.observations.note_clock(station)

@@ -19,7 +19,7 @@ from reporting.ocpi.objects import Cdr, CdrDimension, CdrLocation, CdrToken, Cha
 CURRENCY: Final = "EUR"
 _WH_PER_KWH: Final = 1_000
 _S_PER_HOUR: Final = 3_600
-_HOUR_DIGITS: Final = Decimal("0.000001")  # of an hour: 4 ms, so that the second is told exactly
+_HOUR_DIGITS: Final = Decimal("0.0001")  # as numbers are: 0.36 s, from which the second comes back
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ def cdr(
         total_energy_cost=_part(priced, Dimension.ENERGY),
         total_time=hours(duration_s(priced)),
         total_time_cost=_part(priced, Dimension.TIME),
-        total_parking_time=hours(parking_s) if parking_s else None,
+        total_parking_time=standing_hours(priced, parking_s) if parking_s else None,
         total_parking_cost=_part(priced, Dimension.PARKING_TIME),
         invoice_reference_id=priced.invoice_number,
         last_updated=last_updated,
@@ -97,7 +97,9 @@ def periods(priced: Priced) -> list[ChargingPeriod]:
         found.append(
             ChargingPeriod(
                 start_date_time=max(priced.started_at, min(line.from_at for line in parking)),
-                dimensions=[CdrDimension(type="PARKING_TIME", volume=hours(parking_s))],
+                dimensions=[
+                    CdrDimension(type="PARKING_TIME", volume=standing_hours(priced, parking_s))
+                ],
                 tariff_id=priced.tariff_id,
             )
         )
@@ -115,8 +117,14 @@ def kwh(energy_wh: int) -> Decimal:
 
 
 def hours(seconds: int) -> Decimal:
-    """To six decimals, from which the second comes back."""
+    """To four decimals, from which the second comes back."""
     return (Decimal(seconds) / _S_PER_HOUR).quantize(_HOUR_DIGITS, ROUND_HALF_UP)
+
+
+def standing_hours(priced: Priced, parking_s: int) -> Decimal:
+    """What charging leaves of the whole, so that both together are it to the last digit."""
+    whole_s = duration_s(priced)
+    return hours(whole_s) - hours(max(whole_s - parking_s, 0))
 
 
 def _of(priced: Priced, dimension: Dimension) -> list[Line]:

@@ -29,7 +29,8 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _z(moment: datetime) -> str:
+def z(moment: datetime) -> str:
+    """A time in UTC as it is written: seconds, and thousandths where it has them."""
     text = moment.isoformat(timespec="milliseconds" if moment.microsecond else "seconds")
     return text.replace("+00:00", "Z")
 
@@ -59,7 +60,7 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 Degrees = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,3}\.[0-9]{5,7}$")]
 Clock = Annotated[str, StringConstraints(pattern=r"^([0-1][0-9]|2[0-3]):[0-5][0-9]$")]
 Day = Annotated[str, StringConstraints(pattern=r"^[12][0-9]{3}-[01][0-9]-[0-3][0-9]$")]
-Moment = Annotated[datetime, AfterValidator(_utc), PlainSerializer(_z, return_type=str)]
+Moment = Annotated[datetime, AfterValidator(_utc), PlainSerializer(z, return_type=str)]
 Number = Annotated[
     Decimal, BeforeValidator(_decimal), PlainSerializer(_number, return_type=int | float)
 ]

@@ -293,3 +293,20 @@ INSERT INTO outlet_item (outlet, client_id, object_key, source_key, kind, at, bo
                          give_up_at, created_at)
     SELECT 'qualicharge.session', client_id, id::text, id::text, 'session', now(), '{}', now(), now(),
            now() FROM session LIMIT 1;
+INSERT INTO ocpi_partner (slug, name, country_code, party_id, person_id, created_at, created_by)
+    SELECT 'hub', 'Hub', 'FR', '107', person_id, now(), 'test' FROM driver LIMIT 1;
+INSERT INTO ocpi_site (partner_id, site_id, feed, from_at, created_by)
+    SELECT p.id, s.id, 'roaming', now(), 'test' FROM ocpi_partner p, site s LIMIT 1;
+INSERT INTO ocpi_token (partner_id, country_code, party_id, uid_key, type, content, last_updated,
+                        received_at)
+    SELECT id, 'FR', 'EMP', 'ab12', 'RFID', '{}', now(), now() FROM ocpi_partner;
+INSERT INTO roaming_grant (partner_id, client_id, station_key, uid_key, allowed, method, token, at,
+                           valid_until)
+    SELECT p.id, s.client_id, s.station_key, 'ab12', 'ALLOWED', 'AUTH_REQUEST', '{}', now(), now()
+      FROM ocpi_partner p, station s LIMIT 1;
+INSERT INTO ocpi_command (partner_id, client_id, kind, command_id, response_url, digest, created_at)
+    SELECT p.id, s.client_id, 'START_SESSION', c.id, 'https://hub.example/1', '\x00', now()
+      FROM ocpi_partner p, command c JOIN station s USING (station_key) LIMIT 1;
+INSERT INTO ocpi_told (partner_id, module, object_id, client_id, content, at)
+    SELECT p.id, 'sessions', x.id::text, x.client_id, '{}', now()
+      FROM ocpi_partner p, session x LIMIT 1;

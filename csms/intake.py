@@ -139,6 +139,7 @@ class Intake:
                 "evse_id": evse_id,
                 "site_id": station.site_id,
                 "client_id": station.client_id,
+                "at": at,
             },
         )
 

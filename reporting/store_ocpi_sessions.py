@@ -201,6 +201,7 @@ class PlaceRow:
     site_id: str
     status: str
     is_connected: bool
+    is_taken: bool  # somebody charges there
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,11 @@ async def list_places(
             """
             SELECT s.id AS station_id, s.station_key, e.evse_id, e.evse_uid, s.client_id,
                    s.site_id, e.status,
-                   c.station_key IS NOT NULL AND c.disconnected_at IS NULL AS is_connected
+                   c.station_key IS NOT NULL AND c.disconnected_at IS NULL AS is_connected,
+                   EXISTS (SELECT FROM session x
+                            WHERE x.station_key = e.station_key AND x.evse_id = e.evse_id
+                              AND x.state = 'active' AND x.authorization_status <> 'none')
+                   AS is_taken
               FROM ocpi_site o
               JOIN station s ON s.site_id = o.site_id AND s.retired_at IS NULL
               JOIN evse e USING (station_key)

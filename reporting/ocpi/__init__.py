@@ -1,8 +1,8 @@
 """OCPI 2.2.1 as a CPO behind a hub, and beside it with other partners.
 
-Pure: `objects` has the shapes of the specification (branch release-2.2.1-bugfixes), written strictly
-and read leniently, `kinds` their texts, times and words; `places` makes Locations of sites, `prices`
-Tariffs of ours, `cdrs` says what a priced session used and cost.
+Pure: `objects` has the shapes of the specification (branch release-2.2.1-bugfixes), written
+strictly and read leniently, `kinds` their texts, times and words; `places` makes Locations of
+sites, `prices` Tariffs of ours, `cdrs` says what a priced session used and cost.
 
     partners      who they are, and how they register (either way)
     client        requests to them

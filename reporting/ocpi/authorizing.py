@@ -131,7 +131,7 @@ class Authorizer:
                 method=said.method,
                 reference=said.reference,
                 token=cdr_token(said.token),
-                at=now,
+                at=content["at"],  # when it was shown: what it lets begin may have come then
                 valid_until=now + lasts,
             )
             if said.method == "AUTH_REQUEST":

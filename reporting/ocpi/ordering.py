@@ -35,7 +35,6 @@ UID_LENGTH_16: Final = 20  # idTag of OCPP 1.6
 #: types of OCPP 2.0.1 (IdTokenEnumType) of OCPI's
 TYPES: Final[Mapping[str, str]] = {"RFID": "ISO14443", "APP_USER": "Central"}
 OTHER: Final = "Central"
-BUSY: Final = frozenset({"charging", "suspended_ev", "suspended_evse", "occupied"})
 SHUT: Final = frozenset({"faulted", "unavailable"})
 
 
@@ -210,7 +209,7 @@ def _digest(asked: dict[str, Any]) -> bytes:
 
 
 def _is_free(place: PlaceRow) -> bool:
-    return place.is_connected and place.status not in BUSY and place.status not in SHUT
+    return place.is_connected and not place.is_taken and place.status not in SHUT
 
 
 async def _is_closed(connection: AsyncConnection, place: PlaceRow, now: datetime) -> bool:

@@ -134,7 +134,8 @@ class World:
                 now=self.clock.now,
             )
             if feed is not None:
-                await partners.tell_of(connection, "hub", site, feed, DESK, self.clock.now)
+                before = self.clock.now - timedelta(minutes=1)  # the server has the real time
+                await partners.tell_of(connection, "hub", site, feed, DESK, before)
         if registered:
             await self.register()
 

@@ -1,6 +1,7 @@
 """A partner's driver from her badge to the CDR: a real gateway, simulated station and hub."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -41,9 +42,10 @@ class Street:
 
     async def until(self, found: Any) -> Any:
         """What `found` makes of the hub, once it makes something."""
-        async with asyncio.timeout(PATIENCE_S):
-            while not (value := found()):
-                await asyncio.sleep(0.02)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not (value := found()):
+            assert time.monotonic() < deadline_s, self.hub.complaints
+            await asyncio.sleep(0.02)
         return value
 
     def session(self, status: str) -> dict[str, Any] | None:

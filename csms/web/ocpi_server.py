@@ -114,6 +114,7 @@ def create_app(pool: AsyncConnectionPool, settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(psycopg.OperationalError, _no_database)
     app.add_exception_handler(psycopg.DataError, _bad_data)
+    app.add_exception_handler(Exception, _bug)
     app.middleware("http")(_echo)
     _add_versions(app)
     _add_credentials(app)
@@ -474,6 +475,10 @@ async def _bad_data(request: Request, error: Exception) -> JSONResponse:
     return _refusal(200, INVALID, "A text holds characters that cannot be kept.")
 
 
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    return _refusal(500, SERVER_ERROR, "This could not be processed: a fault of ours.")
+
+
 async def _no_database(request: Request, error: Exception) -> JSONResponse:
     log.warning("the database does not answer: %s", str(error).strip())
     answer = _refusal(503, SERVER_ERROR, "The database does not answer. Try again soon.")
@@ -519,10 +524,13 @@ def _presented(request: Request) -> str:
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    """A time without a zone is in UTC, as the specification says."""
+    """A time without a zone is in UTC, as the specification says. Raises: Said (2001)."""
     if moment is None:
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise Said(200, INVALID, "This time is out of range.") from None
 
 
 def _now() -> datetime:

@@ -164,9 +164,11 @@ class Charged(NamedTuple):
         return sum(supply.energy_excl_cents(wh, price) for price, wh in self.energy)
 
     @property
-    def excl_cents(self) -> int:
-        """All without VAT."""
-        return self.energy_cents + self.fee_cents
+    def costs(self) -> bool:
+        """Whether anything is to be billed; what is taken back may sum to 0 with the fee."""
+        return self.fee_cents != 0 or any(
+            supply.energy_excl_cents(wh, price) for price, wh in self.energy
+        )
 
 
 def charge(world: Month, holding: HoldingRow, uses: Sequence[Use]) -> Charged:

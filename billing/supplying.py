@@ -271,7 +271,7 @@ class _Run:
         """The bill of a holding; where more is taken back than was used, a credit note on its last
         one, whose provision is put back."""
         charged = supply_lines.charge(world, holding, uses)
-        if charged.excl_cents == 0:
+        if not charged.costs:
             return
         buyer = await self._buyer(holding.person_id)
         if isinstance(buyer, Lack):
@@ -279,14 +279,14 @@ class _Run:
             return
         driver, party = buyer
         lines = supply_lines.lines(charged, holding, percent, driver.language)
+        gross = sum(line.gross_cents for line in lines)
         original = None
-        if charged.excl_cents < 0:
+        if gross < 0:
             original = await self._last_bill(holding.id)
             if original is None:
                 world.lacks.append(supply_lines.nothing_to_credit(holding))
                 return
             lines = [documents.reversed_sign(line) for line in lines]
-        gross = sum(line.gross_cents for line in lines)
         left = await provisions.balance(self.connection, holding.id)
         paid = min(left.cents, gross) if original is None else 0
         document = await self._document(
@@ -411,7 +411,7 @@ class _Run:
         for holding_id, _ in await store.list_ended(self.connection, world.client_id, end_on):
             holding = world.holdings[holding_id]
             waiting = supply_lines.charge(world, holding, used.get(holding_id, []))
-            if waiting.excl_cents and holding_id not in billed:
+            if waiting.costs and holding_id not in billed:
                 continue
             for document in await store.list_documents(self.connection, holding_id=holding_id):
                 if document.kind == "bill" and document.open_cents > 0:

@@ -1,0 +1,77 @@
+"""Bills to co-owners where something went another way: sold, moved, put right, contested."""
+
+from datetime import UTC, date, datetime
+
+import pytest
+from psycopg_pool import AsyncConnectionPool
+
+from csms import db
+from csms.config import Settings
+from csms.db import Database
+from tests import billing_world as world
+from tests.billing_world import rows
+from tests.scenarios import payments
+from tests.scenarios import supply as scene
+from tests.test_supplying import (
+    DECEMBER,
+    IN_DECEMBER,
+    IN_JANUARY,
+    IN_NOVEMBER,
+    NOVEMBER,
+    OCTOBER,
+    sound,
+)
+
+SEPTEMBER = date(2026, 9, 1)
+THIRD = datetime(2026, 10, 3, 8, tzinfo=UTC)
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    return payments.with_accounts(settings)
+
+
+@pytest.fixture
+async def client_id(database: Database, pool: AsyncConnectionPool) -> int:
+    client_id = await scene.add_coownership(database)
+    await scene.supply(pool, client_id)
+    return client_id
+
+
+async def put_right(database: Database, session_id: int, energy_wh: int) -> None:
+    """Somebody settled the energy of a session on the desk."""
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute(
+            "UPDATE session SET energy_wh = %s, flags = '{settled}' WHERE id = %s",
+            (energy_wh, session_id),
+        )
+
+
+async def billed(pool: AsyncConnectionPool) -> list[tuple[str, str, int, int, int]]:
+    """What documents say: buyer's number, kind, energy, energy's price, the fee."""
+    return await rows(
+        pool,
+        """
+        SELECT p.given_name, kind, energy_wh, energy_excl_cents, telemetering_excl_cents
+          FROM supply_document d JOIN person p ON p.id = d.person_id ORDER BY invoice_id
+        """,
+    )
+
+
+async def test_energy_taken_back_for_as_much_as_the_fee_lets_no_fee_out(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """5.00 of energy are taken back, 5.00 of telemetering are due: a bill of nothing, once."""
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    session_id = await scene.charge(database, client_id, 50_000, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    await put_right(database, session_id, 50_000 - 28_736)
+    await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)
+    await scene.bill(pool, settings, DECEMBER, IN_JANUARY)
+    assert await billed(pool) == [
+        ("anna", "bill", 50_000, 870, 500),
+        ("anna", "bill", -28_736, -500, 500),
+        ("anna", "bill", 0, 0, 500),
+    ]
+    await sound(pool)

@@ -236,8 +236,13 @@ class _Run:
         for row in await store.fetch_unbilled(self.connection, world.client_id, from_at, end_at):
             if Flag.LOST_STOP in row.flags and row.ended_at + LOST_WAIT > self.now:
                 continue
-            holding = supply.holder_of(
-                by_site[row.site_id], row.ended_on, lot_id=row.lot_id, person_id=row.person_id
+            # The difference is his whose bill had it, whosever the point is said to be now.
+            holding = (
+                cores.get(row.billed_holding_id)
+                if row.billed_wh and row.billed_holding_id is not None
+                else supply.holder_of(
+                    by_site[row.site_id], row.ended_on, lot_id=row.lot_id, person_id=row.person_id
+                )
             )
             terms = terms_at(world.terms, row.ended_on)
             price = None if terms is None else terms.energy_price_eur_per_kwh

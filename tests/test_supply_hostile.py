@@ -75,3 +75,32 @@ async def test_energy_taken_back_for_as_much_as_the_fee_lets_no_fee_out(
         ("anna", "bill", 0, 0, 500),
     ]
     await sound(pool)
+
+
+async def test_a_correction_goes_to_whom_the_session_was_billed(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """The point was another lot's already, it is found out later: Anna paid, Anna has it back."""
+    anna, bela = await world.add_driver(database, "anna"), await world.add_driver(database, "bela")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    await scene.give_lot(pool, client_id, "13", bela, evse_id=2)
+    session_id = await scene.charge(database, client_id, 50_000, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute("UPDATE lot_point SET to_on = '2026-09-15' WHERE evse_id = 1")
+        await connection.execute(
+            """
+            INSERT INTO lot_point (lot_id, client_id, station_key, evse_id, from_on)
+            SELECT q.lot_id, q.client_id, q.station_key, 1, '2026-09-15' FROM lot_point q
+             WHERE evse_id = 2
+            """
+        )
+    await put_right(database, session_id, 40_000)
+    await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)
+    assert await billed(pool) == [
+        ("anna", "bill", 50_000, 870, 500),
+        ("bela", "bill", 0, 0, 500),
+        ("anna", "bill", -10_000, -174, 500),
+        ("bela", "bill", 0, 0, 500),
+    ]
+    await sound(pool)

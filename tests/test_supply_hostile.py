@@ -5,13 +5,16 @@ from datetime import UTC, date, datetime
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
+from billing import lots
 from csms import db
 from csms.config import Settings
-from csms.db import Database
+from csms.db import Database, transaction
+from csms.registry import Refusal
 from tests import billing_world as world
 from tests.billing_world import rows
 from tests.scenarios import payments
 from tests.scenarios import supply as scene
+from tests.scenarios.payments import DESK
 from tests.test_supplying import (
     DECEMBER,
     IN_DECEMBER,
@@ -19,6 +22,7 @@ from tests.test_supplying import (
     IN_NOVEMBER,
     NOVEMBER,
     OCTOBER,
+    problems,
     sound,
 )
 
@@ -104,3 +108,69 @@ async def test_a_correction_goes_to_whom_the_session_was_billed(
         ("bela", "bill", 0, 0, 500),
     ]
     await sound(pool)
+
+
+async def test_a_point_is_not_moved_to_another_lot_from_a_day_that_is_billed(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    await scene.charge(database, client_id, 50_000, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    for day, is_fine in ((date(2026, 10, 3), False), (date(2026, 10, 4), True)):
+        async with transaction(pool) as connection:
+            told = lots.put_lot(
+                connection,
+                f"site-{client_id}",
+                "13",
+                point=(f"station-{client_id}", 1),
+                from_on=day,
+                actor=DESK,
+                now=IN_NOVEMBER,
+            )
+            if is_fine:
+                await told
+                continue
+            with pytest.raises(Refusal, match="2026-10-03"):
+                await told
+
+
+async def test_the_points_of_a_station_that_moved_away_are_no_lot_s_of_the_new_site(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """It stands at another supplied site of the client's, as a shared one: the badge says who."""
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute(
+            "INSERT INTO site (id, client_id, name) VALUES ('garage', %s, 'Garage')", (client_id,)
+        )
+        await connection.execute(
+            """
+            WITH badge AS (INSERT INTO token (uid_key, uid) VALUES ('04aa', '04AA')
+                           RETURNING token_key, uid_key)
+            INSERT INTO driver_badge (token_key, uid_key, person_id, from_at)
+            SELECT token_key, uid_key, %s, '2026-01-01' FROM badge
+            """,
+            (anna,),
+        )
+    async with transaction(pool) as connection:
+        await lots.supply_site(connection, "garage", SEPTEMBER, actor=DESK, now=scene.AT)
+        lot_id = await lots.put_lot(connection, "garage", "G1", actor=DESK, now=scene.AT)
+        await lots.begin_holding(
+            connection,
+            lot_id,
+            client_id=client_id,
+            person_id=anna,
+            signed_on=SEPTEMBER,
+            from_on=SEPTEMBER,
+            provision_cents=0,
+            actor=DESK,
+            now=scene.AT,
+        )
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute("UPDATE station SET site_id = 'garage'")
+    await scene.charge(database, client_id, 10_000, THIRD, token_uid="04AA")
+    done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    assert await problems(pool) == []
+    assert done.energy_wh == 10_000

@@ -74,7 +74,9 @@ async def fetch_unbilled(
                           (max(ARRAY[y.invoice_id, y.holding_id]))[2] AS billed_holding_id
                      FROM supply_session x JOIN supply_document y USING (invoice_id)
                     WHERE x.session_id = s.id) b
-              LEFT JOIN lot_point q ON q.station_key = s.station_key AND q.evse_id = s.evse_id
+              LEFT JOIN (lot_point q JOIN lot l ON l.id = q.lot_id)
+                   ON q.station_key = s.station_key AND q.evse_id = s.evse_id
+                   AND l.site_id = s.site_id
                    AND q.from_on <= (s.ended_at AT TIME ZONE 'Europe/Paris')::date
                    AND (q.to_on IS NULL
                         OR (s.ended_at AT TIME ZONE 'Europe/Paris')::date < q.to_on)

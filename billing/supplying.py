@@ -214,7 +214,8 @@ class _Run:
                 each.id: each
                 for each in await lot_store.list_holdings(self.connection, client_id=client_id)
             },
-            terms,
+            # The newest contract's first: what the one before agreed has no end where it had none.
+            terms[::-1],
             [
                 (each.site_id, each.from_on, each.to_on)
                 for each in await lot_store.list_supplies(self.connection, client_id)

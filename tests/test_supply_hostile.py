@@ -174,3 +174,39 @@ async def test_the_points_of_a_station_that_moved_away_are_no_lot_s_of_the_new_s
     done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
     assert await problems(pool) == []
     assert done.energy_wh == 10_000
+
+
+async def test_a_new_contract_s_price_holds_from_its_first_day(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """The terms of the one before have no end of their own: it ended itself."""
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute(
+            "UPDATE contract SET notice_by = 'client', notice_on = '2026-06-01', "
+            "ends_on = '2026-09-30'"
+        )
+        await connection.execute(
+            """
+            WITH made AS (
+                INSERT INTO contract (client_id, client_class, devis_reference, signed_on,
+                                      starts_on, term_months)
+                VALUES (%(id)s, 'non_professionnel', 'D-new', '2026-09-15', '2026-10-01', 36)
+                RETURNING id)
+            INSERT INTO contract_terms (client_id, contract_id, from_on, commission_rate,
+                                        monthly_management_fee_cents, yearly_subscription_cents,
+                                        monthly_telemetering_cents, energy_price_eur_per_kwh,
+                                        invoicing)
+            SELECT %(id)s, id, '2026-10-01', 0.05, 0, 0, 700, 0.2, 'per_driver_month' FROM made
+            """,
+            {"id": client_id},
+        )
+    await scene.charge(database, client_id, 10_000, datetime(2026, 9, 30, 20, tzinfo=UTC))
+    await scene.charge(database, client_id, 10_000, datetime(2026, 9, 30, 23, tzinfo=UTC))
+    await scene.bill(pool, settings, SEPTEMBER, IN_NOVEMBER)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    assert await billed(pool) == [
+        ("anna", "bill", 10_000, 174, 500),
+        ("anna", "bill", 10_000, 200, 700),
+    ]

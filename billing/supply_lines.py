@@ -56,6 +56,7 @@ class Use(NamedTuple):
     session: UsedRow
     energy_wh: int  # the difference to what is billed
     price_eur_per_kwh: Decimal
+    vat_percent: Decimal | None = None  # where it was billed at another one; None: today's
 
 
 @dataclass(slots=True)
@@ -146,44 +147,46 @@ def faulty(holding: HoldingRow, source_key: str, sentences: Sequence[str]) -> La
 
 
 class Charged(NamedTuple):
-    """What a bill is made of: Wh by price (EUR per kWh, without VAT), and the telemetering of so
-    many days. Cents are without VAT."""
+    """What a bill is made of: Wh by price (EUR per kWh, without VAT) and rate of VAT (None:
+    today's; another where it is a difference to what was billed at that one), and the telemetering
+    of so many days. Cents are without VAT."""
 
-    energy: tuple[tuple[Decimal, int], ...]
+    energy: tuple[tuple[Decimal, Decimal | None, int], ...]
     fee_cents: int
     fee_days: int
 
     @property
     def energy_wh(self) -> int:
         """All of the energy."""
-        return sum(wh for _, wh in self.energy)
+        return sum(wh for _, _, wh in self.energy)
 
     @property
     def energy_cents(self) -> int:
-        """What it costs, rounded once for each price."""
-        return sum(supply.energy_excl_cents(wh, price) for price, wh in self.energy)
+        """What it costs, rounded once for each line."""
+        return sum(supply.energy_excl_cents(wh, price) for price, _, wh in self.energy)
 
     @property
     def costs(self) -> bool:
         """Whether anything is to be billed; what is taken back may sum to 0 with the fee."""
         return self.fee_cents != 0 or any(
-            supply.energy_excl_cents(wh, price) for price, wh in self.energy
+            supply.energy_excl_cents(wh, price) for price, _, wh in self.energy
         )
 
 
 def charge(world: Month, holding: HoldingRow, uses: Sequence[Use]) -> Charged:
     """What a holding is billed for a month."""
-    by_price: dict[Decimal, int] = defaultdict(int)
+    by_price: dict[tuple[Decimal, Decimal | None], int] = defaultdict(int)
     for use in uses:
-        by_price[use.price_eur_per_kwh] += use.energy_wh
-    energy = tuple((price, wh) for price, wh in sorted(by_price.items()) if wh)
-    return Charged(energy, *_fee(world, holding))
+        by_price[use.price_eur_per_kwh, use.vat_percent] += use.energy_wh
+    energy = [(*key, wh) for key, wh in by_price.items() if wh]
+    energy.sort(key=lambda each: (each[0], each[1] or 0))
+    return Charged(tuple(energy), *_fee(world, holding))
 
 
 def lines(
     charged: Charged, holding: HoldingRow, percent: Decimal, language: str
 ) -> list[DocumentLine]:
-    """A bill's lines: energy by its price, then telemetering."""
+    """A bill's lines: energy by its price and rate of VAT, then telemetering; percent: today's."""
     words = _WORDS[language]
     found = [
         _line(
@@ -193,10 +196,10 @@ def lines(
                 (words["price"], words["unit"].format(price=formats.unit_price(price, language))),
             ),
             supply.energy_excl_cents(wh, price),
-            percent,
+            percent if of_bill is None else of_bill,
             max(wh, 0),
         )
-        for price, wh in charged.energy
+        for price, of_bill, wh in charged.energy
     ]
     if charged.fee_cents:
         fee = words["fee"].format(lot=holding.lot)

@@ -182,15 +182,15 @@ class _Run:
         from here on: a provision that comes back meanwhile waits, and is not used as well."""
         await books.hold(self.connection, [client_id])
         world = await self._load(client_id, month)
-        used = await self._used(world, end_at)
         percent = await self._percent()
+        used = await self._used(world, end_at, percent)
         if isinstance(percent, Lack):
             world.lacks.append(percent)
         else:
             for holding in world.holdings.values():
                 if holding.id not in world.billed:
                     await self._bill(world, holding, used.get(holding.id, []), percent, done)
-            await self._settle_ended(world, used, percent, done)
+            await self._settle_ended(world, used, done)
         await self._note(world)
         done.problems += len(world.lacks)
 
@@ -223,7 +223,9 @@ class _Run:
             await store.fetch_billed(self.connection, client_id, month),
         )
 
-    async def _used(self, world: Month, end_at: datetime) -> dict[int, list[Use]]:
+    async def _used(
+        self, world: Month, end_at: datetime, percent: Decimal | Lack
+    ) -> dict[int, list[Use]]:
         """By holding what it used and is not billed; the rest is a lack."""
         from_at = deadlines.start_of_day(world.month) - LOOK_BACK
         cores = {
@@ -252,7 +254,16 @@ class _Run:
                 world.lacks.append(lack)
                 continue
             assert holding is not None and row.energy_wh is not None and price is not None
-            used[holding.id].append(Use(row, row.energy_wh - row.billed_wh, price))
+            of_bill = None
+            if row.billed_on is not None and row.billed_wh:
+                of_bill = await issue_store.fetch_vat_percent(self.connection, row.billed_on)
+            use = Use(
+                row,
+                row.energy_wh - row.billed_wh,
+                price,
+                None if of_bill == percent else of_bill,
+            )
+            used[holding.id].append(use)
         return used
 
     async def _percent(self) -> Decimal | Lack:
@@ -408,9 +419,7 @@ class _Run:
         await self._audit(holding, "provision.asked", amount_cents)
         return invoice_id
 
-    async def _settle_ended(
-        self, world: Month, used: dict[int, list[Use]], percent: Decimal, done: Billed
-    ) -> None:
+    async def _settle_ended(self, world: Month, used: dict[int, list[Use]], done: Billed) -> None:
         """Give back what is left to those who have left and are billed to the end."""
         end_on = deadlines.add_months(world.month, 1)
         billed = await store.fetch_billed(self.connection, world.client_id, world.month)
@@ -424,9 +433,7 @@ class _Run:
                     today = deadlines.paris_day(self.now)
                     await provisions.use(self.connection, document, today, self.actor, self.now)
             for advance, left_cents in await self._left(holding_id):
-                done.given_back_cents += await self._give_back(
-                    world, holding, advance, left_cents, percent
-                )
+                done.given_back_cents += await self._give_back(world, holding, advance, left_cents)
 
     async def _left(self, holding_id: int) -> list[tuple[AdvanceRow, int]]:
         """Advances of which something is left, or asked for still; the oldest were used first."""
@@ -447,7 +454,6 @@ class _Run:
         holding: HoldingRow,
         advance: AdvanceRow,
         left_cents: int,
-        percent: Decimal,
     ) -> int:
         """The credit note on an advance: what is left of it, and what was never paid. What is to be
         paid back, in cents."""
@@ -458,8 +464,10 @@ class _Run:
         driver, party = buyer
         original = await invoice_store.get_issued(self.connection, advance.invoice_id)
         assert original is not None
+        asked = from_json(original.content)
         today = deadlines.paris_day(self.now)
         unpaid_cents = max(0, advance.unpaid_cents)
+        percent = asked.lines[0].vat_percent  # of the day on which it was asked for
         line = supply_lines.advance_line(
             holding, left_cents + unpaid_cents, percent, driver.language
         )
@@ -469,7 +477,7 @@ class _Run:
             party,
             driver.language,
             [line],
-            original=from_json(original.content),
+            original=asked,
             reason=REASONS["ended"][driver.language],
         )
         if isinstance(document, Lack):

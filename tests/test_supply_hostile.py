@@ -1,11 +1,13 @@
 """Bills to co-owners where something went another way: sold, moved, put right, contested."""
 
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from billing import lots
+from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
 from csms.db import Database, transaction
@@ -22,6 +24,8 @@ from tests.test_supplying import (
     IN_NOVEMBER,
     NOVEMBER,
     OCTOBER,
+    documents,
+    paid_provision,
     problems,
     sound,
 )
@@ -210,3 +214,45 @@ async def test_a_new_contract_s_price_holds_from_its_first_day(
         ("anna", "bill", 10_000, 174, 500),
         ("anna", "bill", 10_000, 200, 700),
     ]
+
+
+async def set_percent(database: Database, percent: Decimal, from_on: date) -> None:
+    """Another rate of VAT from a day on."""
+    async with await db.connect(database, owner=True) as connection:
+        await connection.execute("UPDATE vat_rate SET to_on = %s WHERE to_on IS NULL", (from_on,))
+        await connection.execute(
+            "INSERT INTO vat_rate (percent, from_on, source) VALUES (%s, %s, 'test')",
+            (percent, from_on),
+        )
+
+
+async def test_a_provision_is_credited_at_the_rate_at_which_it_was_asked_for(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """120.00 with 20.00 of VAT were paid in 2026; in 2027 a rate of 10 % changes none of it."""
+    _, holding_id = await paid_provision(database, pool, settings, client_id, 12_000)
+    await set_percent(database, Decimal(10), date(2027, 1, 1))
+    await scene.leave(pool, holding_id, SEPTEMBER.replace(day=2), IN_JANUARY)
+    await scene.bill(pool, settings, SEPTEMBER, IN_JANUARY)
+    _, fee, credit = await documents(pool)
+    assert credit.type_code is TypeCode.CREDIT_NOTE
+    assert (credit.gross_cents, credit.vat[0].percent) == (12_000 - fee.gross_cents, Decimal(20))
+    await sound(pool)
+
+
+async def test_energy_is_credited_at_the_rate_at_which_it_was_billed(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    session_id = await scene.charge(database, client_id, 100_000, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    await set_percent(database, Decimal(10), date(2026, 12, 1))
+    await put_right(database, session_id, 0)
+    await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)
+    first, credit = await documents(pool)
+    energy = next(line for line in credit.lines if line.label.startswith("Électricité"))
+    assert (energy.net_cents, energy.vat_cents) == (
+        first.lines[0].net_cents,
+        first.lines[0].vat_cents,
+    )

@@ -25,6 +25,7 @@ class UsedRow:
     energy_wh: int | None
     billed_wh: int
     billed_holding_id: int | None  # to whom, the last time
+    billed_on: date | None  # the first time
     flags: list[str]
     lot_id: int | None  # of its point at that site, on that day
     person_id: int | None  # whose badge it was
@@ -62,7 +63,7 @@ async def fetch_unbilled(
             """
             SELECT s.id, s.site_id, t.id AS station_id, s.evse_id, s.started_at, s.ended_at,
                    (s.ended_at AT TIME ZONE 'Europe/Paris')::date AS ended_on, s.energy_wh,
-                   b.billed_wh, b.billed_holding_id, s.flags, q.lot_id, d.person_id
+                   b.billed_wh, b.billed_holding_id, b.billed_on, s.flags, q.lot_id, d.person_id
               FROM session s
               JOIN station t USING (station_key)
               JOIN supply u ON u.site_id = s.site_id AND u.client_id = s.client_id
@@ -71,8 +72,10 @@ async def fetch_unbilled(
                         OR (s.ended_at AT TIME ZONE 'Europe/Paris')::date < u.to_on)
              CROSS JOIN LATERAL (
                    SELECT coalesce(sum(x.energy_wh), 0)::bigint AS billed_wh,
-                          (max(ARRAY[y.invoice_id, y.holding_id]))[2] AS billed_holding_id
+                          (max(ARRAY[y.invoice_id, y.holding_id]))[2] AS billed_holding_id,
+                          min(i.issued_on) AS billed_on
                      FROM supply_session x JOIN supply_document y USING (invoice_id)
+                     JOIN invoice i ON i.id = x.invoice_id
                     WHERE x.session_id = s.id) b
               LEFT JOIN (lot_point q JOIN lot l ON l.id = q.lot_id)
                    ON q.station_key = s.station_key AND q.evse_id = s.evse_id

@@ -426,7 +426,9 @@ class _Run:
         for holding_id, _ in await store.list_ended(self.connection, world.client_id, end_on):
             holding = world.holdings[holding_id]
             waiting = supply_lines.charge(world, holding, used.get(holding_id, []))
-            if waiting.costs and holding_id not in billed:
+            if holding_id in world.billed:  # before this run: what came since is on the next bill
+                waiting = waiting._replace(fee_cents=0)
+            if waiting.costs and (holding_id in world.billed or holding_id not in billed):
                 continue
             for document in await store.list_documents(self.connection, holding_id=holding_id):
                 if document.kind == "bill" and document.open_cents > 0:

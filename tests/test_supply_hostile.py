@@ -256,3 +256,21 @@ async def test_energy_is_credited_at_the_rate_at_which_it_was_billed(
         first.lines[0].net_cents,
         first.lines[0].vat_cents,
     )
+
+
+async def test_what_is_left_waits_for_energy_that_is_not_billed_yet(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A session came after October's bill, and before his provision is released."""
+    _, holding_id = await paid_provision(database, pool, settings, client_id, 12_000)
+    await scene.charge(database, client_id, 37_421, THIRD)
+    await scene.leave(pool, holding_id, NOVEMBER, IN_NOVEMBER, withheld_for="Préavis")
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    await scene.charge(database, client_id, 100_000, THIRD)
+    async with transaction(pool) as connection:
+        await lots.release(connection, holding_id, actor=DESK, now=IN_NOVEMBER)
+    assert (await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)).given_back_cents == 0
+    done = await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)
+    assert done.provision_cents == 2_088, "17.40 with VAT"
+    assert done.given_back_cents == 12_000 - 1_381 - 2_088
+    await sound(pool)

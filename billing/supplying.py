@@ -420,7 +420,8 @@ class _Run:
         return invoice_id
 
     async def _settle_ended(self, world: Month, used: dict[int, list[Use]], done: Billed) -> None:
-        """Give back what is left to those who have left and are billed to the end."""
+        """Give back what is left to those who have left and are billed to the end. A bill that is
+        contested, or being debited, is not set off: so much is kept until that is settled."""
         end_on = deadlines.add_months(world.month, 1)
         billed = await store.fetch_billed(self.connection, world.client_id, world.month)
         for holding_id, _ in await store.list_ended(self.connection, world.client_id, end_on):
@@ -430,19 +431,26 @@ class _Run:
                 waiting = waiting._replace(fee_cents=0)
             if waiting.costs and (holding_id in world.billed or holding_id not in billed):
                 continue
+            paused = await store.fetch_paused(self.connection, holding_id)
+            kept_cents = 0
             for document in await store.list_documents(self.connection, holding_id=holding_id):
-                if document.kind == "bill" and document.open_cents > 0:
-                    today = deadlines.paris_day(self.now)
-                    await provisions.use(self.connection, document, today, self.actor, self.now)
-            for advance, left_cents in await self._left(holding_id):
+                if document.kind != "bill" or document.open_cents <= 0:
+                    continue
+                if document.invoice_id in paused:
+                    kept_cents += document.open_cents
+                    continue
+                today = deadlines.paris_day(self.now)
+                await provisions.use(self.connection, document, today, self.actor, self.now)
+            for advance, left_cents in await self._left(holding_id, kept_cents):
                 done.given_back_cents += await self._give_back(world, holding, advance, left_cents)
 
-    async def _left(self, holding_id: int) -> list[tuple[AdvanceRow, int]]:
-        """Advances of which something is left, or asked for still; the oldest were used first."""
+    async def _left(self, holding_id: int, kept_cents: int) -> list[tuple[AdvanceRow, int]]:
+        """Advances of which something is left beyond what is kept, or asked for still; the oldest
+        were used first."""
         advances = await store.list_advances(self.connection, holding_id)
         left = await provisions.balance(self.connection, holding_id)
         paid = [(each.invoice_id, each.received_cents - each.credited_cents) for each in advances]
-        used = sum(cents for _, cents in paid) - left.cents
+        used = sum(cents for _, cents in paid) - left.cents + kept_cents
         of_each = dict(supply.left_of(paid, used))
         return [
             (each, of_each.get(each.invoice_id, 0))

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import lots
+from billing import disputes, ledger, lots
 from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
@@ -24,10 +24,12 @@ from tests.test_supplying import (
     IN_NOVEMBER,
     NOVEMBER,
     OCTOBER,
+    balance,
     documents,
     paid_provision,
     problems,
     sound,
+    transfer,
 )
 
 SEPTEMBER = date(2026, 9, 1)
@@ -273,4 +275,46 @@ async def test_what_is_left_waits_for_energy_that_is_not_billed_yet(
     done = await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)
     assert done.provision_cents == 2_088, "17.40 with VAT"
     assert done.given_back_cents == 12_000 - 1_381 - 2_088
+    await sound(pool)
+
+
+async def test_a_contested_bill_is_not_paid_from_the_provision_at_the_end(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """Only what is certain is set off: what it could cost is kept, the rest is given back, and
+    once it is decided the bill is paid."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(
+        pool, client_id, "12", anna, evse_id=1, provision_cents=12_000
+    )
+    await scene.charge(database, client_id, 37_421, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)  # 13.81, and no provision yet
+    await scene.ask(pool, settings, holding_id, IN_NOVEMBER)
+    ((bill_id,),) = await rows(pool, "SELECT id FROM invoice WHERE type_code = 380")
+    asked = (await documents(pool))[-1]
+    await transfer(pool, settings, 12_000, asked.number, IN_NOVEMBER)
+    async with transaction(pool) as connection:
+        dispute_id = await disputes.contest_invoice(
+            connection, bill_id, "Je n’ai pas chargé", DESK, IN_NOVEMBER
+        )
+    await scene.leave(pool, holding_id, NOVEMBER, IN_NOVEMBER)
+    done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    assert done.given_back_cents == 12_000 - 1_381
+    assert await rows(pool, "SELECT open_cents FROM supply_invoice_open WHERE open_cents > 0") == [
+        (1_381,)
+    ]
+    assert await balance(pool, ledger.provision(client_id, anna)) == -1_381
+    async with transaction(pool) as connection:
+        await disputes.decide(
+            connection,
+            dispute_id,
+            "rejected",
+            "Le relevé est juste",
+            actor=DESK,
+            now=IN_NOVEMBER,
+            settings=settings,
+        )
+    done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    assert done.given_back_cents == 0
+    assert await balance(pool, ledger.provision(client_id, anna)) == 0
     await sound(pool)

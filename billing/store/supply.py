@@ -108,6 +108,18 @@ async def fetch_billed(connection: AsyncConnection, client_id: int, month: date)
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def fetch_paused(connection: AsyncConnection, holding_id: int) -> set[int]:
+    """Documents of a holding that are contested, or being debited."""
+    cursor = await connection.execute(
+        """
+        SELECT p.invoice_id FROM paused_invoice p JOIN supply_document d USING (invoice_id)
+         WHERE d.holding_id = %s
+        """,
+        (holding_id,),
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
 async def insert_documents(
     connection: AsyncConnection, rows: list[tuple[Any, ...]], now: datetime
 ) -> None:

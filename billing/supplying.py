@@ -9,7 +9,7 @@ that goes. When a holding has ended and is billed, the provision pays what is op
 credited and given back.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -299,7 +299,7 @@ class _Run:
         gross = sum(line.gross_cents for line in lines)
         original = None
         if gross < 0:
-            original = await self._last_bill(holding.id)
+            original = await self._bill_to_credit(holding.id, uses)
             if original is None:
                 world.lacks.append(supply_lines.nothing_to_credit(holding))
                 return
@@ -372,16 +372,20 @@ class _Run:
         done.energy_wh += charged.energy_wh
         done.amount_incl_cents += bill.amount_incl_cents if named is None else -document.gross_cents
 
-    async def _last_bill(self, holding_id: int) -> Document | None:
-        """The last bill of a holding that is no credit note."""
-        found = [
-            document
-            for document in await store.list_documents(self.connection, holding_id=holding_id)
-            if document.kind == "bill" and document.amount_incl_cents > 0
-        ]
-        if not found:
+    async def _bill_to_credit(self, holding_id: int, uses: Sequence[Use]) -> Document | None:
+        """The bill that had most of what is taken back; else the last one that is no credit
+        note."""
+        taken: Counter[int] = Counter()
+        for use in uses:
+            if use.energy_wh < 0 and use.session.bill_id is not None:
+                taken[use.session.bill_id] -= use.energy_wh
+        bill_id = max(taken, key=lambda each: (taken[each], each), default=None)
+        for document in await store.list_documents(self.connection, holding_id=holding_id):
+            if not taken and document.kind == "bill" and document.amount_incl_cents > 0:
+                bill_id = document.invoice_id
+        if bill_id is None:
             return None
-        issued = await invoice_store.get_issued(self.connection, found[-1].invoice_id)
+        issued = await invoice_store.get_issued(self.connection, bill_id)
         assert issued is not None
         return from_json(issued.content)
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import disputes, ledger, lots
+from billing import disputes, ledger, lots, supplying
 from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
@@ -317,4 +317,25 @@ async def test_a_contested_bill_is_not_paid_from_the_provision_at_the_end(
     done = await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
     assert done.given_back_cents == 0
     assert await balance(pool, ledger.provision(client_id, anna)) == 0
+    await sound(pool)
+
+
+async def test_a_credit_note_names_the_bill_that_had_the_energy(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """October's energy is taken back in December: October's provision comes back, not November's
+    fee."""
+    anna, _ = await paid_provision(database, pool, settings, client_id, 10_000)
+    session_id = await scene.charge(database, client_id, 100_000, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)  # 26.88
+    await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)  # 6.00
+    await put_right(database, session_id, 0)
+    await scene.bill(pool, settings, DECEMBER, IN_JANUARY)  # 14.88 back
+    _, october, _, credit = await documents(pool)
+    assert credit.type_code is TypeCode.CREDIT_NOTE
+    assert credit.original_number == october.number
+    assert await balance(pool, ledger.provision(client_id, anna)) == -(10_000 - 1_200 - 600)
+    assert await balance(pool, ledger.receivable_owner(client_id, anna)) == 0
+    async with pool.connection() as connection:
+        assert await supplying.list_refunds(connection, settings) == []
     await sound(pool)

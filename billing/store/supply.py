@@ -26,6 +26,7 @@ class UsedRow:
     billed_wh: int
     billed_holding_id: int | None  # to whom, the last time
     billed_on: date | None  # the first time
+    bill_id: int | None  # the last bill, no credit note, that has energy of it
     flags: list[str]
     lot_id: int | None  # of its point at that site, on that day
     person_id: int | None  # whose badge it was
@@ -63,7 +64,8 @@ async def fetch_unbilled(
             """
             SELECT s.id, s.site_id, t.id AS station_id, s.evse_id, s.started_at, s.ended_at,
                    (s.ended_at AT TIME ZONE 'Europe/Paris')::date AS ended_on, s.energy_wh,
-                   b.billed_wh, b.billed_holding_id, b.billed_on, s.flags, q.lot_id, d.person_id
+                   b.billed_wh, b.billed_holding_id, b.billed_on, b.bill_id, s.flags,
+                   q.lot_id, d.person_id
               FROM session s
               JOIN station t USING (station_key)
               JOIN supply u ON u.site_id = s.site_id AND u.client_id = s.client_id
@@ -73,7 +75,9 @@ async def fetch_unbilled(
              CROSS JOIN LATERAL (
                    SELECT coalesce(sum(x.energy_wh), 0)::bigint AS billed_wh,
                           (max(ARRAY[y.invoice_id, y.holding_id]))[2] AS billed_holding_id,
-                          min(i.issued_on) AS billed_on
+                          min(i.issued_on) AS billed_on,
+                          max(i.id) FILTER (WHERE i.original_id IS NULL AND x.energy_wh > 0)
+                          AS bill_id
                      FROM supply_session x JOIN supply_document y USING (invoice_id)
                      JOIN invoice i ON i.id = x.invoice_id
                     WHERE x.session_id = s.id) b

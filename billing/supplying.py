@@ -195,6 +195,9 @@ class _Run:
         done.problems += len(world.lacks)
 
     async def _load(self, client_id: int, month: date) -> Month:
+        fees: dict[int, dict[date, int]] = defaultdict(dict)
+        for holding_id, of_month, cents in await store.fetch_fees(self.connection, client_id):
+            fees[holding_id][of_month] = cents
         terms: list[Terms] = []
         for row in await contract_store.fetch_contracts(self.connection, client_id=client_id):
             if contracts.core_of(row).signed_on is not None:
@@ -221,6 +224,7 @@ class _Run:
                 for each in await lot_store.list_supplies(self.connection, client_id)
             ],
             await store.fetch_billed(self.connection, client_id, month),
+            fees,
         )
 
     async def _used(
@@ -297,6 +301,7 @@ class _Run:
         driver, party = buyer
         lines = supply_lines.lines(charged, holding, percent, driver.language)
         gross = sum(line.gross_cents for line in lines)
+        why = "corrected" if charged.energy_cents < 0 else "left"
         original = None
         if gross < 0:
             original = await self._bill_to_credit(holding.id, uses)
@@ -315,7 +320,7 @@ class _Run:
             paid_cents=paid,
             has_services=charged.fee_cents != 0,
             original=original,
-            reason="" if original is None else REASONS["corrected"][driver.language],
+            reason="" if original is None else REASONS[why][driver.language],
         )
         if isinstance(document, Lack):
             world.lacks.append(document)

@@ -320,6 +320,30 @@ async def test_a_contested_bill_is_not_paid_from_the_provision_at_the_end(
     await sound(pool)
 
 
+async def test_telemetering_billed_for_days_after_he_left_is_given_back(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """October was billed whole to Anna; on 5 November it turns out that she sold on the 15th."""
+    anna, bela = await world.add_driver(database, "anna"), await world.add_driver(database, "bela")
+    first = await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    at = datetime(2026, 11, 5, 9, tzinfo=UTC)
+    await scene.leave(pool, first, date(2026, 10, 15), at)
+    await scene.give_lot(pool, client_id, "12", bela, evse_id=1, from_on=date(2026, 10, 15), now=at)
+    await scene.bill(pool, settings, OCTOBER, at)
+    await scene.bill(pool, settings, NOVEMBER, IN_DECEMBER)
+    await scene.bill(pool, settings, DECEMBER, IN_JANUARY)
+    told = await rows(
+        pool,
+        """
+        SELECT p.given_name, sum(telemetering_excl_cents)::bigint
+          FROM supply_document d JOIN person p ON p.id = d.person_id GROUP BY 1 ORDER BY 1
+        """,
+    )
+    assert told == [("anna", 226), ("bela", 274 + 500 + 500)]
+    await sound(pool)
+
+
 async def test_a_credit_note_names_the_bill_that_had_the_energy(
     database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
 ) -> None:

@@ -112,6 +112,18 @@ async def fetch_billed(connection: AsyncConnection, client_id: int, month: date)
     return {row[0] for row in await cursor.fetchall()}
 
 
+async def fetch_fees(connection: AsyncConnection, client_id: int) -> list[tuple[int, date, int]]:
+    """The telemetering on bills of a client's: holding, month, cents without VAT."""
+    cursor = await connection.execute(
+        """
+        SELECT holding_id, month, telemetering_excl_cents FROM supply_document
+         WHERE client_id = %s AND kind = 'bill'
+        """,
+        (client_id,),
+    )
+    return await cursor.fetchall()
+
+
 async def fetch_paused(connection: AsyncConnection, holding_id: int) -> set[int]:
     """Documents of a holding that are contested, or being debited."""
     cursor = await connection.execute(

@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import disputes, ledger, lots, supplying
+from billing import collecting, disputes, ledger, lots, reminders, supplying
 from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
@@ -363,3 +363,33 @@ async def test_a_credit_note_names_the_bill_that_had_the_energy(
     async with pool.connection() as connection:
         assert await supplying.list_refunds(connection, settings) == []
     await sound(pool)
+
+
+async def test_a_bill_that_its_provision_paid_is_due_anew_when_that_comes_back(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """October's bill was due on 2 December, and paid: in January nobody is told for the last
+    time of what he owes since yesterday."""
+    await paid_provision(database, pool, settings, client_id, 10_000)
+    await scene.charge(database, client_id, 37_421, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    ((advance_id, number),) = await rows(
+        pool, "SELECT id, number FROM invoice WHERE type_code = 386"
+    )
+    async with transaction(pool) as connection:
+        await collecting.receive_own(
+            connection,
+            client_id=client_id,
+            invoice_id=advance_id,
+            number=number,
+            source_key="returned",
+            amount_cents=-10_000,
+            received_on=date(2027, 1, 4),
+            means="direct_debit",
+            actor=DESK,
+            now=IN_JANUARY,
+        )
+    done = await reminders.remind(pool, datetime(2027, 1, 6, 9, tzinfo=UTC), settings=settings)
+    assert done.reminders == {}
+    done = await reminders.remind(pool, datetime(2027, 1, 11, 9, tzinfo=UTC), settings=settings)
+    assert done.reminders == {1: 2}, "the bill and the provision, for the first time"

@@ -1,12 +1,13 @@
 """Bills to co-owners where something went another way: sold, moved, put right, contested."""
 
+import asyncio
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import collecting, disputes, ledger, lots, reminders, supplying
+from billing import books, collecting, disputes, ledger, lots, reminders, supplying
 from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
@@ -393,3 +394,53 @@ async def test_a_bill_that_its_provision_paid_is_due_anew_when_that_comes_back(
     assert done.reminders == {}
     done = await reminders.remind(pool, datetime(2027, 1, 11, 9, tzinfo=UTC), settings=settings)
     assert done.reminders == {1: 2}, "the bill and the provision, for the first time"
+
+
+async def waiting(pool: AsyncConnectionPool, number: int) -> None:
+    """Until so many wait for a lock."""
+    waits = """
+        SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+         WHERE NOT l.granted AND a.datname = current_database()
+        """
+    async with asyncio.timeout(20):
+        # The database has no event for it.
+        while await rows(pool, waits) != [(number,)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_a_provision_that_comes_in_while_it_is_credited_is_to_be_given_back(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """The bank's line is read while the run gives up what was never paid."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(pool, client_id, "12", anna, evse_id=1, provision_cents=500)
+    invoice_id = await scene.ask(pool, settings, holding_id)
+    await scene.leave(pool, holding_id, OCTOBER, IN_NOVEMBER)
+
+    async def come_in() -> None:
+        async with transaction(pool) as connection:
+            await collecting.receive_own(
+                connection,
+                client_id=client_id,
+                invoice_id=invoice_id,
+                number="T2P-F-2026-000001",
+                source_key="collected",
+                amount_cents=500,
+                received_on=IN_NOVEMBER.date(),
+                means="direct_debit",
+                actor=DESK,
+                now=IN_NOVEMBER,
+            )
+
+    async with transaction(pool) as connection:
+        await books.hold(connection, [client_id])
+        run = asyncio.create_task(scene.bill(pool, settings, SEPTEMBER, IN_NOVEMBER))
+        await waiting(pool, 1)
+        money = asyncio.create_task(come_in())
+        await waiting(pool, 2)
+    await asyncio.gather(run, money)
+    assert await balance(pool, ledger.provision(client_id, anna)) == 0
+    async with pool.connection() as connection:
+        (due,) = await supplying.list_refunds(connection, settings)
+    assert due.amount_cents == 500
+    await sound(pool)

@@ -8,6 +8,7 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 
 from billing import books, collecting, disputes, ledger, lots, reminders, supplying
+from billing.facturx import pdf, xml
 from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
@@ -18,6 +19,7 @@ from tests.billing_world import rows
 from tests.scenarios import payments
 from tests.scenarios import supply as scene
 from tests.scenarios.payments import DESK
+from tests.schematron import broken
 from tests.test_supplying import (
     DECEMBER,
     IN_DECEMBER,
@@ -69,6 +71,14 @@ async def billed(pool: AsyncConnectionPool) -> list[tuple[str, str, int, int, in
     )
 
 
+async def accepted(pool: AsyncConnectionPool) -> None:
+    """All is sound, and every document is right by the official checks and can be printed."""
+    await sound(pool)
+    for document in await documents(pool):
+        assert broken(xml(document)) == []
+        assert pdf(document).startswith(b"%PDF")
+
+
 async def test_energy_taken_back_for_as_much_as_the_fee_lets_no_fee_out(
     database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
 ) -> None:
@@ -85,7 +95,7 @@ async def test_energy_taken_back_for_as_much_as_the_fee_lets_no_fee_out(
         ("anna", "bill", -28_736, -500, 500),
         ("anna", "bill", 0, 0, 500),
     ]
-    await sound(pool)
+    await accepted(pool)
 
 
 async def test_a_correction_goes_to_whom_the_session_was_billed(
@@ -259,6 +269,28 @@ async def test_energy_is_credited_at_the_rate_at_which_it_was_billed(
         first.lines[0].net_cents,
         first.lines[0].vat_cents,
     )
+    await accepted(pool)
+
+
+async def test_a_bill_has_what_is_put_right_at_its_rate_and_the_rest_at_today_s(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """10 kWh fewer of October, at 20 %; 50 kWh of December, at 10 %: 1.74 of the one, 8.70."""
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    session_id = await scene.charge(database, client_id, 30_000, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    await set_percent(database, Decimal(10), date(2027, 1, 1))
+    await put_right(database, session_id, 20_000)
+    await scene.charge(database, client_id, 50_000, datetime(2026, 12, 9, tzinfo=UTC))
+    await scene.bill(pool, settings, DECEMBER, IN_JANUARY)
+    bill = (await documents(pool))[-1]
+    assert [(line.net_cents, line.vat_cents) for line in bill.lines] == [
+        (870, 87),
+        (-174, -35),
+        (500, 50),
+    ]
+    await accepted(pool)
 
 
 async def test_what_is_left_waits_for_energy_that_is_not_billed_yet(
@@ -342,7 +374,7 @@ async def test_telemetering_billed_for_days_after_he_left_is_given_back(
         """,
     )
     assert told == [("anna", 226), ("bela", 274 + 500 + 500)]
-    await sound(pool)
+    await accepted(pool)
 
 
 async def test_a_credit_note_names_the_bill_that_had_the_energy(

@@ -424,6 +424,8 @@ async def receive_own(
     """A client, or a co-owner, paid an invoice of the operator's, or that went back (below 0); the
     id of what was entered, None where the source key is there already. In the caller's
     transaction."""
+    # What is credited or used of a provision meanwhile is seen, or waits.
+    await books.hold(connection, [client_id])
     own_id = await bank_store.insert_own_receipt(
         connection,
         {

@@ -110,12 +110,19 @@ async def put_lot(
         raise NotThere(f"Site {site_id} has no point {point[0]}, EVSE {point[1]}.", "point")
     held = await store.fetch_lot_of_point(connection, key, point[1], from_on)
     if held is not None:
-        assignment_id, of_lot, since_on = held
+        _, of_lot, since_on = held
         if of_lot == lot_id:
             return lot_id
         if since_on == from_on:
             raise Conflict(f"Point {point[0]}/{point[1]} is another lot's on {from_on}.", "point")
-        await store.end_point(connection, assignment_id, from_on)
+    last = await store.fetch_last_billed_at(connection, key, point[1])
+    if last is not None and from_on <= last:
+        raise Refusal(
+            f"What point {point[0]}/{point[1]} gave on {last} is billed: give it from a later day.",
+            "from_on",
+        )
+    if held is not None:
+        await store.end_point(connection, held[0], from_on)
     try:
         async with connection.transaction():
             await store.insert_point(connection, lot_id, client_id, (key, point[1]), from_on)

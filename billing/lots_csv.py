@@ -195,6 +195,7 @@ def _read(data: bytes, report: LotsReport) -> list[Record]:
     if table is None:
         return []
     header = [_NAMES.get(name, name) for name in table.header]
+    twice = [name for place, name in enumerate(header) if name in header[:place]]
     strange = [name for name in header if name not in COLUMNS]
     missing = [name for name in _REQUIRED if name not in header]
     for name in strange:
@@ -205,7 +206,11 @@ def _read(data: bytes, report: LotsReport) -> list[Record]:
         report.problems.append(
             BadLine(1, name, f"the column {name} is missing", f"add it: {_REMEDIES[name]}")
         )
-    if strange or missing:
+    for name in twice:
+        report.problems.append(
+            BadLine(1, name, f"the column {name} stands there twice", "leave one of them")
+        )
+    if strange or missing or twice:
         return []
     return [Record(each.line, _renamed(each.cells)) for each in table.records]
 

@@ -170,6 +170,8 @@ async def complete(
     quote = await _locked(connection, quote_id)
     if on > deadlines.paris_day(now):
         raise Refusal("The day lies ahead.", "on")
+    if quote.signed_on is not None and on < quote.signed_on:
+        raise Refusal(f"The order was signed on {quote.signed_on}.", "on")
     quote = await _move(connection, quote, "complete", reserves, actor, now, ended_on=on)
     balance = orders.balance_excl_cents(quote.total_excl_cents, quote.deposit_rate)
     if balance and quote.kind == "installation":
@@ -316,7 +318,8 @@ async def note_refund(
 ) -> RefundRow:
     """A refund that was due has left the operator's own account, by the transfer of that reference.
 
-    Raises: NotThere where nothing is to be given back; Refusal for a day that lies ahead.
+    Raises: NotThere where nothing is to be given back; Refusal for a day that lies ahead; Conflict
+    for a transfer that gave back a refund of this invoice already.
     """
     if paid_on > deadlines.paris_day(now):
         raise Refusal("The day lies ahead.", "paid_on")
@@ -328,7 +331,7 @@ async def note_refund(
     if not found:
         raise NotThere(f"Nothing is to be given back of invoice {invoice_id} any more.")
     (due,) = found
-    await _received(
+    made = await _received(
         connection,
         due.client_id,
         (due.invoice_id, due.number),
@@ -339,6 +342,12 @@ async def note_refund(
         actor,
         now,
     )
+    if made is None:
+        raise Conflict(
+            f"Transfer {reference} gave back a refund of invoice {due.number} already: name the "
+            "other one.",
+            "reference",
+        )
     return due
 
 
@@ -502,8 +511,9 @@ async def _received(
     on: date,
     actor: Actor,
     now: datetime,
-) -> None:
-    await collecting.receive_own(
+) -> int | None:
+    """The id of what was entered; None: its key is there already."""
+    return await collecting.receive_own(
         connection,
         client_id=client_id,
         invoice_id=document[0],

@@ -274,6 +274,9 @@ async def _issue_waiting(
     if isinstance(buyer, Lack):
         return buyer
     percent = await issue_store.fetch_vat_percent(connection, opened.issued_on)
+    if original is not None and original_id is not None:
+        # What that invoice asked for is given back: at its rate.
+        percent = from_json(original.content).lines[0].vat_percent
     if percent is None:
         return Lack(
             "vat_rate_missing",

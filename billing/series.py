@@ -125,8 +125,9 @@ async def write(
         Written(ids[document.number], document, draft)
         for document, draft in zip(numbered, kept, strict=True)
     ]
-    entries = [_entry(each) for each in written if each.draft.effect_cents != 0]
-    await books.post(connection, entries, now)
+    entries = [_entry(each) for each in written]
+    # What a bill of nothing moves between incomes is booked too.
+    await books.post(connection, [each for each in entries if each.postings], now)
     return written, refused
 
 

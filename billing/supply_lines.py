@@ -23,6 +23,7 @@ from csms.domain.session import Flag
 REASONS: Final = {
     "ended": {"fr": "Solde de la provision", "en": "Balance of the provision"},
     "corrected": {"fr": "Énergie corrigée", "en": "Energy put right"},
+    "left": {"fr": "Télérelève après la fin", "en": "Telemetering after the end"},
 }
 _WORDS: Final = {
     "fr": {
@@ -34,6 +35,7 @@ _WORDS: Final = {
         "unit": "{price}/kWh HT",
         "period": "Période",
         "days": "{days} jours",
+        "until": "jusqu’au {day}",
         "used": "Provision utilisée : {used}. Il reste {left} de votre provision.",
     },
     "en": {
@@ -45,6 +47,7 @@ _WORDS: Final = {
         "unit": "{price}/kWh excl. VAT",
         "period": "Period",
         "days": "{days} days",
+        "until": "until {day}",
         "used": "Provision used: {used}. {left} of your provision are left.",
     },
 }
@@ -56,6 +59,7 @@ class Use(NamedTuple):
     session: UsedRow
     energy_wh: int  # the difference to what is billed
     price_eur_per_kwh: Decimal
+    vat_percent: Decimal | None = None  # where it was billed at another one; None: today's
 
 
 @dataclass(slots=True)
@@ -68,6 +72,7 @@ class Month:
     terms: Sequence[Terms]
     supplies: Sequence[tuple[str, date, date | None]]  # site, from, to
     billed: set[int]
+    fees: dict[int, dict[date, int]] = field(default_factory=dict)  # billed, by holding and month
     lacks: list[Lack] = field(default_factory=list)
 
 
@@ -146,42 +151,50 @@ def faulty(holding: HoldingRow, source_key: str, sentences: Sequence[str]) -> La
 
 
 class Charged(NamedTuple):
-    """What a bill is made of: Wh by price (EUR per kWh, without VAT), and the telemetering of so
-    many days. Cents are without VAT."""
+    """What a bill is made of: Wh by price (EUR per kWh, without VAT) and rate of VAT (None:
+    today's; another where it is a difference to what was billed at that one), and the telemetering
+    of so many days; fee_until: the last day of it, where less of what was billed is due. Cents are
+    without VAT."""
 
-    energy: tuple[tuple[Decimal, int], ...]
+    energy: tuple[tuple[Decimal, Decimal | None, int], ...]
     fee_cents: int
     fee_days: int
+    fee_until: date | None = None
 
     @property
     def energy_wh(self) -> int:
         """All of the energy."""
-        return sum(wh for _, wh in self.energy)
+        return sum(wh for _, _, wh in self.energy)
 
     @property
     def energy_cents(self) -> int:
-        """What it costs, rounded once for each price."""
-        return sum(supply.energy_excl_cents(wh, price) for price, wh in self.energy)
+        """What it costs, rounded once for each line."""
+        return sum(supply.energy_excl_cents(wh, price) for price, _, wh in self.energy)
 
     @property
-    def excl_cents(self) -> int:
-        """All without VAT."""
-        return self.energy_cents + self.fee_cents
+    def costs(self) -> bool:
+        """Whether anything is to be billed; what is taken back may sum to 0 with the fee."""
+        return self.fee_cents != 0 or any(
+            supply.energy_excl_cents(wh, price) for price, _, wh in self.energy
+        )
 
 
 def charge(world: Month, holding: HoldingRow, uses: Sequence[Use]) -> Charged:
     """What a holding is billed for a month."""
-    by_price: dict[Decimal, int] = defaultdict(int)
+    by_price: dict[tuple[Decimal, Decimal | None], int] = defaultdict(int)
     for use in uses:
-        by_price[use.price_eur_per_kwh] += use.energy_wh
-    energy = tuple((price, wh) for price, wh in sorted(by_price.items()) if wh)
-    return Charged(energy, *_fee(world, holding))
+        by_price[use.price_eur_per_kwh, use.vat_percent] += use.energy_wh
+    energy = [(*key, wh) for key, wh in by_price.items() if wh]
+    energy.sort(key=lambda each: (each[0], each[1] or 0))
+    cents, days = _fee(world, holding, world.month)
+    difference, until = _difference(world, holding)
+    return Charged(tuple(energy), cents + difference, days, until if difference else None)
 
 
 def lines(
     charged: Charged, holding: HoldingRow, percent: Decimal, language: str
 ) -> list[DocumentLine]:
-    """A bill's lines: energy by its price, then telemetering."""
+    """A bill's lines: energy by its price and rate of VAT, then telemetering; percent: today's."""
     words = _WORDS[language]
     found = [
         _line(
@@ -191,36 +204,62 @@ def lines(
                 (words["price"], words["unit"].format(price=formats.unit_price(price, language))),
             ),
             supply.energy_excl_cents(wh, price),
-            percent,
+            percent if of_bill is None else of_bill,
             max(wh, 0),
         )
-        for price, wh in charged.energy
+        for price, of_bill, wh in charged.energy
     ]
     if charged.fee_cents:
         fee = words["fee"].format(lot=holding.lot)
-        days = ((words["period"], words["days"].format(days=charged.fee_days)),)
-        found.append(_line(fee, days, charged.fee_cents, percent, None))
+        period = (
+            words["days"].format(days=charged.fee_days)
+            if charged.fee_until is None
+            else words["until"].format(day=formats.day(charged.fee_until, language))
+        )
+        attributes = ((words["period"], period),)
+        found.append(_line(fee, attributes, charged.fee_cents, percent, None))
     return found
 
 
-def _fee(world: Month, holding: HoldingRow) -> tuple[int, int]:
+def _fee(world: Month, holding: HoldingRow, month: date) -> tuple[int, int]:
     """The telemetering of a month, without VAT, by the terms of its last day; and for how many
     days."""
     days = sorted(
         {
             day
-            for site_id, from_on, to_on in world.supplies
-            if site_id == holding.site_id
-            for day in supply.days_in(
-                world.month, (from_on, to_on), (holding.from_on, holding.to_on)
-            )
+            for from_on, to_on in _supplies(world, holding)
+            for day in supply.days_in(month, (from_on, to_on), (holding.from_on, holding.to_on))
         }
     )
     terms = terms_at(world.terms, days[-1]) if days else None
     if terms is None:
         return 0, len(days)
-    cents = terms.monthly_telemetering_cents
-    return supply.telemetering_excl_cents(cents, len(days), world.month), len(days)
+    return (
+        supply.telemetering_excl_cents(terms.monthly_telemetering_cents, len(days), month),
+        len(days),
+    )
+
+
+def _difference(world: Month, holding: HoldingRow) -> tuple[int, date | None]:
+    """What the telemetering of months that are billed costs less (below 0) since the holding, or
+    the supply, was ended within them later; and the last day of it."""
+    ends = [to_on for _, to_on in _supplies(world, holding)]
+    last = [day for day in ends if day is not None] if None not in ends else []
+    end_on = min([*([] if holding.to_on is None else [holding.to_on]), max(last, default=date.max)])
+    if world.month < end_on.replace(day=1):
+        return 0, None
+    billed = {
+        month: cents
+        for month, cents in world.fees.get(holding.id, {}).items()
+        if month >= end_on.replace(day=1)
+    }
+    due_cents = sum(_fee(world, holding, month)[0] for month in billed)
+    return due_cents - sum(billed.values()), end_on - timedelta(days=1)
+
+
+def _supplies(world: Month, holding: HoldingRow) -> list[tuple[date, date | None]]:
+    """When the holding's site is supplied."""
+    return [(begin, end) for site_id, begin, end in world.supplies if site_id == holding.site_id]
 
 
 def _line(

@@ -9,7 +9,7 @@ that goes. When a holding has ended and is billed, the provision pays what is op
 credited and given back.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -182,19 +182,22 @@ class _Run:
         from here on: a provision that comes back meanwhile waits, and is not used as well."""
         await books.hold(self.connection, [client_id])
         world = await self._load(client_id, month)
-        used = await self._used(world, end_at)
         percent = await self._percent()
+        used = await self._used(world, end_at, percent)
         if isinstance(percent, Lack):
             world.lacks.append(percent)
         else:
             for holding in world.holdings.values():
                 if holding.id not in world.billed:
                     await self._bill(world, holding, used.get(holding.id, []), percent, done)
-            await self._settle_ended(world, used, percent, done)
+            await self._settle_ended(world, used, done)
         await self._note(world)
         done.problems += len(world.lacks)
 
     async def _load(self, client_id: int, month: date) -> Month:
+        fees: dict[int, dict[date, int]] = defaultdict(dict)
+        for holding_id, of_month, cents in await store.fetch_fees(self.connection, client_id):
+            fees[holding_id][of_month] = cents
         terms: list[Terms] = []
         for row in await contract_store.fetch_contracts(self.connection, client_id=client_id):
             if contracts.core_of(row).signed_on is not None:
@@ -214,15 +217,19 @@ class _Run:
                 each.id: each
                 for each in await lot_store.list_holdings(self.connection, client_id=client_id)
             },
-            terms,
+            # The newest contract's first: what the one before agreed has no end where it had none.
+            terms[::-1],
             [
                 (each.site_id, each.from_on, each.to_on)
                 for each in await lot_store.list_supplies(self.connection, client_id)
             ],
             await store.fetch_billed(self.connection, client_id, month),
+            fees,
         )
 
-    async def _used(self, world: Month, end_at: datetime) -> dict[int, list[Use]]:
+    async def _used(
+        self, world: Month, end_at: datetime, percent: Decimal | Lack
+    ) -> dict[int, list[Use]]:
         """By holding what it used and is not billed; the rest is a lack."""
         from_at = deadlines.start_of_day(world.month) - LOOK_BACK
         cores = {
@@ -236,8 +243,13 @@ class _Run:
         for row in await store.fetch_unbilled(self.connection, world.client_id, from_at, end_at):
             if Flag.LOST_STOP in row.flags and row.ended_at + LOST_WAIT > self.now:
                 continue
-            holding = supply.holder_of(
-                by_site[row.site_id], row.ended_on, lot_id=row.lot_id, person_id=row.person_id
+            # The difference is his whose bill had it, whosever the point is said to be now.
+            holding = (
+                cores.get(row.billed_holding_id)
+                if row.billed_wh and row.billed_holding_id is not None
+                else supply.holder_of(
+                    by_site[row.site_id], row.ended_on, lot_id=row.lot_id, person_id=row.person_id
+                )
             )
             terms = terms_at(world.terms, row.ended_on)
             price = None if terms is None else terms.energy_price_eur_per_kwh
@@ -246,7 +258,16 @@ class _Run:
                 world.lacks.append(lack)
                 continue
             assert holding is not None and row.energy_wh is not None and price is not None
-            used[holding.id].append(Use(row, row.energy_wh - row.billed_wh, price))
+            of_bill = None
+            if row.billed_on is not None and row.billed_wh:
+                of_bill = await issue_store.fetch_vat_percent(self.connection, row.billed_on)
+            use = Use(
+                row,
+                row.energy_wh - row.billed_wh,
+                price,
+                None if of_bill == percent else of_bill,
+            )
+            used[holding.id].append(use)
         return used
 
     async def _percent(self) -> Decimal | Lack:
@@ -271,7 +292,7 @@ class _Run:
         """The bill of a holding; where more is taken back than was used, a credit note on its last
         one, whose provision is put back."""
         charged = supply_lines.charge(world, holding, uses)
-        if charged.excl_cents == 0:
+        if not charged.costs:
             return
         buyer = await self._buyer(holding.person_id)
         if isinstance(buyer, Lack):
@@ -279,14 +300,15 @@ class _Run:
             return
         driver, party = buyer
         lines = supply_lines.lines(charged, holding, percent, driver.language)
+        gross = sum(line.gross_cents for line in lines)
+        why = "corrected" if charged.energy_cents < 0 else "left"
         original = None
-        if charged.excl_cents < 0:
-            original = await self._last_bill(holding.id)
+        if gross < 0:
+            original = await self._bill_to_credit(holding.id, uses)
             if original is None:
                 world.lacks.append(supply_lines.nothing_to_credit(holding))
                 return
             lines = [documents.reversed_sign(line) for line in lines]
-        gross = sum(line.gross_cents for line in lines)
         left = await provisions.balance(self.connection, holding.id)
         paid = min(left.cents, gross) if original is None else 0
         document = await self._document(
@@ -298,7 +320,7 @@ class _Run:
             paid_cents=paid,
             has_services=charged.fee_cents != 0,
             original=original,
-            reason="" if original is None else REASONS["corrected"][driver.language],
+            reason="" if original is None else REASONS[why][driver.language],
         )
         if isinstance(document, Lack):
             world.lacks.append(document)
@@ -355,16 +377,20 @@ class _Run:
         done.energy_wh += charged.energy_wh
         done.amount_incl_cents += bill.amount_incl_cents if named is None else -document.gross_cents
 
-    async def _last_bill(self, holding_id: int) -> Document | None:
-        """The last bill of a holding that is no credit note."""
-        found = [
-            document
-            for document in await store.list_documents(self.connection, holding_id=holding_id)
-            if document.kind == "bill" and document.amount_incl_cents > 0
-        ]
-        if not found:
+    async def _bill_to_credit(self, holding_id: int, uses: Sequence[Use]) -> Document | None:
+        """The bill that had most of what is taken back; else the last one that is no credit
+        note."""
+        taken: Counter[int] = Counter()
+        for use in uses:
+            if use.energy_wh < 0 and use.session.bill_id is not None:
+                taken[use.session.bill_id] -= use.energy_wh
+        bill_id = max(taken, key=lambda each: (taken[each], each), default=None)
+        for document in await store.list_documents(self.connection, holding_id=holding_id):
+            if not taken and document.kind == "bill" and document.amount_incl_cents > 0:
+                bill_id = document.invoice_id
+        if bill_id is None:
             return None
-        issued = await invoice_store.get_issued(self.connection, found[-1].invoice_id)
+        issued = await invoice_store.get_issued(self.connection, bill_id)
         assert issued is not None
         return from_json(issued.content)
 
@@ -402,32 +428,38 @@ class _Run:
         await self._audit(holding, "provision.asked", amount_cents)
         return invoice_id
 
-    async def _settle_ended(
-        self, world: Month, used: dict[int, list[Use]], percent: Decimal, done: Billed
-    ) -> None:
-        """Give back what is left to those who have left and are billed to the end."""
+    async def _settle_ended(self, world: Month, used: dict[int, list[Use]], done: Billed) -> None:
+        """Give back what is left to those who have left and are billed to the end. A bill that is
+        contested, or being debited, is not set off: so much is kept until that is settled."""
         end_on = deadlines.add_months(world.month, 1)
         billed = await store.fetch_billed(self.connection, world.client_id, world.month)
         for holding_id, _ in await store.list_ended(self.connection, world.client_id, end_on):
             holding = world.holdings[holding_id]
             waiting = supply_lines.charge(world, holding, used.get(holding_id, []))
-            if waiting.excl_cents and holding_id not in billed:
+            if holding_id in world.billed:  # before this run: what came since is on the next bill
+                waiting = waiting._replace(fee_cents=0)
+            if waiting.costs and (holding_id in world.billed or holding_id not in billed):
                 continue
+            paused = await store.fetch_paused(self.connection, holding_id)
+            kept_cents = 0
             for document in await store.list_documents(self.connection, holding_id=holding_id):
-                if document.kind == "bill" and document.open_cents > 0:
-                    today = deadlines.paris_day(self.now)
-                    await provisions.use(self.connection, document, today, self.actor, self.now)
-            for advance, left_cents in await self._left(holding_id):
-                done.given_back_cents += await self._give_back(
-                    world, holding, advance, left_cents, percent
-                )
+                if document.kind != "bill" or document.open_cents <= 0:
+                    continue
+                if document.invoice_id in paused:
+                    kept_cents += document.open_cents
+                    continue
+                today = deadlines.paris_day(self.now)
+                await provisions.use(self.connection, document, today, self.actor, self.now)
+            for advance, left_cents in await self._left(holding_id, kept_cents):
+                done.given_back_cents += await self._give_back(world, holding, advance, left_cents)
 
-    async def _left(self, holding_id: int) -> list[tuple[AdvanceRow, int]]:
-        """Advances of which something is left, or asked for still; the oldest were used first."""
+    async def _left(self, holding_id: int, kept_cents: int) -> list[tuple[AdvanceRow, int]]:
+        """Advances of which something is left beyond what is kept, or asked for still; the oldest
+        were used first."""
         advances = await store.list_advances(self.connection, holding_id)
         left = await provisions.balance(self.connection, holding_id)
         paid = [(each.invoice_id, each.received_cents - each.credited_cents) for each in advances]
-        used = sum(cents for _, cents in paid) - left.cents
+        used = sum(cents for _, cents in paid) - left.cents + kept_cents
         of_each = dict(supply.left_of(paid, used))
         return [
             (each, of_each.get(each.invoice_id, 0))
@@ -441,7 +473,6 @@ class _Run:
         holding: HoldingRow,
         advance: AdvanceRow,
         left_cents: int,
-        percent: Decimal,
     ) -> int:
         """The credit note on an advance: what is left of it, and what was never paid. What is to be
         paid back, in cents."""
@@ -452,8 +483,10 @@ class _Run:
         driver, party = buyer
         original = await invoice_store.get_issued(self.connection, advance.invoice_id)
         assert original is not None
+        asked = from_json(original.content)
         today = deadlines.paris_day(self.now)
         unpaid_cents = max(0, advance.unpaid_cents)
+        percent = asked.lines[0].vat_percent  # of the day on which it was asked for
         line = supply_lines.advance_line(
             holding, left_cents + unpaid_cents, percent, driver.language
         )
@@ -463,7 +496,7 @@ class _Run:
             party,
             driver.language,
             [line],
-            original=from_json(original.content),
+            original=asked,
             reason=REASONS["ended"][driver.language],
         )
         if isinstance(document, Lack):

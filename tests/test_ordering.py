@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, checks, ledger, ordering, settling
+from billing import books, checks, collecting, ledger, ordering, settling
 from billing.invoice import from_json
 from billing.invoice.faults import faults
 from billing.orders import Case
@@ -255,6 +255,100 @@ async def test_what_was_not_paid_is_not_given_back_and_the_costs_are_owed(
     async with pool.connection() as connection:
         assert await order_store.list_refunds(connection, limit=10) == []
     await sound(pool)
+
+
+async def test_a_deposit_is_given_back_at_the_rate_at_which_it_was_invoiced(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """The rate changes between the signature and the withdrawal: he has back what he paid."""
+    quote_id = await offer(pool, client_id, is_distance=True)
+    await sign(pool, settings, quote_id)
+    await pay(pool, settings, AT)
+    async with await connect(database, owner=True) as owner:
+        await owner.execute("UPDATE vat_rate SET to_on = '2026-11-10' WHERE to_on IS NULL")
+        await owner.execute(
+            "INSERT INTO vat_rate (percent, from_on, source) VALUES (10, '2026-11-10', 'test')"
+        )
+    at = datetime(2026, 11, 16, 9, tzinfo=UTC)
+    async with transaction(pool) as connection:
+        await ordering.withdraw(
+            connection, quote_id, at.date(), actor=DESK, now=at, settings=settings
+        )
+        (due,) = await order_store.list_refunds(connection, limit=10)
+    assert due.amount_cents == 187_500
+    await sound(pool)
+
+
+async def test_a_deposit_paid_twice_is_no_refund_while_the_order_stands(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """The list of refunds has as many as it says."""
+    quote_id = await offer(pool, client_id)
+    await sign(pool, settings, quote_id)
+    await pay(pool, settings, AT)
+    ((invoice_id, number),) = await rows(pool, "SELECT id, number FROM invoice")
+    async with transaction(pool) as connection:
+        await collecting.receive_own(
+            connection,
+            client_id=client_id,
+            invoice_id=invoice_id,
+            number=number,
+            source_key="again",
+            amount_cents=187_500,
+            received_on=SIGNED,
+            means="transfer",
+            actor=DESK,
+            now=AT,
+        )
+        listed = await order_store.list_refunds(connection, limit=10)
+        assert await order_store.count_refunds(connection) == len(listed)
+
+
+async def test_nothing_is_installed_before_its_order_was_signed(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    quote_id = await offer(pool, client_id)
+    await sign(pool, settings, quote_id)
+    async with transaction(pool) as connection:
+        with pytest.raises(Refusal, match="signed on 2026-11-06"):
+            await ordering.complete(
+                connection, quote_id, date(2026, 11, 5), "", actor=DESK, now=AT, settings=settings
+            )
+
+
+async def test_a_transfer_gives_back_one_refund(
+    pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """The bank sent it back, it is paid again: by a reference of its own, or it is not noted."""
+    quote_id = await offer(pool, client_id, is_distance=True)
+    await sign(pool, settings, quote_id)
+    await pay(pool, settings, AT)
+    async with transaction(pool) as connection:
+        await ordering.withdraw(connection, quote_id, SIGNED, actor=DESK, now=AT, settings=settings)
+        (due,) = await order_store.list_refunds(connection, limit=10)
+        noted = {
+            "paid_on": SIGNED,
+            "reference": "V-1",
+            "actor": DESK,
+            "now": AT,
+        }
+        await ordering.note_refund(connection, due.invoice_id, **noted)
+        await collecting.receive_own(
+            connection,
+            client_id=client_id,
+            invoice_id=due.invoice_id,
+            number=due.number,
+            source_key="sent back",
+            amount_cents=due.amount_cents,
+            received_on=SIGNED,
+            means="transfer",
+            actor=DESK,
+            now=AT,
+        )
+        with pytest.raises(Conflict, match="V-1"):
+            await ordering.note_refund(connection, due.invoice_id, **noted)
+        await ordering.note_refund(connection, due.invoice_id, **(noted | {"reference": "V-2"}))
+        assert await order_store.list_refunds(connection, limit=10) == []
 
 
 async def test_a_distance_contract_is_withdrawn_from_without_costs(

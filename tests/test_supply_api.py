@@ -223,6 +223,21 @@ async def test_a_bad_line_stops_only_itself(
     assert kept == [(0,)], "nothing of a bad line is kept"
 
 
+@pytest.mark.parametrize("second", ["lot", "borne"])
+async def test_a_column_that_stands_there_twice_enters_nothing(
+    pool: AsyncConnectionPool, client_id: int, second: str
+) -> None:
+    """By the same name or by its French one: which of the two is right nobody knows."""
+    data = listed(
+        client_id, f"site;lot;station;{second};from\n{{site}};12;{{station}};13;01/09/2026"
+    )
+    report = await lots_csv.import_lots(
+        pool, data, actor=DESK, now=datetime(2026, 9, 1, 8, tzinfo=UTC)
+    )
+    assert report.lots == 0
+    assert any("twice" in bad.cause for bad in report.problems)
+
+
 async def test_the_meter_is_shown_beside_its_points(
     database: Database,
     pool: AsyncConnectionPool,

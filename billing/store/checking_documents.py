@@ -48,7 +48,7 @@ async def invoices_beside_books(connection: AsyncConnection, rows_max: int) -> l
                     ELSE format('%%s cents of client %%s, in the books %%s of %%s', i.effect_cents,
                                 i.client_id, coalesce(e.cents, 0), e.client_id) END AS detail,
                count(*) OVER () AS total
-          FROM (SELECT * FROM invoice WHERE effect_cents <> 0) i
+          FROM invoice i
           FULL JOIN (SELECT n.id, n.source_key, n.client_id, n.kind,
                             sum(p.amount_cents) FILTER (
                                 WHERE CASE n.kind
@@ -63,8 +63,9 @@ async def invoices_beside_books(connection: AsyncConnection, rows_max: int) -> l
                       WHERE n.kind IN ('invoice', 'own_invoice', 'supply_invoice')
                       GROUP BY n.id) e
                ON e.source_key = 'invoice:' || i.id
-         WHERE i.id IS NULL OR e.id IS NULL
-            OR (i.client_id, i.effect_cents) IS DISTINCT FROM (e.client_id, e.cents::bigint)
+         WHERE i.id IS NULL OR e.id IS NULL AND i.effect_cents <> 0
+            OR e.id IS NOT NULL AND (i.client_id, i.effect_cents)
+               IS DISTINCT FROM (e.client_id, coalesce(e.cents, 0)::bigint)
             OR e.kind <> CASE WHEN i.issuer = 'client' THEN 'invoice'
                               WHEN i.person_id IS NULL THEN 'own_invoice' ELSE 'supply_invoice' END
          ORDER BY subject LIMIT %(rows_max)s

@@ -201,6 +201,22 @@ async def fetch_last_billed(connection: AsyncConnection, site_id: str) -> date |
     return None if row is None else row[0]
 
 
+async def fetch_last_billed_at(
+    connection: AsyncConnection, station_key: int, evse_id: int
+) -> date | None:
+    """The last day of a point, in Paris, of which something is billed."""
+    cursor = await connection.execute(
+        """
+        SELECT max((s.ended_at AT TIME ZONE 'Europe/Paris')::date)
+          FROM supply_session b JOIN session s ON s.id = b.session_id
+         WHERE s.station_key = %s AND s.evse_id = %s
+        """,
+        (station_key, evse_id),
+    )
+    row = await cursor.fetchone()
+    return None if row is None else row[0]
+
+
 async def fetch_last_used(connection: AsyncConnection, holding_id: int) -> date | None:
     """The last day, in Paris, of which something was billed to a holding."""
     cursor = await connection.execute(

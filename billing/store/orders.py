@@ -307,6 +307,7 @@ async def count_refunds(connection: AsyncConnection) -> int:
         SELECT count(*) FROM quote_sale q
           JOIN invoice_line l ON l.own_sale_id = q.own_sale_id AND l.is_original
           JOIN own_invoice_open o ON o.invoice_id = l.invoice_id AND o.open_cents < 0
+          JOIN quote_sale r ON r.quote_id = q.quote_id AND r.part = 'refund'
          WHERE q.part = 'deposit'
         """,
         {},

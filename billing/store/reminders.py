@@ -22,7 +22,7 @@ class ClaimRow:
     person_id: int | None  # None: the operator's invoice to the client
     is_own: bool  # the operator's: paid to its own account
     due_on: date
-    due_since_on: date  # due anew: money came back, a dispute was decided
+    due_since_on: date  # due anew: money or a provision came back, a dispute was decided
     left_cents: int
     is_contested: bool
     is_debited: bool
@@ -89,6 +89,9 @@ async def list_claims(
                            AND correction_id IS NULL),
                        (SELECT max(received_on) FROM own_receipt
                          WHERE invoice_id = p.invoice_id AND amount_cents < 0),
+                       (SELECT max(created_at AT TIME ZONE 'Europe/Paris')::date
+                          FROM supply_provision
+                         WHERE invoice_id = p.invoice_id AND kind = 'used' AND amount_cents > 0),
                        (SELECT max(d.decided_at AT TIME ZONE 'Europe/Paris')::date
                           FROM dispute d LEFT JOIN statement_line l ON l.id = d.statement_line_id
                          WHERE coalesce(d.invoice_id, l.invoice_id) = p.invoice_id))

@@ -24,8 +24,11 @@ class UsedRow:
     ended_on: date  # in Paris
     energy_wh: int | None
     billed_wh: int
+    billed_holding_id: int | None  # to whom, the last time
+    billed_on: date | None  # the first time
+    bill_id: int | None  # the last bill, no credit note, that has energy of it
     flags: list[str]
-    lot_id: int | None  # of its point, on that day
+    lot_id: int | None  # of its point at that site, on that day
     person_id: int | None  # whose badge it was
 
 
@@ -61,7 +64,8 @@ async def fetch_unbilled(
             """
             SELECT s.id, s.site_id, t.id AS station_id, s.evse_id, s.started_at, s.ended_at,
                    (s.ended_at AT TIME ZONE 'Europe/Paris')::date AS ended_on, s.energy_wh,
-                   b.billed_wh, s.flags, q.lot_id, d.person_id
+                   b.billed_wh, b.billed_holding_id, b.billed_on, b.bill_id, s.flags,
+                   q.lot_id, d.person_id
               FROM session s
               JOIN station t USING (station_key)
               JOIN supply u ON u.site_id = s.site_id AND u.client_id = s.client_id
@@ -69,9 +73,17 @@ async def fetch_unbilled(
                    AND (u.to_on IS NULL
                         OR (s.ended_at AT TIME ZONE 'Europe/Paris')::date < u.to_on)
              CROSS JOIN LATERAL (
-                   SELECT coalesce(sum(energy_wh), 0)::bigint AS billed_wh FROM supply_session
-                    WHERE session_id = s.id) b
-              LEFT JOIN lot_point q ON q.station_key = s.station_key AND q.evse_id = s.evse_id
+                   SELECT coalesce(sum(x.energy_wh), 0)::bigint AS billed_wh,
+                          (max(ARRAY[y.invoice_id, y.holding_id]))[2] AS billed_holding_id,
+                          min(i.issued_on) AS billed_on,
+                          max(i.id) FILTER (WHERE i.original_id IS NULL AND x.energy_wh > 0)
+                          AS bill_id
+                     FROM supply_session x JOIN supply_document y USING (invoice_id)
+                     JOIN invoice i ON i.id = x.invoice_id
+                    WHERE x.session_id = s.id) b
+              LEFT JOIN (lot_point q JOIN lot l ON l.id = q.lot_id)
+                   ON q.station_key = s.station_key AND q.evse_id = s.evse_id
+                   AND l.site_id = s.site_id
                    AND q.from_on <= (s.ended_at AT TIME ZONE 'Europe/Paris')::date
                    AND (q.to_on IS NULL
                         OR (s.ended_at AT TIME ZONE 'Europe/Paris')::date < q.to_on)
@@ -96,6 +108,30 @@ async def fetch_billed(connection: AsyncConnection, client_id: int, month: date)
          WHERE client_id = %s AND month = %s AND kind = 'bill'
         """,
         (client_id, month),
+    )
+    return {row[0] for row in await cursor.fetchall()}
+
+
+async def fetch_fees(connection: AsyncConnection, client_id: int) -> list[tuple[int, date, int]]:
+    """The telemetering on bills of a client's: holding, month, cents without VAT."""
+    cursor = await connection.execute(
+        """
+        SELECT holding_id, month, telemetering_excl_cents FROM supply_document
+         WHERE client_id = %s AND kind = 'bill'
+        """,
+        (client_id,),
+    )
+    return await cursor.fetchall()
+
+
+async def fetch_paused(connection: AsyncConnection, holding_id: int) -> set[int]:
+    """Documents of a holding that are contested, or being debited."""
+    cursor = await connection.execute(
+        """
+        SELECT p.invoice_id FROM paused_invoice p JOIN supply_document d USING (invoice_id)
+         WHERE d.holding_id = %s
+        """,
+        (holding_id,),
     )
     return {row[0] for row in await cursor.fetchall()}
 

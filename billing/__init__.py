@@ -16,13 +16,14 @@ Over them the edges. Prices: tariffs (which holds where), pricing (the stage), l
 price_book (so far), preview, point_prices. Invoices: issuing is their door (charging, own_sales,
 corrections, invoice_files), series numbers them, documents and parties say what stands on them,
 wording and vat_rates are the law's texts and rates, facturx and invoice_* draw them on paper.
-Money: books (writing the ledger), receipts with receipts_csv, checks, fec, platform. Statements:
-closing, sending, disputes, and statement_* for their files. Payments: payouts (to clients),
-collecting (direct debits), payment_files (of both, for the bank), settling and refusals (what the
-bank says became of them), card_payments with providers (invoices paid through a payment provider),
-late_fees. Sales of the operator's own: ordering (quotes). Unpaid: reminders (letters),
-payment_blocks (who may not start, where). Co-owners whom the operator supplies itself: lots with
-lots_csv (who holds what, the supply's meter), supplying with supply_lines (bills), provisions.
+Money: books (writing the ledger), receipts with receipts_csv, checks, fec, platform; csv_lines
+reads the files that people bring. Statements: closing, sending, disputes, and statement_* for their
+files. Payments: payouts (to clients), collecting (direct debits), payment_files (of both, for the
+bank), settling and refusals (what the bank says became of them), card_payments with providers
+(invoices paid through a payment provider), late_fees. Sales of the operator's own: ordering
+(quotes). Unpaid: reminders (letters), payment_blocks (who may not start, where). Co-owners whom the
+operator supplies itself: lots with lots_csv (who holds what, the supply's meter), supplying with
+supply_lines (bills), provisions.
 
 billing.store is the only place with SQL. Nothing in csms below its web pages, worker, server and
 command line imports billing; nothing here imports reporting.

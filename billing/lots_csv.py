@@ -1,7 +1,7 @@
 """Lots and co-owners from a CSV file, as a co-ownership's manager (syndic) keeps them.
 
 The columns are `site;lot;station;evse;email;given_name;family_name;from;signed;provision` (the
-French names in `_NAMES` will do), separated by semicolons or commas, in UTF-8 or the Windows-1252
+French names in `LAYOUT` will do), separated by semicolons or commas, in UTF-8 or the Windows-1252
 of spreadsheets:
 
 - site, lot: where, and how the lot is called there;
@@ -18,7 +18,7 @@ again enters nothing.
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
@@ -27,55 +27,55 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from billing import lots
-from billing.receipts_csv import BadLine, parse_amount, parse_day
+from billing.csv_lines import BadLine, Layout, parse_amount, parse_day
 from billing.store import lots as store
 from billing.store import receipts as receipt_store
 from billing.store.lots import LotMonth
 from csms import drivers
 from csms.clients import Actor
 from csms.db import transaction
-from csms.provisioning import reading
-from csms.provisioning.drivers_csv import as_utf8
-from csms.provisioning.plan import Plan
+from csms.domain.spreadsheet import defused
 from csms.provisioning.reading import Record
 from csms.registry import Refusal
 from csms.store import sites
 
-COLUMNS: Final = (
-    *("site", "lot", "station", "evse", "email", "given_name", "family_name"),
-    *("from", "signed", "provision"),
+LAYOUT: Final = Layout(
+    columns=(
+        *("site", "lot", "station", "evse", "email", "given_name", "family_name"),
+        *("from", "signed", "provision"),
+    ),
+    required=("site", "lot", "from"),
+    names={
+        "borne": "station",
+        "point": "evse",
+        "courriel": "email",
+        "prénom": "given_name",
+        "prenom": "given_name",
+        "nom": "family_name",
+        "depuis": "from",
+        "signé": "signed",
+        "signe": "signed",
+    },
+    remedies={
+        "site": "write the site's identifier as it is registered",
+        "lot": "write the lot's name: letters, digits, spaces and . / - _, 32 at most",
+        "station": "write the identifier of a station of that site, and its EVSE",
+        "evse": "write the number of the station's EVSE, as 1",
+        "email": "write the co-owner's e-mail address, or leave it empty",
+        "from": "write a day, as 22/11/2026 or 2026-11-22",
+        "signed": "write the day of the contract, not after today",
+        "provision": "write euros with VAT, as 120,00",
+    },
+    column_of={
+        "site_id": "site",
+        "point": "station",
+        "from_on": "from",
+        "signed_on": "signed",
+        "provision_cents": "provision",
+        "amount": "provision",
+        "person_id": "email",
+    },
 )
-_REQUIRED: Final = ("site", "lot", "from")
-_NAMES: Final = {
-    "borne": "station",
-    "point": "evse",
-    "courriel": "email",
-    "prénom": "given_name",
-    "prenom": "given_name",
-    "nom": "family_name",
-    "depuis": "from",
-    "signé": "signed",
-    "signe": "signed",
-}
-_REMEDIES: Final = {
-    "site": "write the site's identifier as it is registered",
-    "lot": "write the lot's name: letters, digits, spaces and . / - _, 32 at most",
-    "station": "write the identifier of a station of that site, and its EVSE",
-    "evse": "write the number of the station's EVSE, as 1",
-    "email": "write the co-owner's e-mail address, or leave it empty",
-    "from": "write a day, as 22/11/2026 or 2026-11-22",
-    "signed": "write the day of the contract, not after today",
-    "provision": "write euros with VAT, as 120,00",
-}
-_COLUMN_OF: Final = {  # fields of refusals, where they are called otherwise here
-    "site_id": "site",
-    "point": "station",
-    "from_on": "from",
-    "signed_on": "signed",
-    "provision_cents": "provision",
-    "amount": "provision",
-    "person_id": "email",
-}
 
 
 @dataclass(slots=True)
@@ -113,16 +113,14 @@ async def import_lots(
     """Enter the lines of a file, each in a transaction of its own: cut off, it goes on by being
     imported again."""
     report = LotsReport()
-    records = _read(data, report)
+    records, report.problems = LAYOUT.read(data)
     for done, record in enumerate(records, start=1):
         try:
             line = _parse(record)
             async with transaction(pool) as connection:
                 await _enter(connection, line, actor, now, report)
         except Refusal as refusal:
-            column = None if refusal.field is None else _COLUMN_OF.get(refusal.field, refusal.field)
-            remedy = _REMEDIES.get(column or "", "mend the line and import the file again")
-            report.problems.append(BadLine(record.line, column, str(refusal), remedy))
+            report.problems.append(LAYOUT.bad(record.line, refusal))
         progress(done, len(records))
     report.problems.sort(key=lambda problem: problem.line)
     return report
@@ -184,41 +182,6 @@ async def _hold(
     return is_new
 
 
-def _read(data: bytes, report: LotsReport) -> list[Record]:
-    """The rows, their cells by our names; what is no row is reported."""
-    plan = Plan()
-    table = reading.read_table(as_utf8(data), plan)
-    for problem in plan.sorted_problems():
-        report.problems.append(
-            BadLine(problem.line, problem.column, problem.reason, "mend the file as a table")
-        )
-    if table is None:
-        return []
-    header = [_NAMES.get(name, name) for name in table.header]
-    twice = [name for place, name in enumerate(header) if name in header[:place]]
-    strange = [name for name in header if name not in COLUMNS]
-    missing = [name for name in _REQUIRED if name not in header]
-    for name in strange:
-        report.problems.append(
-            BadLine(1, name, f"there is no column {name}", f"the columns are {';'.join(COLUMNS)}")
-        )
-    for name in missing:
-        report.problems.append(
-            BadLine(1, name, f"the column {name} is missing", f"add it: {_REMEDIES[name]}")
-        )
-    for name in twice:
-        report.problems.append(
-            BadLine(1, name, f"the column {name} stands there twice", "leave one of them")
-        )
-    if strange or missing or twice:
-        return []
-    return [Record(each.line, _renamed(each.cells)) for each in table.records]
-
-
-def _renamed(cells: Mapping[str, str]) -> dict[str, str]:
-    return {_NAMES.get(name, name): text for name, text in cells.items()}
-
-
 def _parse(record: Record) -> _Line:
     """Raises: Refusal with the column."""
     from_on = _day(record["from"], "from")
@@ -257,7 +220,6 @@ _MONTH_COLUMNS: Final = (
     *("Mois", "Site", "Lot", "Points", "Copropriétaire", "Énergie (kWh)", "Énergie HT (€)"),
     *("Télérelève HT (€)", "TVA (€)", "Total TTC (€)"),
 )
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_lot_months(month: str, rows: Iterable[LotMonth]) -> bytes:
@@ -277,7 +239,7 @@ def write_lot_months(month: str, rows: Iterable[LotMonth]) -> bytes:
         writer.writerow(
             [
                 month,
-                *(f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells),
+                *(defused(cell) for cell in cells),
                 _comma(row.energy_wh, 1_000, 3),
                 *(_comma(cents, 100, 2) for cents in amounts),
             ]

@@ -1,7 +1,7 @@
 """Receipts from a CSV file, as a bank's list or an accountant's sheet gives them.
 
 The columns are `source_key;person;invoice;amount;date;means;reverses` (the French names in
-`_NAMES` will do), separated by semicolons or commas, in UTF-8 or the Windows-1252 of spreadsheets:
+`LAYOUT` will do), separated by semicolons or commas, in UTF-8 or the Windows-1252 of spreadsheets:
 
 - source_key: the reference of the bank's line, each once; the same line again enters nothing;
 - person: e-mail address or number of the driver; may be empty where an invoice or `reverses` is;
@@ -15,38 +15,52 @@ The columns are `source_key;person;invoice;amount;date;means;reverses` (the Fren
 Each line is entered by itself: a bad one stops nothing but itself, and is reported.
 """
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing import money, receipts
+from billing import receipts
+from billing.csv_lines import BadLine, Layout, parse_amount, parse_day
 from billing.receipts import Received
 from billing.store import receipts as store
 from csms.clients import Actor
 from csms.db import transaction
-from csms.provisioning import reading
-from csms.provisioning.drivers_csv import as_utf8
-from csms.provisioning.plan import Plan
 from csms.provisioning.reading import Record
 from csms.registry import NotThere, Refusal
 
-COLUMNS: Final = ("source_key", "person", "invoice", "amount", "date", "means", "reverses")
-_REQUIRED: Final = ("source_key", "amount", "date")
-_NAMES: Final = {
-    "référence": "source_key",
-    "reference": "source_key",
-    "conducteur": "person",
-    "facture": "invoice",
-    "montant": "amount",
-    "moyen": "means",
-    "annule": "reverses",
-}
+LAYOUT: Final = Layout(
+    columns=("source_key", "person", "invoice", "amount", "date", "means", "reverses"),
+    required=("source_key", "amount", "date"),
+    names={
+        "référence": "source_key",
+        "reference": "source_key",
+        "conducteur": "person",
+        "facture": "invoice",
+        "montant": "amount",
+        "moyen": "means",
+        "annule": "reverses",
+    },
+    remedies={
+        "source_key": "give each line the reference that the bank gave it, once",
+        "person": "write the e-mail address or the number of a driver who is registered",
+        "invoice": "write the number of an invoice as it is printed, or leave it empty",
+        "amount": "write euros, as 12,34; below 0 only with the key that it reverses",
+        "date": "write a day that has come, as 22/11/2026 or 2026-11-22",
+        "means": "write transfer, direct_debit, card, wallet or other",
+        "reverses": "write the key of a receipt that was entered and not undone yet",
+    },
+    column_of={
+        "person_id": "person",
+        "invoice_number": "invoice",
+        "amount_cents": "amount",
+        "received_on": "date",
+        "reverses_key": "reverses",
+    },
+)
 _MEANS: Final = {name: name for name in receipts.MEANS} | {
     "virement": "transfer",
     "prélèvement": "direct_debit",
@@ -56,36 +70,6 @@ _MEANS: Final = {name: name for name in receipts.MEANS} | {
     "autre": "other",
     "": "transfer",
 }
-_SPACES: Final = re.compile(r"[\s\u00a0\u202f]")
-_AMOUNT: Final = re.compile(r"[-\u2212+]?[0-9]+([.,][0-9]{1,2})?")
-_FRENCH_DAY: Final = re.compile(r"([0-9]{1,2})/([0-9]{1,2})/([0-9]{4})")
-_REMEDIES: Final = {
-    "source_key": "give each line the reference that the bank gave it, once",
-    "person": "write the e-mail address or the number of a driver who is registered",
-    "invoice": "write the number of an invoice as it is printed, or leave it empty",
-    "amount": "write euros, as 12,34; below 0 only with the key that it reverses",
-    "date": "write a day that has come, as 22/11/2026 or 2026-11-22",
-    "means": "write transfer, direct_debit, card, wallet or other",
-    "reverses": "write the key of a receipt that was entered and not undone yet",
-}
-
-_COLUMN_OF: Final = {  # fields of refusals, where they are called otherwise here
-    "person_id": "person",
-    "invoice_number": "invoice",
-    "amount_cents": "amount",
-    "received_on": "date",
-    "reverses_key": "reverses",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class BadLine:
-    """What could not be entered: where it stands, why, what to do."""
-
-    line: int
-    column: str | None  # None: the line as a whole
-    cause: str
-    remedy: str
 
 
 @dataclass(slots=True)
@@ -124,14 +108,14 @@ async def import_receipts(
     """Enter the lines of a file, each in a transaction of its own: cut off, it goes on by being
     imported again."""
     report = ImportReport()
-    records = _read(data, report)
+    records, report.problems = LAYOUT.read(data)
     for done, record in enumerate(records, start=1):
         try:
             line = _parse(record)
             async with transaction(pool) as connection:
                 entered = await _enter(connection, line, actor, now, simulated)
         except Refusal as refusal:
-            report.problems.append(_bad(record.line, refusal))
+            report.problems.append(LAYOUT.bad(record.line, refusal))
         else:
             _count(report, entered)
         progress(done, len(records))
@@ -174,42 +158,6 @@ def _count(report: ImportReport, entered: Received) -> None:
     report.out_cents += max(0, -entered.receipt.amount_cents)
 
 
-def _bad(line: int, refusal: Refusal) -> BadLine:
-    column = None if refusal.field is None else _COLUMN_OF.get(refusal.field, refusal.field)
-    remedy = _REMEDIES.get(column or "", "mend the line and import the file again")
-    return BadLine(line, column, str(refusal), remedy)
-
-
-def _read(data: bytes, report: ImportReport) -> list[Record]:
-    """The rows, their cells by our names; what is no row is reported."""
-    plan = Plan()
-    table = reading.read_table(as_utf8(data), plan)
-    for problem in plan.sorted_problems():
-        report.problems.append(
-            BadLine(problem.line, problem.column, problem.reason, "mend the file as a table")
-        )
-    if table is None:
-        return []
-    header = [_NAMES.get(name, name) for name in table.header]
-    strange = [name for name in header if name not in COLUMNS]
-    missing = [name for name in _REQUIRED if name not in header]
-    for name in strange:
-        report.problems.append(
-            BadLine(1, name, f"there is no column {name}", f"the columns are {';'.join(COLUMNS)}")
-        )
-    for name in missing:
-        report.problems.append(
-            BadLine(1, name, f"the column {name} is missing", f"add it: {_REMEDIES[name]}")
-        )
-    if strange or missing:
-        return []
-    return [Record(each.line, _renamed(each.cells)) for each in table.records]
-
-
-def _renamed(cells: Mapping[str, str]) -> dict[str, str]:
-    return {_NAMES.get(name, name): text for name, text in cells.items()}
-
-
 def _parse(record: Record) -> _Line:
     """Raises: Refusal with the column."""
     means = _MEANS.get(record["means"].lower())
@@ -229,27 +177,3 @@ def _parse(record: Record) -> _Line:
 
 def _is_number(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 19
-
-
-def parse_amount(text: str) -> int:
-    """Cents of euros as people write them: 1 234,56 or -12.5 or 12 €. Raises: Refusal."""
-    plain = _SPACES.sub("", text).removesuffix("€")
-    if not _AMOUNT.fullmatch(plain):
-        raise Refusal(f"{text[:60]!r} is no amount in euros", "amount")
-    try:
-        return money.cents(Decimal(plain.replace(",", ".").replace("\u2212", "-")))
-    except InvalidOperation:
-        raise Refusal(f"{text[:60]!r} is no amount in euros", "amount") from None
-
-
-def parse_day(text: str) -> date:
-    """A day as 22/11/2026 or 2026-11-22. Raises: Refusal."""
-    french = _FRENCH_DAY.fullmatch(text)
-    try:
-        if french is not None:
-            return date(int(french[3]), int(french[2]), int(french[1]))
-        if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-            return date.fromisoformat(text)
-    except ValueError:
-        pass
-    raise Refusal(f"{text[:60]!r} is no day", "date")

@@ -13,8 +13,7 @@ from billing.statement import SessionLine, Statement
 from billing.statement_summary import calculation, net_label
 from billing.statement_texts import TEXTS
 from csms.deadlines import PARIS
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+from csms.domain.spreadsheet import defused
 
 
 def render(statement: Statement, lines: Iterable[SessionLine], language: str) -> bytes:
@@ -61,7 +60,7 @@ def _rows(
     for label, cents in sums:
         yield {
             "rubric": words["summary"],
-            "label": _text(label),
+            "label": defused(label),
             "amount_eur": _euros(cents, language),
             "month": month,
         }
@@ -70,9 +69,9 @@ def _rows(
     for one in statement.adjustments:
         yield {
             "rubric": words["adjustment"],
-            "label": _text(one.cause),
+            "label": defused(one.cause),
             "amount_eur": _euros(one.amount_cents, language),
-            "invoice_number": _text(one.invoice_number),
+            "invoice_number": defused(one.invoice_number),
             "month": f"{one.month:%Y-%m}",
         }
 
@@ -85,14 +84,14 @@ def _session(line: SessionLine, language: str) -> dict[str, str]:
         "session_id": str(line.session_id),
         "started": f"{line.started_at.astimezone(PARIS):%d/%m/%Y %H:%M:%S}",
         "ended": f"{line.ended_at.astimezone(PARIS):%d/%m/%Y %H:%M:%S}",
-        "site": _text(line.site),
-        "point": _text(line.point),
-        "user": _text(line.user),
+        "site": defused(line.site),
+        "point": defused(line.point),
+        "user": defused(line.user),
         "energy_kwh": _number(Decimal(line.energy_wh) / 1000, 3, language),
         "amount_eur": _euros(line.amount_incl_cents, language),
         "vat_percent": _number(line.vat_percent, 2, language),
         "collected_eur": _euros(line.collected_cents, language),
-        "invoice_number": _text(line.invoice_number),
+        "invoice_number": defused(line.invoice_number),
         "estimated": words["yes" if line.is_estimated else "no"],
         "late": words["yes" if line.is_late else "no"],
         "contested": words[f"state_{line.contested}"] if line.contested else "",
@@ -107,7 +106,3 @@ def _number(value: Decimal, places: int, language: str) -> str:
     """Without grouping, which spreadsheets may not read."""
     text = f"{value:.{places}f}"
     return text.replace(".", ",") if language == "fr" else text
-
-
-def _text(value: str) -> str:
-    return f"'{value}" if value.startswith(_FORMULA) else value

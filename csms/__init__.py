@@ -33,6 +33,7 @@ Who may import whom (downwards only, checked in the tests):
     services                     what is open to a client, now
     store                        the SQL of csms
     db, timeseries, embedded     the way into PostgreSQL
+    whole                        what is ended though it is cancelled
     config, deadlines            every setting and limit; the calendar
     static_data                  what is known of sites and points: shapes, rules, what is missing
     domain                       what charging is; pure

@@ -20,6 +20,7 @@ PREFIX = "T2P_"
 CONFIG_FILE = "time2plug.toml"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT_MAX = 65_535
+SAFE_ADDRESSES = ("https://", "http://127.0.0.1:", "http://localhost:")  # for what has a secret
 REMINDERS_MAX = 9  # for one invoice
 
 
@@ -197,6 +198,16 @@ class Settings:
     outlet_back_off_longest_s: float = 3_600.0  # of one item
     outlet_pause_longest_s: float = 300.0  # of a peer that is away
     outlet_give_up_s: float = 30 * 86_400.0  # after so long it is a dead letter
+    # data.gouv.fr; off without key, organisation, dataset and resource (reporting/datagouv.py).
+    datagouv_url: str = "https://www.data.gouv.fr/api/1"
+    datagouv_key: str | None = field(default=None, repr=False)  # of a member's account
+    datagouv_organization: str | None = None  # identifiers, as the pages of the platform show them
+    datagouv_dataset: str | None = None
+    datagouv_static_resource: str | None = None  # a file that is hosted there
+    datagouv_dynamic_resource: str | None = None  # a link, which leads to us; None: there is none
+    datagouv_schema_version: str = "2.3.1"  # as schema.data.gouv.fr lists it
+    datagouv_timeout_s: float = 60.0
+    datagouv_period_s: float = 900.0  # between two looks whether the file has changed
     # QualiCharge; off without address, user and password.
     qualicharge_url: str | None = None  # https://.../api/v1
     qualicharge_user: str | None = None
@@ -357,6 +368,7 @@ def load(environ: Mapping[str, str] | None = None, directory: Path | None = None
     _check_reach(settings)
     _check_mail(settings)
     _check_outlets(settings)
+    _check_datagouv(settings)
     if settings.log_level not in LOG_LEVELS:
         raise SettingError(f"T2P_LOG_LEVEL takes one of {', '.join(LOG_LEVELS)}")
     _check_numbers(settings)
@@ -417,8 +429,7 @@ def _check_outlets(settings: Settings) -> None:
         raise SettingError(
             "T2P_QUALICHARGE_URL, T2P_QUALICHARGE_USER and T2P_QUALICHARGE_PASSWORD come together"
         )
-    here = ("http://127.0.0.1:", "http://localhost:")
-    if given[0] is not None and not given[0].startswith(("https://", *here)):
+    if given[0] is not None and not given[0].startswith(SAFE_ADDRESSES):
         raise SettingError("T2P_QUALICHARGE_URL takes an address that begins with https://")
     if not settings.qualicharge_user_agent.isprintable() or not settings.qualicharge_user_agent:
         raise SettingError("T2P_QUALICHARGE_USER_AGENT takes the company's name")
@@ -430,6 +441,39 @@ def _check_outlets(settings: Settings) -> None:
     for name in ("static", "status", "session"):
         if not 1 <= getattr(settings, f"qualicharge_{name}_entries_max") <= 1_000:
             raise SettingError(f"T2P_QUALICHARGE_{name.upper()}_ENTRIES_MAX takes 1 to 1000")
+
+
+def _check_datagouv(settings: Settings) -> None:
+    """Raises: SettingError for an account that is half there, or could not be used."""
+    key = settings.datagouv_key
+    names = ("organization", "dataset", "static_resource", "dynamic_resource")
+    ids = {name: getattr(settings, f"datagouv_{name}") for name in names}
+    needed = (key, *(ids[name] for name in names[:3]))
+    if (any(needed) or ids["dynamic_resource"]) and not all(needed):
+        raise SettingError(
+            "T2P_DATAGOUV_KEY, T2P_DATAGOUV_ORGANIZATION, T2P_DATAGOUV_DATASET and "
+            "T2P_DATAGOUV_STATIC_RESOURCE come together"
+        )
+    for name, value in ids.items():
+        if value is not None and not re.fullmatch(r"[0-9A-Za-z-]+", value):
+            raise SettingError(
+                f"T2P_DATAGOUV_{name.upper()} takes the identifier, letters and digits, that the "
+                "platform shows"
+            )
+    if key is not None and not (key.isascii() and key.isprintable() and " " not in key):
+        raise SettingError("T2P_DATAGOUV_KEY takes the API key as the profile on the site shows it")
+    if not settings.datagouv_url.startswith(SAFE_ADDRESSES):
+        raise SettingError("T2P_DATAGOUV_URL takes an address that begins with https://")
+    if ids["dynamic_resource"] and not (settings.irve_published and settings.public_url):
+        raise SettingError(
+            "T2P_DATAGOUV_DYNAMIC_RESOURCE needs T2P_IRVE_PUBLISHED=1 and T2P_PUBLIC_URL: it is a "
+            "link to the file that we serve"
+        )
+    if settings.outlet_lease_s < 6 * settings.datagouv_timeout_s:
+        raise SettingError(
+            "T2P_OUTLET_LEASE_S takes six times T2P_DATAGOUV_TIMEOUT_S at least: "
+            "nobody else may take up what is still being sent"
+        )
 
 
 def _check_numbers(settings: Settings) -> None:

@@ -3,8 +3,9 @@
 Starts the whole service, provisions the garages from a CSV as an operator would, with clients under
 contract, their managers, and a driver for every badge, replays the month through real websockets
 (half of the stations on OCPP 1.6J, half on 2.0.1), writes the monthly collection and its one-page
-summary, and compares the total with the simulators' own count, to the watt-hour. With `--once` it
-ends there; otherwise it stays up until Ctrl-C.
+summary, and compares the total with the simulators' own count, to the watt-hour. Then come the
+money of the month, and the national files of those points that are public. With `--once` it ends
+there; otherwise it stays up until Ctrl-C.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from billing import checks as billing_checks
-from csms import db, demo_billing, demo_payments, demo_people, keys, registry, worker
+from csms import db, demo_billing, demo_payments, demo_people, demo_public, keys, registry, worker
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.embedded_broker import Broker
@@ -65,6 +66,7 @@ COLUMNS: Final = (
     "connector_type",
     "power_w_max",
     "public",
+    *demo_public.COLUMNS,
 )
 
 console = Console()
@@ -92,6 +94,7 @@ def run(settings: Settings, *, once: bool, sessions: Path | None) -> int:
         print(f"time2plug: {error}", file=sys.stderr)
         return 2
     settings = demo_billing.with_operator(_with_free_ports(settings))
+    settings = demo_public.with_publication(settings)
     exit_code = 1
     try:
         exit_code = uvloop.run(_run(settings, job, once))
@@ -174,7 +177,11 @@ async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
     console.print(summary, markup=False, highlight=False)
     console.print("Written: " + ", ".join(str(path) for path in [*paths, summary_path]))
     arrived = _compare(job, result, written)
-    return max(arrived, await _money(settings, pool, month, folder))
+    return max(
+        arrived,
+        await _money(settings, pool, month, folder),
+        await _publish(settings, pool, folder / "irve"),
+    )
 
 
 async def _money(
@@ -234,6 +241,26 @@ def _tell_paid(paid: demo_payments.Paid) -> None:
         )
 
 
+async def _publish(settings: Settings, pool: AsyncConnectionPool, folder: Path) -> int:
+    """The national files; 0 when all public points are in them and nothing is wrong."""
+    shown = await demo_public.publish(pool, settings, datetime.now(UTC), folder)
+    console.print(
+        f"National files of the {shown.points} public points in {shown.stations} garages, private "
+        f"ones not: {shown.static_path}, {shown.dynamic_path}. Their identifiers begin with "
+        f"{demo_public.PREFIX}, which is nobody's: they are fictitious, not to be published."
+    )
+    if shown.is_good:
+        console.print(
+            "[bold green]Both obey the official schema (etalab/schema-irve 2.3.1); the national "
+            f"consolidation would keep {shown.kept} rows of {shown.points}."
+        )
+        return 0
+    for flaw in shown.flaws:
+        console.print(flaw, markup=False)
+    console.print(f"[bold red]{shown.held_back} points are held back, {shown.kept} rows are kept.")
+    return 1
+
+
 async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:
     """Garages and stations through the import, badges and people one by one."""
     path = folder / "garages.csv"
@@ -279,25 +306,33 @@ def stations_csv(plans: Sequence[StationPlan]) -> str:
     writer = csv.DictWriter(text, COLUMNS)
     writer.writeheader()
     owners = demo_people.client_of_sites(plan.site_id for plan in plans)
+    by_site: dict[str, list[str]] = defaultdict(list)
     for plan in plans:
+        by_site[plan.site_id].append(plan.station_id)
+    public = demo_public.public_stations(by_site)
+    for plan in plans:
+        is_public = plan.station_id in public
         for evse_id in plan.evse_ids:
-            writer.writerow(
-                {
-                    "client": owners[plan.site_id],
-                    "site_id": plan.site_id,
-                    "site_name": f"Garage {plan.site_id}",
-                    "time_zone": "Europe/Paris",
-                    "station_id": plan.station_id,
-                    "protocol": plan.protocol,
-                    "vendor": "Simulateur",
-                    "model": "Replay",
-                    "evse_id": evse_id,
-                    "connector_id": 1,
-                    "connector_type": "type2",
-                    "power_w_max": CONNECTOR_POWER_W,
-                    "public": "false",
-                }
-            )
+            row = {
+                "client": owners[plan.site_id],
+                "site_id": plan.site_id,
+                "site_name": f"Garage {plan.site_id}",
+                "time_zone": "Europe/Paris",
+                "station_id": plan.station_id,
+                "protocol": plan.protocol,
+                "vendor": "Simulateur",
+                "model": "Replay",
+                "evse_id": evse_id,
+                "connector_id": 1,
+                "connector_type": "type2",
+                "power_w_max": CONNECTOR_POWER_W,
+                "public": "true" if is_public else "false",
+            }
+            if is_public:
+                row |= demo_public.columns_of(
+                    plan.site_id, plan.station_id, evse_id, owners[plan.site_id]
+                )
+            writer.writerow(row)
     return text.getvalue()
 
 
@@ -380,6 +415,7 @@ async def _tell_where(settings: Settings, pool: AsyncConnectionPool, once: bool)
     console.print(f"Pages        {base}/login; a manager's: {base}/gestion")
     console.print(f"API          {base}/docs")
     console.print(f"Metrics      {base}/metrics")
+    console.print(f"Open data    {base}/irve/statique.csv, {base}/irve/dynamique.csv")
     console.print(f"Stations     ws://{settings.host}:{settings.ocpp_port}/ocpp/{{station_id}}")
     if settings.mqtt_url is not None:
         broker = urlsplit(settings.mqtt_url)

@@ -27,12 +27,12 @@ from typing import IO, Any, Final
 from psycopg import AsyncConnection
 
 from csms.deadlines import PARIS
+from csms.domain.spreadsheet import defused
 from csms.processing import Register, Section
 from csms.store import own
 
 SPOOL_BYTES_MAX: Final = 4 * 1024 * 1024  # in memory; beyond it the file is on the disk
 SESSIONS: Final = "sessions"
-_DEFUSED: Final = ("=", "+", "-", "@", "\t", "\r")
 
 _TEXTS: Final = {
     "fr": {
@@ -211,7 +211,7 @@ async def _write_csv(rows: AsyncIterator[dict[str, Any]], language: str, part: I
             *(row["state"], _local(row["started_at"]), _local(row["ended_at"])),
             *(_kwh(row[n], language) for n in ("meter_start_wh", "meter_stop_wh", "energy_wh")),
         ]
-        writer.writerow([_defused(value) for value in values])
+        writer.writerow([_cell(value) for value in values])
     text.detach()
 
 
@@ -226,9 +226,8 @@ def _kwh(value_wh: Decimal | int | None, language: str) -> str:
     return text.replace(".", ",") if language == "fr" else text
 
 
-def _defused(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets an apostrophe."""
-    return "'" + value if isinstance(value, str) and value.startswith(_DEFUSED) else value
+def _cell(value: object) -> object:
+    return defused(value) if isinstance(value, str) else value
 
 
 def summary(register: Register, counts: Counts, language: str, now: datetime) -> str:

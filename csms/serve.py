@@ -27,7 +27,7 @@ from csms.recorder import Recorder
 from csms.telemetry import Telemetry, check_url
 from csms.web.app import create_app
 from csms.wire.gateway import Gateway, port_taken
-from reporting import outlet, qualicharge
+from reporting import datagouv, outlet, qualicharge
 from reporting.ocpi import telling
 from reporting.ocpi.authorizing import Authorizer
 
@@ -158,10 +158,16 @@ async def _open_parts(
 
 
 async def _tell_others(pool: AsyncConnectionPool, settings: Settings) -> None:
-    """Serve the outlets until cancelled; where none is set there is nothing to do."""
-    async with qualicharge.open_outlets(settings) as outlets:
-        if outlets:
-            await outlet.run(pool, settings, outlets)
+    """Serve the outlets until cancelled, those of each peer by themselves: a slow one holds up no
+    other. Where none is set there is nothing to do."""
+    async with (
+        qualicharge.open_outlets(settings) as of_qualicharge,
+        datagouv.open_outlets(settings) as of_datagouv,
+        asyncio.TaskGroup() as peers,
+    ):
+        for outlets in (of_qualicharge, of_datagouv):
+            if outlets:
+                peers.create_task(outlet.run(pool, settings, outlets))
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:

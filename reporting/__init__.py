@@ -6,10 +6,12 @@
 - load_curve: mean power by quarter of an hour, against the subscribed power (pure);
 - irve: the national files of public points, static and dynamic, and the judgement of any such file;
 - outlet: the one mechanism by which anything is told to another system, over the table
-  outlet_item; back_off (pure) says when it is tried again, outlet_desk is where a person settles
-  what was refused;
+  outlet_item; outlet_desk is where a person settles what was refused, outlet_http has what requests
+  have in common;
 - qualicharge: points, statuses and sessions of public points for the ministry's service, over three
   outlets; qualicharge_rows (pure) has its words and rules, qualicharge_client its requests;
+- datagouv: the static file uploaded to data.gouv.fr, and the link to the dynamic one, over two
+  outlets; datagouv_client, its requests;
 - ocpi: roaming over OCPI 2.2.1, with its own outlets, and what partners ask of us;
 - store, store_*: the SQL.
 

@@ -29,6 +29,7 @@ from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from csms.domain.services import Option
+from csms.domain.spreadsheet import defused
 from csms.services import service_open
 from csms.store import sites
 from reporting import store
@@ -237,7 +238,7 @@ async def _write_csv(
         collection.add(row)
         record = _record(row)
         record["flags"] = " ".join(row.flags)
-        writer.writerow({name: _defused(value) for name, value in record.items()})
+        writer.writerow({name: _cell(value) for name, value in record.items()})
     return collection
 
 
@@ -292,12 +293,8 @@ def _number(value: Decimal | None) -> int | float | None:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
-def _defused(value: object) -> object:
-    """Text that a spreadsheet would take for a formula gets an apostrophe: stations and drivers
-    write some of it. Plain numbers, a transaction id of -1 say, are none."""
-    if not isinstance(value, str) or value[:1] not in ("=", "+", "-", "@", "\t", "\r"):
-        return value
-    return value if value[1:].isdecimal() and value[0] in "+-" else "'" + value
+def _cell(value: object) -> object:
+    return defused(value, numbers_stay=True) if isinstance(value, str) else value
 
 
 @contextmanager

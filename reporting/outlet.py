@@ -18,11 +18,11 @@ unknown (`verify`). The rest is here:
 import asyncio
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 from uuid import uuid4
 
 import psycopg
@@ -31,8 +31,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import db, metrics
 from csms.config import Settings
+from csms.domain.back_off import back_off_s, luck
+from csms.whole import whole
 from reporting import store_outlet as store
-from reporting.back_off import back_off_s, luck
 from reporting.store_outlet import Item, NewItem, State
 
 log = logging.getLogger(__name__)
@@ -263,7 +264,7 @@ class _Lane:
             async with db.transaction(self._pool) as connection:
                 await store.drop_old(connection, self._name, before, DROP_BATCH)
         try:
-            while await self._whole(self._step()):
+            while await whole(self._step(), self._settings.drain_timeout_s):
                 pass
         except _Stop:
             pass
@@ -277,18 +278,6 @@ class _Lane:
     @property
     def _name(self) -> str:
         return self._outlet.name
-
-    async def _whole(self, step: Coroutine[Any, Any, bool]) -> bool:
-        """Do a step to its end. Who is cancelled meanwhile ends it first, as far as its time goes:
-        what is cut off while it is sent is in doubt."""
-        task = asyncio.create_task(step)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task], timeout=self._settings.drain_timeout_s)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise
 
     async def _step(self) -> bool:
         """Send one batch; False when nothing is due. Raises: _Stop."""

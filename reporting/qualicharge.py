@@ -31,8 +31,8 @@ from reporting import qualicharge_rows as rows
 from reporting import store_outlet, store_qualicharge
 from reporting.outlet import Found, Lost, Outlet, Receipt, Refused
 from reporting.qualicharge_client import Client
-from reporting.store_outlet import Item, NewItem
-from reporting.store_qualicharge import PointRow, StatusRow, ToldRow
+from reporting.store_outlet import Item, NewItem, ToldRow
+from reporting.store_qualicharge import PointRow, StatusRow
 
 PARIS: Final = ZoneInfo("Europe/Paris")
 STATIC: Final = "qualicharge.static"
@@ -170,7 +170,7 @@ class Points(_ToQualiCharge):
         """Points whose last word is not what holds."""
         points = await store_qualicharge.list_points(connection)
         wanted = await asyncio.to_thread(wanted_points, points, now)  # seconds, where they are many
-        told = {t.evse_uid: t for t in await store_qualicharge.list_told(connection, STATIC)}
+        told = {t.object_key: t for t in await store_outlet.list_told(connection, STATIC)}
         found = []
         for uid in sorted(wanted.keys() | told.keys()):
             item = self._next(uid, wanted.get(uid), told.get(uid), now)

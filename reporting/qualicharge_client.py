@@ -10,7 +10,6 @@ import asyncio
 import gzip
 import json
 import re
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -20,14 +19,12 @@ import httpx
 
 from csms.config import Settings
 from reporting.outlet import Away, Lost, Refused
+from reporting.outlet_http import ANSWER_BYTES_MAX, FAILED, UNSENT, seconds, told, trust
 
-ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 LOGIN_GAP_S: Final = 15.0  # four a minute
-RETRY_AFTER_S_MAX: Final = 86_400.0
 
 _NOT_TAKEN: Final = frozenset({408, 425, 429, 500, 503})
 _UUID: Final = re.compile(rb'"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')
-_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +51,11 @@ class Client:
         self._login = asyncio.Lock()
 
     async def __aenter__(self) -> "Client":
-        trust = await asyncio.to_thread(_trust, self._settings)
+        trusted = await asyncio.to_thread(trust, self._settings)
         self._http = httpx.AsyncClient(
             timeout=self._settings.qualicharge_timeout_s,
             trust_env=False,
-            verify=trust,
+            verify=trusted,
             follow_redirects=False,
             headers={
                 "User-Agent": self._settings.qualicharge_user_agent,
@@ -156,18 +153,18 @@ class Client:
             token = await self._get_token(refused=token)
             status, read, retry_after_s = await self._exchange(method, path, body, query, token)
         text = read.decode("utf-8", "replace")
-        told = f"{status} {text}".strip()
+        answered = f"{status} {text}".strip()
         if status in also:
             return Answer(status, None, text)
         if 200 <= status < 300:
             return Answer(status, _json(status, read), text)
         if status == 401:
-            raise Away(f"the log-in is refused: {told}")
+            raise Away(f"the log-in is refused: {answered}")
         if status in _NOT_TAKEN or 300 <= status < 400:
-            raise Away(told, retry_after_s)
+            raise Away(answered, retry_after_s)
         if 400 <= status < 500:
-            raise Refused(told)
-        raise Lost(told)
+            raise Refused(answered)
+        raise Lost(answered)
 
     async def _exchange(
         self,
@@ -188,11 +185,11 @@ class Client:
         try:
             async with asyncio.timeout(self._settings.qualicharge_timeout_s):
                 return await self._read(method, path, content, query, headers, read)
-        except _UNSENT as error:
-            raise Away(_told(error)) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
+        except UNSENT as error:
+            raise Away(told(error)) from None
+        except FAILED as error:
             names = [found.decode() for found in _UUID.findall(bytes(read))]
-            raise Lost(f"no whole answer: {_told(error)}", names) from None
+            raise Lost(f"no whole answer: {told(error)}", names) from None
 
     async def _read(
         self,
@@ -211,7 +208,7 @@ class Client:
                 read += part
                 if len(read) > ANSWER_BYTES_MAX:
                     raise Lost(f"an answer of more than {ANSWER_BYTES_MAX} bytes")
-            return answer.status_code, bytes(read), _seconds(answer.headers.get("Retry-After"))
+            return answer.status_code, bytes(read), seconds(answer.headers.get("Retry-After"))
 
     async def _get_token(self, refused: str | None = None) -> str:
         """The token, a new one when its time is over or it was refused. Raises: Away."""
@@ -220,8 +217,8 @@ class Client:
             if self._token is not None and self._token != refused and now_s < self._token_until_s:
                 return self._token
             if now_s < self._login_from_s:
-                told = f"the log-in waits its turn; {self._login_error}".rstrip("; ")
-                raise Away(told, self._login_from_s - now_s)
+                waits = f"the log-in waits its turn; {self._login_error}".rstrip("; ")
+                raise Away(waits, self._login_from_s - now_s)
             self._login_from_s = now_s + LOGIN_GAP_S
             try:
                 self._token = await self._log_in()
@@ -243,8 +240,8 @@ class Client:
         try:
             async with asyncio.timeout(self._settings.qualicharge_timeout_s):
                 answer = await self._http.post(f"{self._base}/auth/token", data=form)
-        except (httpx.HTTPError, OSError, TimeoutError) as error:
-            raise Away(f"no log-in: {_told(error)}") from None
+        except FAILED as error:
+            raise Away(f"no log-in: {told(error)}") from None
         if answer.status_code != 200 or len(answer.content) > ANSWER_BYTES_MAX:
             raise Away(f"no log-in: the service answers {answer.status_code}")
         try:
@@ -261,20 +258,3 @@ def _json(status: int, read: bytes) -> Any:
         return json.loads(read)
     except ValueError:
         raise Lost(f"{status} with an answer that is no JSON") from None
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    if retry_after is None or not retry_after.isascii() or not retry_after.isdecimal():
-        return None
-    return min(float(retry_after), RETRY_AFTER_S_MAX)
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__} {error}".strip()[:300]
-
-
-def _trust(settings: Settings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if settings.outside_trust is not None:
-        context.load_verify_locations(settings.outside_trust)
-    return context

@@ -11,6 +11,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from csms.static_data import irve
+from csms.static_data.irve_columns import (
+    UNKNOWN_LIMITS,
+    degrees,
+    limits_in_words,
+    site_columns,
+    terms_columns,
+)
 from csms.static_data.models import EvseStatic, PointTerms, SiteStatic
 
 STATUS_AGE_MAX: Final = timedelta(hours=24) - timedelta(minutes=2)  # refused from 24 hours on
@@ -19,7 +26,6 @@ SESSION_LENGTH_MAX: Final = timedelta(days=7)
 SESSION_ENERGY_WH_MAX: Final = 1_000_000
 SESSION_ZERO_WH_MAX: Final = 1_000  # of one that took no time (quality rule 40)
 SESSION_POWER_MARGIN: Final = Decimal("1.1")  # over the nominal power (quality rule 38)
-UNKNOWN_LIMITS: Final = "inconnu"
 
 _STATION_ID: Final = re.compile(r"FR[A-Z0-9]{3}P[A-Z0-9]{1,29}")
 _POINT_ID: Final = re.compile(r"FR[A-Z0-9]{3}E[A-Z0-9]{1,29}")
@@ -54,41 +60,21 @@ def static_row(
     """A point that lacks nothing. What its station has in common is the site's alone, so that it is
     the same for all its points; `points` is how many are declared."""
     assert site.implantation and site.access and site.grid_connection and terms.pmr_access
+    assert site.longitude is not None and site.latitude is not None
     row: dict[str, Any] = {
-        "nom_amenageur": site.owner_name,
-        "siren_amenageur": site.owner_siren,
-        "contact_amenageur": site.owner_email,
-        "nom_operateur": site.operator_name,
-        "contact_operateur": site.operator_email,
-        "telephone_operateur": site.operator_phone,
-        "nom_enseigne": site.brand_name,
-        "id_station_itinerance": site.afirev_station_id,
-        "id_station_local": site.local_id,
-        "nom_station": site_name,
-        "implantation_station": irve.label(irve.IMPLANTATION, site.implantation),
-        "adresse_station": f"{site.address} {site.postal_code} {site.city}",
-        "code_insee_commune": site.insee_code,
-        "coordonneesXY": f"[{_degrees(site.longitude)}, {_degrees(site.latitude)}]",
+        **site_columns(site_name, site),
+        # To the millionth, a decimetre.
+        "coordonneesXY": f"[{degrees(site.longitude, 6)}, {degrees(site.latitude, 6)}]",
         "nbre_pdc": points,
         "id_pdc_itinerance": evse_uid,
         "id_pdc_local": evse.local_id,
         "puissance_nominale": _thousandth(power_w),
         **irve.sockets(connector_types),
-        "gratuit": terms.free,
-        "paiement_acte": terms.pays_ad_hoc,
+        **terms_columns(terms),
         "paiement_cb": terms.pays_card,
         "paiement_autre": terms.pays_other,
-        "tarification": terms.tariff_text,
-        "condition_acces": irve.label(irve.ACCESS, site.access),
-        "reservation": terms.reservation,
-        "horaires": site.opening_hours,
-        "accessibilite_pmr": irve.label(irve.PMR_ACCESS, terms.pmr_access),
         "restriction_gabarit": size_limits(terms),
-        "station_deux_roues": site.two_wheelers_only,
-        "raccordement": irve.label(irve.GRID_CONNECTION, site.grid_connection),
-        "num_pdl": site.delivery_point,
         "date_mise_en_service": _day(site.commissioned_on),
-        "observations": terms.observations,
         "date_maj": _day(changed_on),
     }
     return {name: value for name, value in row.items() if value is not None or name == "num_pdl"}
@@ -98,14 +84,7 @@ def size_limits(terms: PointTerms) -> str:
     """The limits of size in words, from the numbers where nobody wrote any."""
     if terms.size_limits is not None:
         return terms.size_limits
-    known = (
-        ("hauteur maximale", terms.height_max_m, "m"),
-        ("longueur maximale", terms.length_max_m, "m"),
-        ("largeur maximale", terms.width_max_m, "m"),
-        ("masse maximale", terms.mass_max_t, "t"),
-    )
-    parts = [f"{name} {value:g} {unit}" for name, value, unit in known if value is not None]
-    return ", ".join(parts).replace(".", ",") or UNKNOWN_LIMITS
+    return limits_in_words(terms) or UNKNOWN_LIMITS
 
 
 def static_flaw(row: Mapping[str, Any], today: date) -> str | None:
@@ -218,12 +197,6 @@ def session_flaw(row: Mapping[str, Any], power_w_max: int | None, now: datetime)
 def _thousandth(value: int) -> float:
     """W as kW, Wh as kWh: exact to the last digit of its decimal form."""
     return float(Decimal(value) / 1000)
-
-
-def _degrees(value: float | None) -> str:
-    """To the millionth (a decimetre), never with an exponent."""
-    assert value is not None  # else the site would lack it
-    return f"{value:.6f}".rstrip("0").rstrip(".")
 
 
 def _day(day: date | None) -> str | None:

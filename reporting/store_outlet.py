@@ -62,6 +62,20 @@ class State:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldRow:
+    """The newest thing that was said of an object, or is about to be. is_void: it was dropped, and
+    not by a person."""
+
+    object_key: str
+    client_id: int
+    kind: str
+    body: dict[str, Any]
+    number: int  # how many were made
+    is_void: bool
+    was_tried: bool  # whether the peer was told anything of it
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRow:
     """An item for people."""
 
@@ -381,6 +395,28 @@ async def list_states(connection: AsyncConnection) -> list[State]:
               LEFT JOIN outlet_item i ON i.outlet = o.name AND i.status IN ('waiting', 'dead')
              GROUP BY o.name ORDER BY o.name
             """
+        )
+        return await rows.fetchall()
+
+
+async def list_told(connection: AsyncConnection, outlet: str) -> list[ToldRow]:
+    """Of every object the newest item that is said, or was tried; or else the newest."""
+    async with connection.cursor(row_factory=class_row(ToldRow)) as rows:
+        await rows.execute(
+            """
+            SELECT DISTINCT ON (object_key) object_key, client_id, kind, body, number,
+                   is_void, was_tried
+              FROM (SELECT object_key, client_id, kind, body, id,
+                           status = 'dropped' AND settled_by IS NULL AS is_void,
+                           status = 'dropped' AND settled_by IS NULL AND tried_at IS NULL
+                           AS is_nothing,
+                           count(*) OVER (PARTITION BY object_key) AS number,
+                           bool_or(tried_at IS NOT NULL) OVER (PARTITION BY object_key)
+                           AS was_tried
+                      FROM outlet_item WHERE outlet = %(outlet)s) i
+             ORDER BY object_key, is_nothing, id DESC
+            """,
+            {"outlet": outlet},
         )
         return await rows.fetchall()
 

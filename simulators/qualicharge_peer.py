@@ -2,30 +2,22 @@
 
 It knows tokens and scopes, checks points, statuses and sessions, takes a batch as a whole or not at
 all, answers before it writes what is dynamic, and takes the same session twice. It shares no code
-with what it is tried with. Faults: see FAULTS; limits of rate are kept where `limited` says so.
+with what it is tried with. Faults: see simulators.faulty_http; limits of rate are kept where
+`limited` says so.
 """
 
 import asyncio
-import gzip
 import json
 import re
 import uuid
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl
 
-Answer = tuple[int, Any]
-#: 500 before anything is done; 429; 503; no answer at all, with nothing or all of it done; the
-#: connection ends likewise; the answer ends in its middle, or a few bytes before its end; it comes
-#: from a server in front that gave up waiting
-FAULTS = (
-    *("error", "busy", "unavailable", "silent_before", "silent_after", "lost_before"),
-    *("lost_after", "cut_after", "cut_late", "gateway_after"),
-)
-BODY_BYTES_MAX = 4 * 1024 * 1024
+from simulators.faulty_http import Answer, FaultyService, Request
+
 TOKEN_S = 1800
 ALL_SCOPES = (
     *("static:create", "static:read", "static:update", "static:delete"),
@@ -72,12 +64,15 @@ def _unprocessable(place: str, message: str) -> _Problem:
     return _Problem(422, {"detail": [{"type": "value_error", "loc": [place], "msg": message}]})
 
 
-class QualiChargePeer:
-    """All that the service knows. `units`: the AFIREV prefixes of the account."""
+class QualiChargePeer(FaultyService):
+    """All that the service knows. `units`: the AFIREV prefixes of the account. No log-in fails."""
+
+    prefix = "/api/v1"
 
     def __init__(
         self, *, clock: Callable[[], datetime] | None = None, units: tuple[str, ...] = ("FRT2P",)
     ) -> None:
+        super().__init__()
         self.user, self.password = "time2plug", "simulated"
         self.units = units
         self.scopes: tuple[str, ...] = ALL_SCOPES
@@ -86,13 +81,10 @@ class QualiChargePeer:
         self.write_after_s = 0.0
         self.writes_lost = 0  # so many dynamic writes come to nothing after their 201
         self.poison: set[str] = set()  # points whose requests fail with 500
-        self.faults: deque[str] = deque()  # one for each request that is no log-in
-        self.fault: str | None = None  # of all of them, while it is set
         self.points: dict[str, dict[str, Any]] = {}
         self.withdrawn: set[str] = set()
         self.statuses: list[dict[str, Any]] = []
         self.sessions: dict[str, dict[str, Any]] = {}
-        self.calls: list[tuple[str, str, int]] = []  # method, path, status (0: no answer)
         self.agents: set[str] = set()
         self.encodings: set[str] = set()
         self.log_ins = 0
@@ -107,23 +99,14 @@ class QualiChargePeer:
 
     @asynccontextmanager
     async def serve(self, port: int = 0) -> AsyncIterator[str]:
-        """Its address while it listens on the loopback."""
-        open_ones: set[asyncio.Task[None]] = set()
-
-        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.create_task(self._converse(reader, writer))
-            open_ones.add(task)
-            task.add_done_callback(open_ones.discard)
-
-        server = await asyncio.start_server(accept, "127.0.0.1", port)
-        try:
-            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1"
-        finally:
-            server.close()
-            for task in (*open_ones, *self._writes):
-                task.cancel()
-            await asyncio.gather(*open_ones, *self._writes, return_exceptions=True)
-            await server.wait_closed()
+        """As FaultyService; what is not written by its end never is."""
+        async with super().serve(port) as url:
+            try:
+                yield url
+            finally:
+                for task in self._writes:
+                    task.cancel()
+                await asyncio.gather(*self._writes, return_exceptions=True)
 
     def forget_tokens(self) -> None:
         """As after a restart with another secret: every token is refused."""
@@ -136,82 +119,17 @@ class QualiChargePeer:
 
     # HTTP.
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            method, target, headers, body = await self._request(reader)
-            path = urlsplit(target).path.removeprefix("/api/v1")
-            self.agents.add(headers.get("user-agent", ""))
-            self.encodings.add(headers.get("content-encoding", ""))
-            fault = None
-            if path != "/auth/token":
-                fault = self.fault or (self.faults.popleft() if self.faults else None)
-            answer = await self._with_fault(fault, method, target, headers, body)
-            self.calls.append((method, path, answer[0] if answer else 0))
-            if answer is not None:
-                await self._answer(writer, answer, fault)
-        except (ConnectionError, asyncio.IncompleteReadError, ValueError):
-            pass  # the other side went away, or spoke no HTTP
-        finally:
-            writer.close()
+    def is_spared(self, request: Request) -> bool:
+        """A log-in."""
+        return request.path == "/auth/token"
 
-    async def _request(
-        self, reader: asyncio.StreamReader
-    ) -> tuple[str, str, dict[str, str], bytes]:
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").split("\r\n")
-        method, target, _ = lines[0].split(" ")
-        pairs = [line.partition(":") for line in lines[1:] if line]
-        headers = {name.lower(): value.strip() for name, _, value in pairs}
-        length = int(headers.get("content-length", 0))
-        if length > BODY_BYTES_MAX:
-            raise ValueError("a body that is too long")
-        body = await reader.readexactly(length)
-        if headers.get("content-encoding") == "gzip":
-            body = gzip.decompress(body)
-        return method, target, headers, body
-
-    async def _answer(
-        self, writer: asyncio.StreamWriter, answer: Answer, fault: str | None
-    ) -> None:
-        status, body = answer
-        content = b"" if status == 204 else json.dumps(body).encode()
-        head = f"HTTP/1.1 {status} X\r\nContent-Type: application/json\r\n"
-        if status == 429:
-            head += "Retry-After: 1\r\n"
-        head += f"Content-Length: {len(content)}\r\nConnection: close\r\n\r\n"
-        if fault == "cut_after":
-            content = content[: min(8, len(content) // 2)]
-        elif fault == "cut_late":
-            content = content[:-2]
-        writer.write(head.encode() + content)
-        await writer.drain()
-
-    async def _with_fault(
-        self, fault: str | None, method: str, target: str, headers: dict[str, str], body: bytes
-    ) -> Answer | None:
-        early: dict[str, Answer] = {
-            "error": (500, {"detail": "Internal Server Error"}),
-            "busy": (429, {"message": "Too many requests"}),
-            "unavailable": (503, {"message": "Service unavailable"}),
-        }
-        if fault in early:
-            return early[fault]
-        if fault == "silent_before":
-            await asyncio.sleep(3600)
-        if fault == "lost_before":
-            return None
-        answer = await self._alone(method, target, headers, body)
-        if fault == "silent_after":
-            await asyncio.sleep(3600)
-        if fault == "gateway_after":
-            return 504, {"message": "Gateway time-out"}
-        return None if fault == "lost_after" else answer
-
-    async def _alone(
-        self, method: str, target: str, headers: dict[str, str], body: bytes
-    ) -> Answer:
+    async def handle(self, request: Request) -> Answer:
         """The answer, while requests of the same points at the same time are counted."""
-        found = set(re.findall(r"FR[A-Z0-9]{3}E[A-Z0-9]+", target + body.decode()))
-        family = next((f for f in ("status", "session") if f in target), "statique")
+        self.agents.add(request.headers.get("user-agent", ""))
+        self.encodings.add(request.headers.get("content-encoding", ""))
+        named_in = request.path + request.body.decode()
+        found = set(re.findall(r"FR[A-Z0-9]{3}E[A-Z0-9]+", named_in))
+        family = next((f for f in ("status", "session") if f in request.path), "statique")
         named = sorted((family, point) for point in found)
         for point in named:
             self._busy[point] = self._busy.get(point, 0) + 1
@@ -220,7 +138,7 @@ class QualiChargePeer:
             if self.poison & found:
                 return 500, {"detail": "Internal Server Error"}
             try:
-                answer = self._do(method, target, headers, body)
+                answer = self._do(request)
             except _Problem as problem:
                 answer = problem.answer
             await asyncio.sleep(self.answer_after_s)
@@ -231,14 +149,12 @@ class QualiChargePeer:
 
     # What it does.
 
-    def _do(self, method: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
-        split = urlsplit(target)
-        path = split.path.removeprefix("/api/v1")
-        query = dict(parse_qsl(split.query))
+    def _do(self, request: Request) -> Answer:
+        method, path, query, body = request.method, request.path, request.query, request.body
         if path == "/auth/token":
             self._pace("token")
             return self._log_in(dict(parse_qsl(body.decode())))
-        self._authenticate(headers)
+        self._authenticate(request.headers)
         parts = path.strip("/").split("/")
         if parts[0] == "statique":
             return self._static(method, path, parts[1:], body)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -70,8 +71,14 @@ def test_a_window_never_raises_the_denominator(
 
 
 @given(REPORTS, LINKS, WINDOWS, st.randoms(use_true_random=False))
-def test_order_does_not_matter(reports, links, windows, random) -> None:  # type: ignore[no-untyped-def]
-    shuffled = [random.sample(items, len(items)) for items in (reports, links, windows)]
+def test_order_does_not_matter(
+    reports: list[Report], links: list[Link], windows: list[Window], random: Random
+) -> None:
+    shuffled = (
+        random.sample(reports, len(reports)),
+        random.sample(links, len(links)),
+        random.sample(windows, len(windows)),
+    )
     assert intervals(DAY, *shuffled) == intervals(DAY, reports, links, windows)
 
 

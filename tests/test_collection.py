@@ -288,8 +288,8 @@ async def test_a_workbook_says_the_same_as_csv(pool: AsyncConnectionPool, tmp_pa
     first = dict(zip(head, rows[0], strict=True))
     assert (first["energy_wh"], first["started_at"], first["started_local"]) == (
         7400,
-        datetime(2026, 10, 10, 8),  # noqa: DTZ001
-        datetime(2026, 10, 10, 10),  # noqa: DTZ001
+        datetime(2026, 10, 10, 8),  # noqa: DTZ001 - a workbook's times have no zone
+        datetime(2026, 10, 10, 10),  # noqa: DTZ001 - a workbook's times have no zone
     )
     second = dict(zip(head, rows[1], strict=True))
     assert (second["energy_wh"], second["token_uid"]) == (None, "=1+1")

@@ -1,5 +1,7 @@
 """`time2plug demo --once`: the main job on a machine that has nothing, in small."""
 
+import csv
+import io
 import json
 import os
 import re
@@ -13,9 +15,15 @@ import facturx  # type: ignore[import-untyped]
 import pytest
 from lxml import etree
 
+from csms.demo import stations_csv
+from csms.demo_people import CLIENTS
+from csms.demo_public import columns_of
+from simulators.replay import plan_stations
 from simulators.shifting import last_full_month
-from tests import schematron
+from simulators.synthetic import generate
+from tests import schematron, table_schema
 from tests.conftest import free_ports
+from tests.test_irve_files import DATA, official_faults
 
 ROOT = Path(__file__).parent.parent
 HEADING = "session_ID;Garage_ID;User_ID;User_type;Shared_ID;Start_plugin;End_plugout;El_kWh"
@@ -70,6 +78,7 @@ def collected(folder: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.timeout(2 * TIMEOUT_S)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the official schema's reader
 def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Path) -> None:
     (tmp_path / "sessions.csv").write_text(sessions_csv(), encoding="utf-8")
     first = demo(tmp_path)
@@ -91,6 +100,7 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     assert summary.strip()
     assert "The books hold" in again.stdout
     check_documents(tmp_path / "data" / "demo" / "facturation")
+    check_open_data(tmp_path / "data" / "demo", flat(again.stdout), tmp_path)
     for told in (first.stdout, again.stdout):
         assert re.search(r"[1-9] clients were paid [0-9.,]+ EUR by a simulated bank", flat(told))
     assert "settled nothing new" in flat(again.stdout)
@@ -99,6 +109,57 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     document = etree.fromstring(order.read_bytes())
     assert document.nsmap[None] == "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
     assert len(list(paid.glob("releve-bancaire-*.xml"))) == 1
+
+
+def check_open_data(folder: Path, told: str, scratch: Path) -> None:
+    """Public points are in both national files by the official schema, private ones nowhere."""
+    with (folder / "garages.csv").open(encoding="utf-8", newline="") as file:
+        garages = list(csv.DictReader(file))
+    static = (folder / "irve" / "irve-statique.csv").read_bytes()
+    dynamic = (folder / "irve" / "irve-dynamique.csv").read_bytes()
+    assert table_schema.faults(static, table_schema.STATIC) == []
+    assert table_schema.faults(dynamic, table_schema.DYNAMIC) == []
+    if DATA.exists():
+        assert official_faults(static, "statique", scratch) == []
+        assert official_faults(dynamic, "dynamique", scratch) == []
+    public = [row for row in garages if row["public"] == "true"]
+    private = [row for row in garages if row["public"] == "false"]
+    assert public and private
+    identifiers = sorted(row["evse_uid"] for row in public)
+    for content in (static, dynamic):
+        found = list(csv.DictReader(io.StringIO(content.decode(), newline="")))
+        assert sorted(row["id_pdc_itinerance"] for row in found) == identifiers
+    open_sites = {row["site_id"] for row in public}
+    assert any(row["site_id"] in open_sites for row in private), "beside public ones, too"
+    for row in private:
+        hidden = {row["station_id"], re.sub("[^A-Z0-9]", "X", row["station_id"].upper())}
+        if row["site_id"] not in open_sites:
+            hidden.add(row["site_name"])
+        for name in hidden:
+            assert not re.search(rf"{re.escape(name)}(?![0-9])", (static + dynamic).decode()), name
+    assert all(uid.startswith("FRXXXE") for uid in identifiers)
+    assert "FRXXX, which is nobody's: they are fictitious" in told
+    assert "Both obey the official schema" in told and "irve-dynamique.csv" in told
+
+
+def test_the_demonstration_has_twenty_public_points_and_more_private_ones() -> None:
+    rows = list(csv.DictReader(io.StringIO(stations_csv(plan_stations(generate(1))), newline="")))
+    public = [row for row in rows if row["public"] == "true"]
+    assert 20 <= len(public) < len(rows) - len(public)
+    assert len({row["evse_uid"] for row in public}) == len(public)
+    assert not any(
+        row["evse_uid"] or row["site_static_brand_name"] for row in rows if row not in public
+    )
+    assert len({row["client"] for row in public}) == 4
+
+
+def test_long_names_have_identifiers_of_their_own() -> None:
+    names = [f"Garage de la très longue rue des Tilleuls, place {n}" for n in range(30)]
+    found = [columns_of(name, name, 1, CLIENTS[0].name) for name in names]
+    for column in ("evse_uid", "site_static_afirev_station_id"):
+        assert len({row[column] for row in found}) == 30
+        for row in found:
+            assert re.fullmatch("FRXXX[EP][A-Z0-9]{1,29}", row[column])
 
 
 def flat(text: str) -> str:

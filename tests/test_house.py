@@ -23,7 +23,7 @@ PURE = (
     *("billing.money", "billing.tariff", "billing.invoice", "billing.ledger", "billing.statement"),
     *("billing.reckoning", "billing.statement_state", "billing.payment_state", "billing.sepa"),
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
-    *("billing.supply", "reporting.back_off", "reporting.qualicharge_rows"),
+    *("billing.supply", "reporting.qualicharge_rows"),
     *("reporting.ocpi.kinds", "reporting.ocpi.objects", "reporting.ocpi.cdrs"),
     *("reporting.availability", "reporting.load_curve"),
 )

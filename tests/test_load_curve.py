@@ -1,6 +1,7 @@
 """Mean power by quarter of an hour: no energy lost or made, compared with what is subscribed."""
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 from zoneinfo import ZoneInfo
 
 from hypothesis import given
@@ -20,7 +21,7 @@ REGISTERS = st.lists(st.builds(Register, TIMES, st.integers(0, 50_000)), min_siz
 
 
 @given(REGISTERS, st.randoms(use_true_random=False))
-def test_the_quarters_add_up_in_any_order(registers, random) -> None:  # type: ignore[no-untyped-def]
+def test_the_quarters_add_up_in_any_order(registers: list[Register], random: Random) -> None:
     found = list(energy_mwh_by_quarter(registers))
     in_order = sorted(registers, key=lambda register: (register.at, register.energy_wh))
     rise_wh = max(register.energy_wh for register in registers) - in_order[0].energy_wh

@@ -16,9 +16,10 @@ from psycopg_pool import AsyncConnectionPool
 from csms import db
 from csms.config import Settings
 from csms.db import Database
+from csms.domain.back_off import back_off_s
 from csms.notifications import announce, delivery, recipients
 from csms.notifications.catalogue import CATALOGUE, CATEGORIES, Audience
-from csms.notifications.delivery import address_digest, back_off_s, deliver_due
+from csms.notifications.delivery import address_digest, deliver_due
 from csms.serve import open_service
 from csms.store import notifications as store
 from tests.recorder_node import as_owner, query
@@ -624,6 +625,7 @@ async def test_a_running_service_sends_what_is_announced(
 
 def test_back_off_doubles_up_to_an_hour_and_lies_in_its_bounds() -> None:
     settings = Settings()
-    assert [back_off_s(settings, n, 0) for n in (1, 2, 3)] == [30, 60, 120]
-    assert back_off_s(settings, 500, 0) == 3600
-    assert back_off_s(settings, 1, 1) == 15
+    bounds = settings.notification_back_off_s, settings.notification_back_off_longest_s
+    assert [back_off_s(*bounds, n, 0) for n in (1, 2, 3)] == [30, 60, 120]
+    assert back_off_s(*bounds, 500, 0) == 3600
+    assert back_off_s(*bounds, 1, 1) == 15

@@ -19,10 +19,10 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import keys
 from csms.config import SettingError, Settings, load
+from csms.domain.back_off import back_off_s, luck
 from csms.web import create_app
 from reporting import outlet, qualicharge
 from reporting import qualicharge_rows as rows
-from reporting.back_off import back_off_s, luck
 from simulators.qualicharge_peer import QualiChargePeer
 from tests.qualicharge_world import Clock, World, name_of
 

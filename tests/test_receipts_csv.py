@@ -10,7 +10,8 @@ from psycopg_pool import AsyncConnectionPool
 from typer.testing import CliRunner
 
 from billing import books, ledger, receipts_csv
-from billing.receipts_csv import ImportReport, parse_amount, parse_day
+from billing.csv_lines import parse_amount, parse_day
+from billing.receipts_csv import ImportReport
 from csms import keys
 from csms.clients import Actor
 from csms.config import Settings

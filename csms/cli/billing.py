@@ -68,13 +68,13 @@ def receipt(
     It pays the invoice, then her oldest ones; the rest is hers in advance. The same again enters
     nothing.
     """
-    from billing import receipts_csv
+    from billing import csv_lines
     from billing.money import euros
     from csms.registry import Refusal
 
     try:
-        amount_cents = receipts_csv.parse_amount(amount)
-        received_on = receipts_csv.parse_day(day)
+        amount_cents = csv_lines.parse_amount(amount)
+        received_on = csv_lines.parse_day(day)
     except Refusal as refusal:
         common.fail(str(refusal), 2)
     entered = common.run(

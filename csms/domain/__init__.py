@@ -11,6 +11,8 @@
     quirks    known faults of makes, as data
     contract  a management contract: its dates, notices and state table
     services  the options of article 5.4, and how a closed one is told
+    back_off  when what failed is tried again
+    spreadsheet  what a cell may not begin with
     balancing comes with energy management
 
 Events go in, states change, outcomes come out; whoever calls keeps the time and the store.

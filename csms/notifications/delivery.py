@@ -15,7 +15,7 @@ import logging
 import secrets as chance
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID, uuid4
@@ -27,6 +27,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import db, metrics, secrets
 from csms.config import SettingError, Settings
+from csms.domain.back_off import back_off_s
 from csms.domain.quiet_hours import end_of_quiet
 from csms.domain.values import UTC
 from csms.notifications import webhooks
@@ -36,6 +37,7 @@ from csms.notifications.recipients import resolve
 from csms.notifications.rendering import LANGUAGES, ZONE, render
 from csms.store import deliveries as store
 from csms.store.deliveries import Claimed
+from csms.whole import whole
 
 log = logging.getLogger(__name__)
 
@@ -59,12 +61,6 @@ class _Address(NamedTuple):
 def moment_now() -> datetime:
     """The time, for whoever does not bring another clock."""
     return datetime.now(UTC)
-
-
-def back_off_s(settings: Settings, attempts: int, luck: float) -> float:
-    """How long to wait after so many attempts; `luck` from 0 to 1 takes up to half of it away."""
-    doubled = settings.notification_back_off_s * 2.0 ** min(attempts - 1, 30)
-    return min(doubled, settings.notification_back_off_longest_s) * (1 - luck / 2)
 
 
 async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
@@ -115,7 +111,7 @@ class _Lane(ABC):
         """Send what is due; how many were."""
         sent = 0
         try:
-            while (went := await self._whole(self._step())) is not None:
+            while (went := await whole(self._step(), self._settings.drain_timeout_s)) is not None:
                 sent += went
         except Away as error:
             log.warning("the mail server takes no mail: %s", error)
@@ -123,18 +119,6 @@ class _Lane(ABC):
         finally:
             await self._close()
         return sent
-
-    async def _whole(self, step: Coroutine[Any, Any, bool | None]) -> bool | None:
-        """Do a step to its end. Who is cancelled meanwhile ends it first, as far as its time goes:
-        what is cut off while it is sent may go twice."""
-        task = asyncio.create_task(step)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.wait([task], timeout=self._settings.drain_timeout_s)
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            raise
 
     async def _step(self) -> bool | None:
         """Send what is due first; whether it went, None when nothing is due. Raises: Away."""
@@ -231,8 +215,12 @@ class _Lane(ABC):
         )
 
     def _wait_s(self, claimed: Claimed) -> float:
-        luck = chance.randbelow(1_000_000) / 1_000_000
-        return back_off_s(self._settings, claimed.attempts, luck)
+        return back_off_s(
+            self._settings.notification_back_off_s,
+            self._settings.notification_back_off_longest_s,
+            claimed.attempts,
+            chance.randbelow(1_000_000) / 1_000_000,
+        )
 
     async def _try_later(
         self, claimed: Claimed, lease: UUID, wait_s: float, reply: str, address: _Address

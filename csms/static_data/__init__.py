@@ -4,7 +4,7 @@
 - fields, models: the shapes, strict about what is entered;
 - reading: from JSON, strictly or as far as it can be used;
 - declaring: what a public point still lacks to be declared;
-- irve: the words of the IRVE schema for ours.
+- irve: the words of the IRVE schema for ours; irve_columns, what each national row says.
 
 The rules themselves are in csms.domain.point_rules and opening_hours. Nothing is published here.
 """

@@ -40,7 +40,7 @@ class OutletItemOut(Output):
     client_id: int
     object_key: str = Field(description="Items of one object go one by one, in order.")
     source_key: str
-    kind: str = Field(description="declare, withdraw, status or session.")
+    kind: str = Field(description="declare, withdraw, status, session, file or link.")
     at: Utc
     body: dict[str, Any] = Field(description="What is told.")
     status: ItemStatus

@@ -4,8 +4,11 @@ it, which nobody nationally asks for and without which a file passes and is wron
 `check_row` takes a row as text, whoever wrote it; `Together` what only several rows show.
 """
 
+import csv
+import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -16,6 +19,7 @@ from csms.domain.siren import siren_is_valid
 from reporting.irve.findings import Effect, Finding
 from reporting.irve.schema import (
     HOURS,
+    INSEE,
     NOT_CONCERNED,
     ROAMING_ID,
     SIREN,
@@ -64,6 +68,18 @@ def check_row(row: Row, today: date, prefixes: Sequence[str] = ()) -> list[Findi
 # --- By the schema --------------------------------------------------------------------------------
 
 
+def by_schema(content: bytes, columns: Sequence[Column]) -> list[Finding]:
+    """Where the cells of a file that was written here are off the schema of its columns."""
+    reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
+    assert next(reader) == [column.name for column in columns]
+    return [
+        replace(finding, line=line)
+        for line, cells in enumerate(reader, start=2)
+        for column, text in zip(columns, cells, strict=True)
+        for finding in _by_schema(column, text)
+    ]
+
+
 def _by_schema(column: Column, text: str) -> Iterator[Finding]:
     """Both the schema's refusals and what the consolidation puts right by itself."""
     if not text.strip():
@@ -98,7 +114,7 @@ def _off_pattern(column: Column, text: str) -> Finding:
         return _refused("siren_form", column, text)
     if column.pattern is HOURS:
         return _refused("hours_pattern", column, text)
-    if column.pattern is not ROAMING_ID:
+    if column.pattern is INSEE:
         return _refused("insee_form", column, text)
     tidy = point_rules.canonical(text)
     if tidy != text and _SPACED_ID.fullmatch(text.upper()) and ROAMING_ID.search(tidy):

@@ -34,6 +34,13 @@ from csms.static_data import (
     terms_of,
 )
 from csms.static_data import Finding as Lack
+from csms.static_data.irve_columns import (
+    UNKNOWN_LIMITS,
+    degrees,
+    limits_in_words,
+    site_columns,
+    terms_columns,
+)
 from csms.static_data.reading import Flaw
 from csms.static_data.texts import TEXTS as RULES
 from reporting.irve.checks import check_row, kilowatts
@@ -43,7 +50,6 @@ from reporting.irve.texts import EXPECTED
 from reporting.irve.together import Together
 
 PARIS: Final = ZoneInfo("Europe/Paris")
-UNKNOWN_LIMITS: Final = "inconnu"  # the column is required
 PLACE_LENGTH_MAX: Final = 200
 _NOT_IN_FORCE: Final = frozenset({"decommissioned"})
 _DECIDING: Final = frozenset({"decommissioned_on"})  # of no column, but of whether there is a row
@@ -313,7 +319,8 @@ def _row(point: Point) -> dict[str, str]:
     terms = terms_of(site, evse)
     commissioned_on = site.commissioned_on or life_of(station, evse).commissioned_on
     cells: dict[str, object] = {
-        **_of_site(point, site),
+        **site_columns(point.site_name, site),
+        "coordonneesXY": _place(site.longitude, site.latitude),
         **_of_terms(terms),
         **irve.sockets(point.connectors.values()),
         "id_pdc_itinerance": point.evse_uid,
@@ -326,42 +333,12 @@ def _row(point: Point) -> dict[str, str]:
     return {name: _cell(cells[name]) for name in STATIC_NAMES}
 
 
-def _of_site(point: Point, site: SiteStatic) -> dict[str, object]:
-    address = " ".join(part for part in (site.address, site.postal_code, site.city) if part)
-    return {
-        "nom_amenageur": site.owner_name,
-        "siren_amenageur": site.owner_siren,
-        "contact_amenageur": site.owner_email,
-        "nom_operateur": site.operator_name,
-        "contact_operateur": site.operator_email,
-        "telephone_operateur": site.operator_phone,
-        "nom_enseigne": site.brand_name,
-        "id_station_itinerance": site.afirev_station_id,
-        "id_station_local": site.local_id,
-        "nom_station": point.site_name,
-        "implantation_station": _label(irve.IMPLANTATION, site.implantation),
-        "adresse_station": address,
-        "code_insee_commune": site.insee_code,
-        "coordonneesXY": _place(site.longitude, site.latitude),
-        "condition_acces": _label(irve.ACCESS, site.access),
-        "horaires": site.opening_hours,
-        "station_deux_roues": site.two_wheelers_only,
-        "raccordement": _label(irve.GRID_CONNECTION, site.grid_connection),
-        "num_pdl": site.delivery_point,
-    }
-
-
 def _of_terms(terms: PointTerms) -> dict[str, object]:
     return {
-        "gratuit": terms.free,
-        "paiement_acte": terms.pays_ad_hoc,
+        **terms_columns(terms),
         "paiement_cb": _any(terms.pays_card, terms.pays_card_contactless),
         "paiement_autre": _any(terms.pays_other, terms.pays_subscription, terms.pays_roaming),
-        "tarification": terms.tariff_text,
-        "reservation": terms.reservation,
-        "accessibilite_pmr": _label(irve.PMR_ACCESS, terms.pmr_access),
         "restriction_gabarit": _limits(terms),
-        "observations": terms.observations,
     }
 
 
@@ -374,10 +351,6 @@ def _cell(value: object) -> str:
     return " ".join(str(value).split())
 
 
-def _label(words: Mapping[str, str], ours: str | None) -> str | None:
-    return None if ours is None else irve.label(words, ours)
-
-
 def _any(*truths: bool | None) -> bool | None:
     """Yes where one is, no where one is known and none is yes."""
     known = [truth for truth in truths if truth is not None]
@@ -385,32 +358,16 @@ def _any(*truths: bool | None) -> bool | None:
 
 
 def _place(longitude: float | None, latitude: float | None) -> str | None:
+    """To a centimetre."""
     if longitude is None or latitude is None:
         return None
-    return f"[{_degrees(longitude)},{_degrees(latitude)}]"
-
-
-def _degrees(value: float) -> str:
-    """To a centimetre, without an exponent and without what is nothing but noise."""
-    text = f"{value:.7f}".rstrip("0").rstrip(".")
-    return "0" if text == "-0" else text
+    return f"[{degrees(longitude, 7)},{degrees(latitude, 7)}]"
 
 
 def _limits(terms: PointTerms) -> str:
     if terms.size_limits is not None:
         return terms.size_limits
-    limits = (
-        ("hauteur maximale", terms.height_max_m, "m"),
-        ("longueur maximale", terms.length_max_m, "m"),
-        ("largeur maximale", terms.width_max_m, "m"),
-        ("masse maximale", terms.mass_max_t, "t"),
-    )
-    known = [
-        f"{what} {f'{value:g}'.replace('.', ',')} {unit}"
-        for what, value, unit in limits
-        if value is not None
-    ]
-    text = ", ".join(known)
+    text = limits_in_words(terms)
     return text[:1].upper() + text[1:] or UNKNOWN_LIMITS
 
 

@@ -471,6 +471,14 @@ async def test_the_address_and_the_body_name_the_same_object(hub: OcpiHub, cpo: 
     assert "id is 'L1', and the address says 'L2'" in one(hub)
 
 
+async def test_an_object_of_somebody_else_is_hidden(hub: OcpiHub, cpo: SmallCpo) -> None:
+    body = location(party_id="XYZ")
+    answer = await cpo.tell("PUT", "locations", "FR", "XYZ", "L1", body=body)
+    assert answer.status_code == 404
+    assert "the object is of FR*XYZ, and FR*T2P tells it" in one(hub)
+    assert hub.locations == {}
+
+
 async def test_a_status_is_patched_and_lifts_what_is_above(hub: OcpiHub, cpo: SmallCpo) -> None:
     await put_location(cpo)
     change = {"status": "CHARGING", "last_updated": at(5)}

@@ -999,6 +999,14 @@ async def test_an_operator_that_is_away_is_a_complaint_in_words(
         await hub.pull("locations")
 
 
+async def test_an_answer_to_a_token_that_is_not_known_has_no_way_back(
+    hub: OcpiHub, cpo: SmallCpo
+) -> None:
+    cpo.token_c = "another"
+    assert (await hub.put_token(hub.add_token(BADGE, CONTRACT))).http_status == 401
+    assert hub.complaints == []
+
+
 async def test_tokens_are_told_changed_and_read(hub: OcpiHub, cpo: SmallCpo) -> None:
     token = hub.add_token(BADGE, CONTRACT, last_updated=at(0))
     assert (await hub.put_token(token)).is_good

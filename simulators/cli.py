@@ -377,9 +377,13 @@ def ocpi_hub(
     from simulators.ocpi_hub.watching import Watch, watch
 
     country_code, _, party_id = party.partition("*")
+    if len(country_code) != 2 or len(party_id) != 3:
+        raise typer.BadParameter("--party is a country and three characters, as FR*107")
     if (cpo_url is None) != (token is None):
         raise typer.BadParameter("--cpo-url and --token belong together")
     badges = tuple((uid, contract) for uid, _, contract in (b.partition("=") for b in badge or ()))
+    if not all(contract for _, contract in badges):
+        raise typer.BadParameter("--badge is UID=CONTRACT, as 04A2B3C4D5E6F7=FR-EMP-C12345678-X")
     hub = OcpiHub(country_code, party_id)
     plan = Watch(host, port, badges, cpo_url, token, invite, pull, duration_s)
     try:

@@ -4,6 +4,7 @@ Every `take_...` keeps what it is given, or refuses it with Refusal; what it not
 `complain`, in words.
 """
 
+import re
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final
@@ -22,6 +23,8 @@ _COSTS: Final = (
 )
 _OF_SESSION_ONLY: Final = frozenset(("CURRENT", "ENERGY_EXPORT", "POWER", "STATE_OF_CHARGE"))
 _HALF_A_CENT: Final = Decimal("0.005")
+#: A card of four or seven bytes, as the guide wants it.
+RFID: Final = re.compile(r"[0-9A-F]{8}|[0-9A-F]{14}")
 #: What tells a price; a tariff that says something else has another id.
 _OF_PRICE: Final = ("currency", "type", "elements", "min_price", "max_price", "start_date_time")
 
@@ -65,7 +68,7 @@ class Held:
         """A whole EVSE of a Location that is known."""
         location = self._location(key)
         _check_shape("EVSE", body, complain)
-        _check_id("uid", uid, body, complain)
+        _check_named({"uid": uid}, body, complain)
         _complain_all(_wanted_of_evse(body, key), complain)
         evses = location.setdefault("evses", [])
         old = _find(evses, "uid", uid)
@@ -80,7 +83,7 @@ class Held:
         """A whole Connector of an EVSE that is known."""
         location, evse = self._evse(key, uid)
         _check_shape("Connector", body, complain)
-        _check_id("id", connector_id, body, complain)
+        _check_named({"id": connector_id}, body, complain)
         old = _find(evse["connectors"], "id", connector_id)
         if self._is_older(old, body, complain):
             return
@@ -92,7 +95,7 @@ class Held:
     ) -> None:
         """Changes of a Location, of its EVSE or of a Connector of that."""
         location = self._location(key)
-        target, above, kind, named = location, [], "Location", {"id": key[2]}
+        target, above, kind, named = location, [], "Location", _named(key)
         if parts:
             _, target = self._evse(key, parts[0])
             above, kind, named = [location], "EVSE", {"uid": parts[0]}
@@ -103,11 +106,7 @@ class Held:
             above = [target, location]
             target, kind, named = connector, "Connector", {"id": parts[1]}
         _check_shape(kind, body, complain, partial=True)
-        for name, value in named.items():
-            if body.get(name, value) != value:
-                _refuse(
-                    f"{kind}.{name} is {body[name]!r}, and the address says {value!r}", complain
-                )
+        _check_named(named, body, complain)
         if self._is_older(target, body, complain):
             return
         target.update(body)
@@ -170,6 +169,7 @@ class Held:
         if key not in self.sessions:
             raise Refusal(2001, f"session {'*'.join(key)} is not known", 404)
         _check_shape("Session", body, complain, partial=True)
+        _check_named(_named(key), body, complain)
         old = self.sessions[key]
         merged = old | body
         if "charging_periods" in body:
@@ -208,6 +208,8 @@ class Held:
         if (token["country_code"], token["party_id"]) == ("$$", "ADV"):
             return  # the charge of a subsidised point, told without a name
         uid = token["uid"].upper()
+        if token["type"] == "RFID" and not RFID.fullmatch(uid):
+            yield f"the UID of a badge has 8 or 14 hexadecimal digits, not {token['uid']!r}"
         if uid not in self.contracts:
             yield f"cdr_token {token['uid']!r} is of none of the hub's partners: tell nobody of her"
             return
@@ -249,8 +251,12 @@ class Held:
         session = self.sessions.get((key[0], key[1], body["session_id"]))
         if session is None:
             yield f"a CDR of session {body['session_id']!r}, of which the hub was not told"
-        elif session["status"] == "COMPLETED" and session["kwh"] != body["total_energy"]:
+            return
+        if session["status"] == "COMPLETED" and session["kwh"] != body["total_energy"]:
             yield f"total_energy is {body['total_energy']}, and the session's kwh {session['kwh']}"
+        for name in ("cdr_token", "currency", "authorization_reference"):
+            if session.get(name) != body.get(name):
+                yield f"{name} is {body.get(name)!r}, and the session's {session.get(name)!r}"
 
     def _unknown_place(self, body: Document) -> Iterable[str]:
         place = body["cdr_location"]
@@ -285,13 +291,18 @@ def _check_shape(kind: str, body: Any, complain: Complain, *, partial: bool = Fa
 
 
 def _check_owner(key: Key, body: Document, complain: Complain) -> None:
-    for name, value in zip(("country_code", "party_id", "id"), key, strict=True):
-        _check_id(name, value, body, complain)
+    _check_named(_named(key), body, complain)
 
 
-def _check_id(name: str, value: str, body: Document, complain: Complain) -> None:
-    if body[name] != value:
-        _refuse(f"{name} is {body[name]!r}, and the address says {value!r}", complain)
+def _named(key: Key) -> dict[str, str]:
+    return dict(zip(("country_code", "party_id", "id"), key, strict=True))
+
+
+def _check_named(named: dict[str, str], body: Document, complain: Complain) -> None:
+    """What the address says; a body may leave it out where it changes a part only."""
+    for name, value in named.items():
+        if body.get(name, value) != value:
+            _refuse(f"{name} is {body[name]!r}, and the address says {value!r}", complain)
 
 
 def _refuse(words: str, complain: Complain) -> None:

@@ -1,6 +1,8 @@
 """The connection between the hub and the CPO: tokens, endpoints, the handshake from both sides."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from simulators.ocpi_hub.calling import Call, Caller, HubComplaint, Party, Reply, described
@@ -8,6 +10,7 @@ from simulators.ocpi_hub.held import Document, Refusal
 from simulators.ocpi_hub.shapes import problems
 
 VERSION: Final = "2.2.1"
+SETTLE_MAX_S: Final = 5.0
 #: What a CPO must have for roaming. The role of `credentials` is to be disregarded.
 NEEDED: Final = (
     *(("locations", "SENDER"), ("sessions", "SENDER"), ("cdrs", "SENDER"), ("tariffs", "SENDER")),
@@ -41,6 +44,8 @@ class Link:
         self.endpoints: dict[tuple[str, str], str] = {}
         self.roles: list[Document] = []
         self.visits: list[str] = []  # what was read with the token of a handshake under way
+        self._settled = asyncio.Event()
+        self._settled.set()
         self._caller, self._complain, self._new_id = caller, complain, new_id
         self.credentials = credentials
 
@@ -57,6 +62,11 @@ class Link:
             raise HubComplaint(f"no {role} of {module} is known: there was no handshake yet")
         return self.endpoints[module, role].rstrip("/")
 
+    async def settle(self) -> None:
+        """When no handshake of the hub's own is under way, or one that lasts too long."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._settled.wait(), SETTLE_MAX_S)
+
     async def register(self, versions_url: str, token_a: str) -> None:
         """Register from the hub. Raises: HubComplaint in words."""
         if self.theirs is not None:
@@ -65,6 +75,7 @@ class Link:
         token_b = f"hub-b-{self._new_id()}"
         self.pending.add(token_b)
         self.visits.clear()
+        self._settled.clear()
         try:
             call = Call("POST", endpoints["credentials", ""], token_a, self.credentials(token_b))
             answer = await self._caller.ask(call)
@@ -72,10 +83,11 @@ class Link:
             for wanted in ("versions", "details"):
                 if wanted not in self.visits:
                     self._complain(f"{call.words}: the CPO did not read the hub's {wanted}")
+            self.ours, self.theirs = token_b, answer["token"]
+            self.endpoints, self.roles = endpoints, answer["roles"]
         finally:
             self.pending.discard(token_b)
-        self.ours, self.theirs = token_b, answer["token"]
-        self.endpoints, self.roles = endpoints, answer["roles"]
+            self._settled.set()
 
     def _check_credentials(self, call: Call, answer: Any, token_a: str) -> None:
         found = problems("Credentials", answer)

@@ -51,6 +51,7 @@ class DataGouvPeer(FaultyService):
         self.corrupted = 0  # so many uploads are stored without their last byte
         self.content = b""
         self.uploads: list[bytes] = []  # as stored, in order
+        self.described = asyncio.Event()  # something was said of a resource
         self.resources: dict[str, dict[str, Any]] = {
             self.file: _resource(self.file, "file", "a-remplacer.csv"),
             self.link: _resource(self.link, "remote", "lien"),
@@ -88,6 +89,7 @@ class DataGouvPeer(FaultyService):
         if request.method == "POST" and found[3]:
             return 200, self._upload(resource, request) | {"success": True}
         if request.method == "PUT" and not found[3]:
+            self.described.set()
             return 200, _describe(resource, json.loads(request.body))
         raise _Problem(405, {"message": "The method is not allowed for the requested URL."})
 

@@ -16,10 +16,12 @@ from typer.testing import CliRunner
 from csms.__main__ import app as command
 from csms.config import SettingError, Settings, load
 from csms.db import transaction
+from csms.serve import open_service
 from reporting import datagouv, outlet, outlet_desk, store_outlet
 from reporting.datagouv_client import Client
 from reporting.outlet import Done
 from simulators.datagouv_peer import DataGouvPeer
+from tests.conftest import free_ports
 from tests.qualicharge_world import Clock
 from tests.test_irve_publication import PUBLIC, SECRET, add_world
 
@@ -378,6 +380,15 @@ async def test_file_that_changes_while_it_waits_is_sent_as_it_is_then(world: Wor
         ("sent", None),
     ]
     assert world.uploaded()[0]["puissance_nominale"] == "7.4"
+
+
+async def test_the_worker_sends_by_itself(world: World) -> None:
+    (http_port,) = free_ports(1)
+    quick = replace(world.settings, outlet_poll_s=0.1, http_port=http_port)
+    async with open_service(quick, only="worker"), asyncio.timeout(20):
+        await world.peer.described.wait()
+    assert [row["id_pdc_itinerance"] for row in world.uploaded()] == PUBLIC
+    assert len(world.peer.uploads) == 1
 
 
 # Settings and the command line.

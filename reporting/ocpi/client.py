@@ -9,7 +9,6 @@ envelope counts beside HTTP: 2xxx is a refusal, 3xxx a partner in trouble, and o
 import asyncio
 import base64
 import json
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,13 +22,12 @@ from csms import outbound
 from csms.config import Settings
 from reporting.ocpi.cdrs import Party
 from reporting.outlet import Away, Lost, Refused
+from reporting.outlet_http import ANSWER_BYTES_MAX, FAILED, UNSENT, told, trust
 
-ANSWER_BYTES_MAX: Final = 4 * 1024 * 1024
 UNKNOWN_TOKEN: Final = 2004
 
 _LATER: Final = frozenset({408, 425, 429, 503})
 _HUB_LATER: Final = frozenset({4002, 4003})
-_UNSENT: Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 
 class SaidNo(Refused):
@@ -63,11 +61,11 @@ class Client:
         self._http: httpx.AsyncClient | None = None
 
     async def __aenter__(self) -> "Client":
-        trust = await asyncio.to_thread(_trust, self._settings)
+        trusted = await asyncio.to_thread(trust, self._settings)
         self._http = httpx.AsyncClient(
             timeout=self._settings.ocpi_timeout_s,
             trust_env=False,
-            verify=trust,
+            verify=trusted,
             follow_redirects=False,
             headers={"Accept": "application/json", "Accept-Encoding": "identity"},
         )
@@ -118,10 +116,10 @@ class Client:
         try:
             async with asyncio.timeout(timeout_s):
                 status, read = await self._exchange(method, url, content, headers)
-        except _UNSENT as error:
-            raise Away(_told(error)) from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
-            raise Lost(f"no whole answer: {_told(error)}") from None
+        except UNSENT as error:
+            raise Away(told(error)) from None
+        except FAILED as error:
+            raise Lost(f"no whole answer: {told(error)}") from None
         return _data(status, read)
 
     async def _exchange(
@@ -139,7 +137,7 @@ class Client:
                 f"{error}; hosts that may be private are listed in T2P_OCPI_HOSTS"
             ) from None
         except OSError as error:
-            raise Away(_told(error)) from None
+            raise Away(told(error)) from None
         if not (parts.scheme == "https" or (parts.host or "").lower() in self._hosts):
             raise Refused(f"{parts.host} is spoken to over https only")
         headers = headers | {"Host": parts.netloc.decode()}
@@ -197,14 +195,3 @@ def _envelope(read: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
-
-
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__} {error}".strip()[:300]
-
-
-def _trust(settings: Settings) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if settings.outside_trust is not None:
-        context.load_verify_locations(settings.outside_trust)
-    return context

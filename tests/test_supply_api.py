@@ -204,6 +204,8 @@ async def test_a_co_owner_sees_his_own_and_the_manager_lots_alone(
             )
         answer = await syndic.post(f"/api/v1/disputes/{dispute_id}/withdraw")
         assert answer.status_code == 404
+        told = (await syndic.get("/api/v1/disputes")).json()
+        assert (told["items"], told["total"]) == ([], 0)
 
 
 BAD: list[tuple[str, str]] = [

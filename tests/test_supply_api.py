@@ -12,10 +12,10 @@ import pytest
 from psycopg_pool import AsyncConnectionPool
 from typer.testing import CliRunner
 
-from billing import lots_csv
+from billing import disputes, lots_csv
 from csms import keys
 from csms.config import Settings
-from csms.db import Database, connect
+from csms.db import Database, connect, transaction
 from csms.web import create_app
 from tests.billing_world import rows
 from tests.scenarios import payments
@@ -191,6 +191,21 @@ async def test_a_co_owner_sees_his_own_and_the_manager_lots_alone(
         assert answer.status_code == 404
         answer = await syndic.get(f"/api/v1/invoices/{bill['invoice_id']}/files/pdf")
         assert answer.status_code == 404
+        path = f"/api/v1/invoices/{bill['invoice_id']}/contest"
+        answer = await syndic.post(path, json={"reason": "Elle ne paiera pas"})
+        assert answer.status_code == 404, "nor is it hers to contest, or to withdraw what is"
+        async with transaction(pool) as connection:
+            dispute_id = await disputes.contest_invoice(
+                connection,
+                bill["invoice_id"],
+                "Je n’ai pas chargé",
+                DESK,
+                datetime(2026, 11, 3, 9, tzinfo=UTC),
+            )
+        answer = await syndic.post(f"/api/v1/disputes/{dispute_id}/withdraw")
+        assert answer.status_code == 404
+        told = (await syndic.get("/api/v1/disputes")).json()
+        assert (told["items"], told["total"]) == ([], 0)
 
 
 BAD: list[tuple[str, str]] = [

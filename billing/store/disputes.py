@@ -282,7 +282,8 @@ async def list_disputes(
     limit: int = 1,
     cursor: Cursor | None = None,
 ) -> list[Dispute]:
-    """Up to `limit` disputes, the newest first."""
+    """Up to `limit` disputes, the newest first; not those of invoices that whoever asks may not
+    read (a co-owner's)."""
     async with connection.cursor(row_factory=class_row(Dispute)) as rows:
         await rows.execute(
             """
@@ -297,6 +298,7 @@ async def list_disputes(
               LEFT JOIN invoice i ON i.id = coalesce(d.invoice_id, l.invoice_id)
               LEFT JOIN invoice k ON k.id = d.correction_id
              WHERE (%(id)s::bigint IS NULL OR d.id = %(id)s)
+               AND (d.invoice_id IS NULL OR i.id IS NOT NULL)
                AND (%(client_ids)s::bigint[] IS NULL OR d.client_id = ANY (%(client_ids)s))
                AND (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
                AND (%(statement_id)s::bigint IS NULL OR l.statement_id = %(statement_id)s)
@@ -335,6 +337,7 @@ async def count_disputes(
            AND (%(client_id)s::bigint IS NULL OR d.client_id = %(client_id)s)
            AND (%(statement_id)s::bigint IS NULL OR l.statement_id = %(statement_id)s)
            AND (%(is_open)s::boolean IS NULL OR (d.decided_at IS NULL) = %(is_open)s)
+           AND (d.invoice_id IS NULL OR EXISTS (SELECT FROM invoice WHERE id = d.invoice_id))
         """,
         {
             "client_ids": client_ids,

@@ -34,7 +34,7 @@ from csms.web.fields import (
     Utc,
 )
 from csms.web.guard import Finance, Pool, Reader, Reading
-from csms.web.keeping import Keeper
+from csms.web.keeping import Keeper, Keeping
 from csms.web.listing import read_rows, shaped
 from csms.web.problems import documented
 
@@ -263,11 +263,8 @@ async def contest_invoice(
     pool: Pool, keeper: Keeper, invoice_id: Identifier, body: ContestIn
 ) -> DisputeOut:
     """Contest an invoice in the client's name, within fifteen days of when it lay open."""
+    await _check_invoice(keeper, invoice_id)
     async with transaction(pool) as connection:
-        client_id = await store.client_of_invoice(connection, invoice_id)
-        if client_id is None:
-            raise NotThere(f"There is no invoice {invoice_id}.")
-        keeper.check_client(client_id)
         made = await disputes.contest_invoice(
             connection, invoice_id, body.reason, keeper.actor, keeper.now
         )
@@ -312,7 +309,10 @@ async def list_disputes(
 async def withdraw(pool: Pool, keeper: Keeper, dispute_id: Identifier) -> DisputeOut:
     """Let go of what was contested and is not decided; what was held is owed again."""
     async with transaction(pool) as connection:
-        keeper.check_client((await _dispute(connection, dispute_id)).client_id)
+        told = await _dispute(connection, dispute_id)
+        keeper.check_client(told.client_id)
+        if told.invoice_id is not None:
+            await _check_invoice(keeper, told.invoice_id)
         await disputes.withdraw(connection, dispute_id, keeper.actor, keeper.now)
         return await _dispute(connection, dispute_id)
 
@@ -346,6 +346,16 @@ async def _found(connection: AsyncConnection, reader: Reading, statement_id: int
     if not found:
         raise NotThere(f"There is no statement {statement_id}.")
     return found[0]
+
+
+async def _check_invoice(keeper: Keeping, invoice_id: int) -> None:
+    """Raises: NotThere where she may not read it: a co-owner's bills are between him and the
+    operator."""
+    async with keeper.reading() as connection:
+        client_id = await store.client_of_invoice(connection, invoice_id)
+    if client_id is None:
+        raise NotThere(f"There is no invoice {invoice_id}.")
+    keeper.check_client(client_id)
 
 
 async def _dispute(connection: AsyncConnection, dispute_id: int) -> DisputeOut:

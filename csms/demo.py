@@ -315,6 +315,7 @@ async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, fo
             collection.Month.parse(job.month_name).start_at,
             datetime.now(UTC),
         )
+        await demo_roaming.provide(connection)
         await demo_payments.provide_accounts(connection, datetime.now(UTC))
         await demo_billing.provide_tariffs(
             connection, collection.Month.parse(job.month_name).start_at, datetime.now(UTC)

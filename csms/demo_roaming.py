@@ -8,13 +8,15 @@ ADVENIR programme wants them of subsidised points.
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from psycopg import AsyncConnection
+from psycopg.rows import class_row
 from psycopg_pool import AsyncConnectionPool
 
 from billing import pricing
@@ -120,35 +122,64 @@ def _lay_down(folder: Path, hub: OcpiHub) -> Path:
     return path
 
 
+async def provide(connection: AsyncConnection) -> None:
+    """What OCPI wants of the public garages, and of the private one that has the most points."""
+    rows = await _stations(connection)
+    advenir = _advenir(rows)
+    for row in rows:
+        if row.is_public or row.site_id in advenir:
+            await _describe(connection, row)
+    for site_id in advenir:
+        await _describe_site(connection, site_id)
+
+
 async def _prepare(
     connection: AsyncConnection, month_begin: datetime, now: datetime
 ) -> tuple[str, str]:
     """The partner with its sites; the public station, and its protocol, at which is charged."""
-    cursor = await connection.execute(
-        """
-        SELECT s.station_key, s.id, s.site_id,
-               EXISTS (SELECT FROM evse e WHERE e.station_key = s.station_key
-                          AND coalesce(e.public, s.public)),
-               coalesce(s.protocol, s.spoken),
-               (SELECT count(*) FROM session x WHERE x.site_id = s.site_id)
-          FROM station s WHERE s.site_id IS NOT NULL AND s.retired_at IS NULL ORDER BY s.id
-        """
-    )
-    rows = await cursor.fetchall()
-    public_sites = sorted({site_id for _, _, site_id, public, _, _ in rows if public})
-    charged = {site_id: sessions for _, _, site_id, _, _, sessions in rows}
-    private_sites = sorted(charged.keys() - set(public_sites), key=lambda site_id: charged[site_id])
-    advenir = private_sites[-1:]  # where most was charged
-    for station_key, station_id, site_id, public, _, _ in rows:
-        if public or site_id in advenir:
-            await _describe(connection, station_key, station_id)
+    rows = await _stations(connection)
     await _partner(connection, now)
-    for site_id in advenir:
-        await _describe_site(connection, site_id)
+    for site_id in _advenir(rows):
         await _tell_of(connection, site_id, "advenir", month_begin)
-    for site_id in public_sites:
+    for site_id in sorted({row.site_id for row in rows if row.is_public}):
         await _tell_of(connection, site_id, "roaming", month_begin)
-    return next((id, protocol) for _, id, _, public, protocol, _ in rows if public)
+    return next((row.id, row.protocol) for row in rows if row.is_public)
+
+
+@dataclass(frozen=True, slots=True)
+class _StationRow:
+    station_key: int
+    id: str
+    site_id: str
+    is_public: bool
+    protocol: str
+    points: int
+
+
+async def _stations(connection: AsyncConnection) -> list[_StationRow]:
+    """All stations of garages, by name."""
+    async with connection.cursor(row_factory=class_row(_StationRow)) as rows:
+        await rows.execute(
+            """
+            SELECT s.station_key, s.id, s.site_id,
+                   bool_or(coalesce(e.public, s.public)) AS is_public, s.protocol,
+                   count(*) AS points
+              FROM station s JOIN evse e USING (station_key)
+             WHERE s.site_id IS NOT NULL AND s.retired_at IS NULL
+             GROUP BY s.station_key ORDER BY s.id
+            """
+        )
+        return await rows.fetchall()
+
+
+def _advenir(rows: Sequence[_StationRow]) -> list[str]:
+    """The private garage with the most points, where there is one."""
+    public = {row.site_id for row in rows if row.is_public}
+    points = Counter[str]()
+    for row in rows:
+        points[row.site_id] += row.points
+    private = sorted(points.keys() - public, key=lambda site_id: (points[site_id], site_id))
+    return private[-1:]
 
 
 async def _partner(connection: AsyncConnection, now: datetime) -> None:
@@ -181,18 +212,18 @@ async def _partner(connection: AsyncConnection, now: datetime) -> None:
         return
 
 
-async def _describe(connection: AsyncConnection, station_key: int, station_id: str) -> None:
+async def _describe(connection: AsyncConnection, row: _StationRow) -> None:
     """What OCPI wants of a station's points, and identifiers for those that have none."""
     evses = [
         {
             **evse,
-            "evse_uid": evse["evse_uid"] or demo_public.point_uid(station_id, evse["evse_id"]),
+            "evse_uid": evse["evse_uid"] or demo_public.point_uid(row.id, evse["evse_id"]),
             "static": evse["static"] | {"connectors": [CONNECTOR]},
         }
-        for evse in await stations.lock_evses(connection, station_key)
+        for evse in await stations.lock_evses(connection, row.station_key)
     ]
     await registry.change_station(
-        connection, station_id, {"evses": evses}, length_min=0, actor=ACTOR.name
+        connection, row.id, {"evses": evses}, length_min=0, actor=ACTOR.name
     )
 
 

@@ -64,6 +64,8 @@ INSERT INTO notification_delivery (notification_id, client_id, channel, person_i
 INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
     SELECT id, 'https://' || name || '.example.org', 'secret', now(), 'test', now() FROM client
      WHERE NOT is_operator;
+INSERT INTO station_link (station_key, at, up, node)
+    SELECT station_key, now(), true, 'node of ' || id FROM station;
 INSERT INTO quiet_hours SELECT id, 0, 60, 'Europe/Paris', now() FROM person
      WHERE given_name LIKE 'driver %';
 """
@@ -73,6 +75,10 @@ SEEN = {
     "SELECT name FROM client": {"manager A": ["A"], "manager B": ["B"]},
     "SELECT id FROM site": {"manager A": ["site-A"], "manager B": ["site-B"]},
     "SELECT id FROM station": {"manager A": ["CP-A"], "manager B": ["CP-B"]},
+    "SELECT node FROM station_link": {
+        "manager A": ["node of CP-A"],
+        "manager B": ["node of CP-B"],
+    },
     "SELECT s.id FROM evse JOIN station s USING (station_key)": {
         "manager A": ["CP-A"],
         "manager B": ["CP-B"],
@@ -220,6 +226,8 @@ async def test_a_manager_of_yesterday_sees_nothing(
         "SELECT * FROM api_key",
         "SELECT * FROM ocpp_message",
         "SELECT * FROM meter_reading",
+        "SELECT * FROM evse_status",
+        "INSERT INTO station_link (station_key, at, up, node) VALUES (1, now(), true, 'mine')",
         "SELECT * FROM one_time_link",
         "SELECT secret FROM notification",
         "SELECT data FROM notification",

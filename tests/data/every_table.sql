@@ -10,6 +10,8 @@ INSERT INTO connector (station_key, evse_id, connector_id) SELECT station_key, 1
 INSERT INTO station_connection
         (station_key, node, generation, protocol, remote_address, connected_at, last_seen_at)
     SELECT station_key, 'node-1', 1, 'ocpp1.6', '192.0.2.7', now(), now() FROM station;
+INSERT INTO station_link (station_key, at, up, node)
+    SELECT station_key, now(), true, 'node-1' FROM station;
 INSERT INTO token (uid_key, uid) VALUES ('04ab', '04AB');
 INSERT INTO unknown_token (uid_key, uid, station_key, first_seen_at, last_seen_at)
     SELECT 'ffff', 'FFFF', station_key, now(), now() FROM station;

@@ -25,6 +25,7 @@ from csms.cli import (
     report_push,
     reports,
     reports_irve,
+    reports_windows,
     stations,
     tokens,
     users,
@@ -46,6 +47,7 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
 app.add_typer(users.app, name="user")
 report_push.register(reports.app)
+reports_windows.register(reports.app)
 app.add_typer(reports.app, name="report")
 app.add_typer(billing.app, name="billing")
 billing_issue.register()

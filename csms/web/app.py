@@ -73,6 +73,7 @@ from csms.web import (
     tariffs_api,
     tokens_api,
     webhooks_api,
+    windows_api,
 )
 from csms.web.guard import Guard
 
@@ -109,6 +110,10 @@ _TAGS = [
     {"name": "Quotes", "description": "What the operator offers, installs and charges for."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
+    {
+        "name": "Reports",
+        "description": "Availability, consumption, and what people enter for them.",
+    },
     {"name": "Outlets", "description": "What leaves for other systems."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
     {"name": "Log-in", "description": "Address and password, tokens, links that were mailed."},
@@ -199,6 +204,7 @@ def create_app(
         my_supply_api,
         card_payments_api,
         outlets_api,
+        windows_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     irve_api.install(app, pool, settings)

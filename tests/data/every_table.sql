@@ -295,3 +295,9 @@ INSERT INTO outlet_item (outlet, client_id, object_key, source_key, kind, at, bo
                          give_up_at, created_at)
     SELECT 'qualicharge.session', client_id, id::text, id::text, 'session', now(), '{}', now(), now(),
            now() FROM session LIMIT 1;
+INSERT INTO availability_window (client_id, site_id, station_key, evse_id, kind, starts_at, ends_at,
+                                 cause, created_at, created_by)
+    SELECT client_id, site_id, station_key, 1, 'planned', '2026-10-01 08:00Z', '2026-10-01 10:00Z',
+           'Travaux', now(), 'test' FROM station WHERE site_id IS NOT NULL LIMIT 1;
+INSERT INTO subscribed_power (client_id, site_id, from_on, subscribed_power_w, created_at, created_by)
+    SELECT client_id, id, '2026-01-01', 36000, now(), 'test' FROM site LIMIT 1;

@@ -25,7 +25,7 @@ PURE = (
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
     *("billing.supply", "reporting.back_off", "reporting.qualicharge_rows"),
     *("reporting.ocpi.kinds", "reporting.ocpi.objects", "reporting.ocpi.cdrs"),
-    *("reporting.availability", "reporting.load_curve"),
+    *("reporting.availability", "reporting.availability_report", "reporting.load_curve"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

@@ -10,3 +10,13 @@ SELECT i.object_key AS evse_uid, min(i.created_at) AS since_at, min(i.id) AS fir
                       AND w.kind = 'withdraw' AND w.status IN ('waiting', 'sent') AND w.id > i.id)
  GROUP BY i.object_key;
 GRANT SELECT ON qualicharge_declared TO t2p_service;
+
+-- The history of statuses for whoever may read the station: machines and operators all of it, people
+-- that of the stations of clients that they manage. An owner's view: the table itself is closed.
+CREATE VIEW station_status WITH (security_barrier = true) AS
+SELECT h.station_key, h.at, h.received_at, h.evse_id, h.connector_id, h.status
+  FROM evse_status h
+ WHERE current_user = 't2p_service'
+    OR h.station_key IN (SELECT s.station_key FROM station s
+                          WHERE s.client_id = ANY ((SELECT managed_clients())::bigint[]));
+GRANT SELECT ON station_status TO t2p_service, t2p_app;

@@ -88,7 +88,8 @@ async def read(
             figures = of_point(period, measured_to, history)
             if figures is not None:
                 found[key, row.evse_id] = figures
-    points = [found[key] for row in rows if (key := (row.station_key, row.evse_id)) in found]
+    order = [(row.station_key, row.evse_id) for row in rows]
+    points = [found[place] for place in order if place in found]
     return AvailabilityReport(span, now, together(period, measured_to, points), tuple(windows))
 
 

@@ -62,6 +62,7 @@ from csms.web import (
     quotes_api,
     receipts_api,
     reminders_api,
+    reports_api,
     reservations_api,
     security_api,
     sessions_api,
@@ -205,6 +206,7 @@ def create_app(
         card_payments_api,
         outlets_api,
         windows_api,
+        reports_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     irve_api.install(app, pool, settings)
@@ -217,6 +219,7 @@ def create_app(
     app.include_router(manager_invoice.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
+    app.include_router(reports_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _add_health(app, pool, ready)
     return app

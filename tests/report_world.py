@@ -97,10 +97,11 @@ async def add_session(
         database,
         """INSERT INTO session (id, client_id, site_id, station_key, start_key, transaction_id,
                                 evse_id, connector_id, token_uid, authorization_status, state,
-                                started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh)
+                                started_at, ended_at, meter_start_wh, meter_stop_wh, energy_wh,
+                                readings_from_at, readings_to_at)
            SELECT %(id)s, client_id, site_id, station_key, %(id)s::text, %(id)s::text, %(evse_id)s,
                   1, %(token_uid)s, 'Accepted', %(state)s, %(started_at)s, %(ended_at)s, 1000,
-                  1000 + %(energy_wh)s::bigint, %(energy_wh)s
+                  1000 + %(energy_wh)s::bigint, %(energy_wh)s, %(first)s, %(last)s
              FROM station WHERE id = %(station_id)s""",
         {
             "id": session_id,
@@ -111,6 +112,8 @@ async def add_session(
             "ended_at": paris(ended),
             "energy_wh": energy_wh,
             "station_id": station_id,
+            "first": min((paris(at) for at, _ in registers), default=None),
+            "last": max((paris(at) for at, _ in registers), default=None),
         },
     )
     await run(

@@ -26,6 +26,7 @@ PURE = (
     *("billing.supply", "reporting.back_off", "reporting.qualicharge_rows"),
     *("reporting.ocpi.kinds", "reporting.ocpi.objects", "reporting.ocpi.cdrs"),
     *("reporting.availability", "reporting.availability_report", "reporting.load_curve"),
+    *("reporting.consumption", "reporting.span", "reporting.sheet"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

@@ -20,3 +20,14 @@ SELECT h.station_key, h.at, h.received_at, h.evse_id, h.connector_id, h.status
     OR h.station_key IN (SELECT s.station_key FROM station s
                           WHERE s.client_id = ANY ((SELECT managed_clients())::bigint[]));
 GRANT SELECT ON station_status TO t2p_service, t2p_app;
+
+-- Readings of sessions for whoever may read the session, as above. The table itself is closed.
+CREATE VIEW session_reading WITH (security_barrier = true) AS
+SELECT s.id AS session_id, r.at, r.samples, r.profile_id, p.measurands, p.phases, p.units,
+       p.contexts, p.locations
+  FROM session s
+  JOIN meter_reading r ON r.station_key = s.station_key AND r.session_id = s.id
+       AND r.stated_at BETWEEN s.readings_from_at AND s.readings_to_at
+  JOIN meter_profile p ON p.id = r.profile_id
+ WHERE current_user = 't2p_service' OR s.client_id = ANY ((SELECT managed_clients())::bigint[]);
+GRANT SELECT ON session_reading TO t2p_service, t2p_app;

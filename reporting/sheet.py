@@ -63,13 +63,15 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part with its title, what is said of it, charts and a table."""
+    """A part with its title, what is said of it, charts and a table. `for_workbook`: its rows are
+    too many for a page; it stands in the workbook only."""
 
     title: str
     intro: str = ""
     pictures: tuple[Picture, ...] = ()
     table: Table | None = None
     notes: tuple[str, ...] = ()
+    for_workbook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,11 @@ class Sheet:
     rules_title: str
     rules: tuple[str, ...]
     sections: tuple[Section, ...] = field(default_factory=tuple)
+
+    @property
+    def parts(self) -> tuple[Section, ...]:
+        """The sections that stand on a page."""
+        return tuple(section for section in self.sections if not section.for_workbook)
 
 
 def shown(value: object, kind: Kind, language: str) -> str:
@@ -126,6 +133,11 @@ def shown(value: object, kind: Kind, language: str) -> str:
 def number(value: int, language: str) -> str:
     """1 234."""
     return str(format_decimal(value, "#,##0", locale=_LOCALES[language]))
+
+
+def decimal(value: float, language: str) -> str:
+    """1 234,5: a number of a scale, as short as it goes."""
+    return str(format_decimal(value, "#,##0.##", locale=_LOCALES[language]))
 
 
 def percent(hundredths: int, language: str) -> str:

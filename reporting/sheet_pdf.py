@@ -22,7 +22,7 @@ def render(sheet: Sheet) -> bytes:
     paper = _Paper(sheet)
     paper.add_page()
     _first_page(paper, sheet)
-    for section in sheet.sections:
+    for section in sheet.parts:
         _section(paper, section)
     return bytes(paper.output())
 
@@ -120,7 +120,7 @@ def _section(paper: _Paper, section: Section) -> None:
         _words(paper, section.intro)
     for picture in section.pictures:
         _picture(paper, picture)
-    if section.table is not None:
+    if section.table is not None and section.table.rows:
         _table(paper, section.table)
     for note in section.notes:
         _words(paper, note, size=8.5)

@@ -28,6 +28,7 @@ MANAGERS: Final = {
     "GET /api/v1/audit",
     "GET /api/v1/availability-windows",
     "GET /api/v1/reports/availability",
+    "GET /api/v1/reports/consumption",
     "GET /api/v1/subscribed-powers",
     "GET /api/v1/badge-orders",
     "GET /api/v1/drivers",

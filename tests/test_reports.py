@@ -23,6 +23,7 @@ from reporting import report_files, sheet
 from reporting.sheet import Kind
 from tests.report_world import (
     add_places,
+    add_session,
     client_id_of,
     links,
     manager,
@@ -225,6 +226,125 @@ async def test_the_verb_writes_each_format_whole(
     for bad in (["2026-13"], ["2026-10", "--format", "doc"], ["2026-10", "--output", "-"]):
         assert (await verb("availability", *bad)).exit_code == 2
     assert (await verb("availability", "2026-10", "--client", "Nobody")).exit_code == 1
+
+
+# --- Consumption ----------------------------------------------------------------------------------
+
+CONSUMPTION = "/api/v1/reports/consumption?month=2026-10"
+
+
+@pytest.fixture
+async def month(database: Database) -> None:
+    """Four sessions at CP-1, one at CP-9; 12 kW are subscribed, and passed for an hour."""
+    await add_session(
+        *(database, 1_000, "2026-10-05 18:00", "2026-10-05 20:00", 16_000),
+        registers=[("2026-10-05 19:00", 9_000)],
+    )
+    await add_session(
+        database, 2_000, "2026-10-05 18:30", "2026-10-05 19:30", 6_000, evse_id=2, token_uid="=B"
+    )
+    await add_session(database, 3_000, "2026-10-12 18:00", "2026-10-12 19:00", 4_000)
+    await add_session(database, 4_000, "2026-10-13 19:00", "2026-10-13 20:00", 3_000)
+    await add_session(
+        database, 5_000, "2026-10-14 08:00", "2026-10-14 09:00", 7_000, station_id="CP-9"
+    )
+    await run(
+        database,
+        """INSERT INTO subscribed_power (client_id, site_id, from_on, subscribed_power_w,
+                                         created_at, created_by)
+           SELECT client_id, id, '2026-01-01', 12000, now(), 'test' FROM site""",
+    )
+
+
+async def test_consumption_is_told_in_whole_units(desk: httpx.AsyncClient, month: None) -> None:
+    told = (await desk.get(f"{CONSUMPTION}&site_id=tilleuls")).json()
+    assert told["total"]["energy_wh"] == 29_000
+    assert sum(one["energy_wh"] for one in told["points"]) == 29_000
+    assert sum(one["energy_wh"] for one in told["users"]) == 29_000
+    assert sum(one["energy_wh"] for one in told["hours"]) == 29_000
+    (load,) = told["loads"]
+    assert load["peak"] == {"at": "2026-10-05T16:30:00Z", "power_w": 14_000}
+    assert [one["excess_w"] for one in load["above"]] == [2_000] * 4
+
+
+async def test_consumption_is_drawn_on_paper_and_on_a_page(
+    desk: httpx.AsyncClient, month: None
+) -> None:
+    answer = await desk.get(f"{CONSUMPTION}&site_id=tilleuls&format=pdf&language=fr")
+    text = " ".join(text_of(answer.content).split()).replace("\u202f", " ").replace("\u00a0", " ")
+    for word in (
+        *("29,0 kWh", "14,0 kW", "Puissance souscrite : 12,0 kW.", "05/10/2026 18:30"),
+        *("4 quarts d’heure la dépassent, de 2,0 kW au plus", "Badge =B"),
+    ):
+        assert word in text, word
+    page = await desk.get(f"{CONSUMPTION}&format=html&language=en")
+    assert page.text.count("data:image/png;base64,") == 5, "days, hours, week and two curves"
+    assert "img-src 'self' data:" in page.headers["content-security-policy"]
+
+
+async def test_the_workbook_has_every_quarter_that_had_energy(
+    desk: httpx.AsyncClient, month: None
+) -> None:
+    answer = await desk.get(f"{CONSUMPTION}&format=xlsx&language=en")
+    book = openpyxl.load_workbook(io.BytesIO(answer.content))
+    curve = list(book["Load curve"].iter_rows(min_row=2, values_only=True))
+    assert len(curve) == 8 + 4 + 4 + 4
+    assert curve[0][::2] == ("Garage Tilleuls", 8)
+    assert str(curve[0][1]) == "2026-10-05 18:00:00"
+    assert curve[0][3] == 12
+    badges = [cell for cell in book["By user"]["A"] if str(cell.value).startswith("Badge =B")]
+    assert [cell.data_type for cell in badges] == ["s"]
+    hours = book["Energy by hour of the day"].iter_rows(min_row=2, values_only=True)
+    assert sum(float(str(row[1])) for row in hours) == 36
+
+
+async def test_costs_and_habits_are_shown_where_the_contract_opens_them(
+    database: Database,
+    pool: AsyncConnectionPool,
+    people: AsyncConnectionPool,
+    settings: Settings,
+    month: None,
+) -> None:
+    own = await client_id_of(database, "Les Tilleuls")
+    hers = await manager(database, "Les Tilleuls")
+    await run(
+        database,
+        """WITH made AS (
+               INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on,
+                                     term_months)
+               VALUES (%s, 'professionnel', 'D-1', '2026-01-01', '2026-01-01', 36) RETURNING *)
+           INSERT INTO contract_option (client_id, contract_id, option, from_on)
+           SELECT client_id, id, 'analysis_reports', '2026-01-01' FROM made""",
+        (own,),
+    )
+    async with speaking(pool, people, settings, hers.token) as client:
+        told = (await client.get(CONSUMPTION)).json()
+        assert told["total"]["energy_wh"] == 29_000
+        assert told["total"]["cost_incl_cents"] is None
+        assert "usual_hours" not in told["users"][0]
+        for option in ("user_costs", "user_profiles"):
+            await run(
+                database,
+                """INSERT INTO contract_option (client_id, contract_id, option, from_on)
+                   SELECT client_id, id, %s, '2026-01-01' FROM contract""",
+                (option,),
+            )
+        told = (await client.get(CONSUMPTION)).json()
+        assert told["total"]["cost_incl_cents"] == 0
+        assert told["users"][0]["usual_hours"] is None, "three sessions are no habit"
+
+
+async def test_the_verb_reports_consumption(
+    database: Database, month: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("T2P_DATABASE_URL", database.app_url)
+    path = tmp_path / "report.pdf"
+    done = await verb("consumption", "2026-10", "--output", str(path))
+    assert done.exit_code == 0, done.output
+    assert "36,0" in done.output
+    assert path.read_bytes().startswith(b"%PDF")
+    empty = await verb("consumption", "2026-09", "--format", "html", "--output", "-")
+    assert "Aucune session" in empty.output
 
 
 # --- Values for people ----------------------------------------------------------------------------

@@ -36,6 +36,7 @@ Language = Annotated[str, typer.Option(help="fr or en.")]
 def register(app: typer.Typer) -> None:
     """Put the verbs on their group."""
     app.command()(availability)
+    app.command()(consumption)
 
 
 def availability(
@@ -53,6 +54,24 @@ def availability(
     """
     common.run(
         _report("availability", _availability, span, client, site, output_format, output, language)
+    )
+
+
+def consumption(
+    span: SpanText,
+    client: Client = None,
+    site: Site = None,
+    output_format: Format = "pdf",
+    output: Output = None,
+    language: Language = "fr",
+) -> None:
+    """Report what was charged, by point, site, user and hour of the day, with its cost.
+
+    With the load curve of each site (mean power of each quarter of an hour) against the power that
+    `time2plug report powers` entered, and the quarters above it; and with the habits of users.
+    """
+    common.run(
+        _report("consumption", _consumption, span, client, site, output_format, output, language)
     )
 
 
@@ -112,3 +131,24 @@ async def _availability(
         points_max=settings.report_points_max,
     )
     return availability_sheet.sheet_of(report, language), availability_sheet.as_json(report)
+
+
+async def _consumption(
+    connection: "AsyncConnection",
+    settings: "Settings",
+    span: "Span",
+    client_id: int | None,
+    site_id: str | None,
+    language: str,
+) -> "tuple[Sheet, dict[str, Any]]":
+    from reporting import consumption_reading, consumption_sheet
+
+    report = await consumption_reading.read(
+        connection,
+        span,
+        common.now(),
+        client_ids=None if client_id is None else [client_id],
+        site_id=site_id,
+        sessions_total=settings.report_sessions_total,
+    )
+    return consumption_sheet.sheet_of(report, language), consumption_sheet.as_json(report)

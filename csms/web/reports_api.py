@@ -16,7 +16,15 @@ from csms.registry import NotThere, Refusal
 from csms.web.fields import Day, Identifier, Name
 from csms.web.guard import Pool, Reader, Reading
 from csms.web.problems import Problem, documented
-from reporting import availability_reading, availability_sheet, report_files, sheet_html
+from reporting import (
+    availability_reading,
+    availability_sheet,
+    consumption_reading,
+    consumption_sheet,
+    report_files,
+    sheet_html,
+)
+from reporting.consumption_reading import ConsumptionReport
 from reporting.span import Span
 
 router = APIRouter(tags=["Reports"])
@@ -89,6 +97,70 @@ async def get_availability(
         report_files.render, sheet, availability_sheet.as_json(report), file_format, link=STYLES
     )
     return sent(made, "availability", span, sheet.of, file_format, language)
+
+
+@router.get(
+    "/reports/consumption",
+    summary="Consumption",
+    response_class=Response,
+    responses=FILES,
+)
+async def get_consumption(
+    request: Request,
+    pool: Pool,
+    reader: Reader,
+    month: Month = None,
+    from_on: FromOn = None,
+    to_on: ToOn = None,
+    client_id: ClientId = None,
+    site_id: SiteId = None,
+    file_format: Format = "json",
+    language: Language = None,
+) -> Response:
+    """What was charged in a month, or in any days, by point, site, user and hour; the load curve
+    against the subscribed power. Costs, and the habits of users, where the contract opens them."""
+    now = datetime.now(UTC)
+    span = chosen_span(month, from_on, to_on, now)
+    clients = await chosen_clients(pool, reader, client_id, Option.ANALYSIS_REPORTS, span, now)
+    report = await read_consumption(request, pool, reader, span, now, clients, site_id)
+    language = language or reader.language
+    of, made = await asyncio.to_thread(_consumption, report, file_format, language)
+    return sent(made, "consumption", span, of, file_format, language)
+
+
+async def read_consumption(
+    request: Request,
+    pool: Pool,
+    reader: Reading,
+    span: Span,
+    now: datetime,
+    clients: list[int] | None,
+    site_id: str | None = None,
+) -> ConsumptionReport:
+    """What these clients' contracts open of it; everything for an operator. Raises: Refusal."""
+    closed_costs = closed_profiles = False
+    if clients is not None and reader.clients is not None:
+        closed_costs = bool(await without(pool, clients, Option.USER_COSTS, span, now))
+        closed_profiles = bool(await without(pool, clients, Option.USER_PROFILES, span, now))
+    settings: Settings = request.app.state.settings
+    async with reader.connection() as connection:
+        return await consumption_reading.read(
+            connection,
+            span,
+            now,
+            client_ids=clients,
+            site_id=site_id,
+            sessions_total=settings.report_sessions_total,
+            with_costs=not closed_costs,
+            with_profiles=not closed_profiles,
+        )
+
+
+def _consumption(report: ConsumptionReport, file_format: str, language: str) -> tuple[str, bytes]:
+    """Whose it is, and the file: pictures take a second or two."""
+    sheet = consumption_sheet.sheet_of(report, language)
+    told = consumption_sheet.as_json(report)
+    return sheet.of, report_files.render(sheet, told, file_format, link=STYLES)
 
 
 def sent(made: bytes, kind: str, span: Span, of: str, file_format: str, language: str) -> Response:

@@ -121,8 +121,11 @@ class _Maker:
         mean = words["sessions_note"].format(energy=formats.energy(mean_wh, language, places=1))
         yield Figure(words["sessions"], sheets.number(total.sessions, language), mean)
         if self._report.with_costs:
-            each = total.cost_cents // max(total.sessions - total.unpriced, 1)
+            each = total.cost_cents // max(total.sessions, 1)
             note = words["cost_note"].format(cost=formats.money(each, language))
+            if total.unpriced:
+                key = "cost_unpriced_one" if total.unpriced == 1 else "cost_unpriced"
+                note = words[key].format(number=sheets.number(total.unpriced, language))
             yield Figure(words["cost"], formats.money(total.cost_cents, language), note)
         yield Figure(words["users"], sheets.number(len(self._figures.users), language))
         peaks = [(load.peak, site) for site, load in self._figures.loads.items()]

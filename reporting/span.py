@@ -10,7 +10,7 @@ from billing import formats
 from reporting.availability import Period, paris_days
 
 DAYS_MAX: Final = 400  # a year, and what a report compares it with
-_YEARS: Final = (2015, 2089)
+_YEARS: Final = (2000, 2099)
 _FORM: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.\.(\d{4}-\d{2}-\d{2})")
 
 

@@ -24,7 +24,10 @@ from tests.scenarios.statements import World
 MANAGER = "gestionnaire@example.org"
 NOBODY = "conductrice@example.org"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-PAGES = ("/gestion", "/gestion/releves", "/gestion/factures", "/gestion/utilisateurs")
+PAGES = (
+    *("/gestion", "/gestion/releves", "/gestion/factures", "/gestion/utilisateurs"),
+    *("/gestion/rapports", "/gestion/rapports?kind=consumption"),
+)
 
 
 @pytest.fixture

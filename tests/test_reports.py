@@ -19,8 +19,10 @@ from csms import keys
 from csms.config import Settings
 from csms.db import Database
 from csms.domain.services import Option
+from csms.web import create_app
 from reporting import report_files, sheet
 from reporting.sheet import Kind
+from tests.people_at_the_door import log_in_page, person
 from tests.report_world import (
     add_places,
     add_session,
@@ -345,6 +347,78 @@ async def test_the_verb_reports_consumption(
     assert path.read_bytes().startswith(b"%PDF")
     empty = await verb("consumption", "2026-09", "--format", "html", "--output", "-")
     assert "Aucune session" in empty.output
+
+
+# --- Pages ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def browser_of(
+    pool: AsyncConnectionPool, people: AsyncConnectionPool, settings: Settings
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser before the application, with no log-in yet."""
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(create_app(pool, settings, people=people)),
+        base_url="http://test",
+    ) as client:
+        yield client
+
+
+async def test_a_manager_finds_the_reports_of_her_client_in_her_pages(
+    database: Database,
+    pool: AsyncConnectionPool,
+    browser_of: httpx.AsyncClient,
+    month: None,
+) -> None:
+    own = await client_id_of(database, "Les Tilleuls")
+    other = await client_id_of(database, "Les Ormes")
+    asked = "/gestion/rapports?month=2026-10"
+    assert (await browser_of.get(asked)).headers["location"].startswith("/login")
+    await person(pool, "gestionnaire@example.org", manages=(own,))
+    await log_in_page(browser_of, "gestionnaire@example.org")
+    page = (await browser_of.get(asked)).text
+    assert "98,51\u202f%" in page
+    assert f"/api/v1/reports/availability?month=2026-10&amp;client_id={own}" in page
+    consumed = (await browser_of.get(f"{asked}&kind=consumption&client={other}&lang=en")).text
+    assert "29.0\u00a0kWh" in consumed
+    assert "CP-9" not in consumed
+    assert "style=" not in consumed, "its policy lets no such style through"
+    assert (await browser_of.get("/rapports")).headers["location"] == "/gestion/rapports"
+    before = await browser_of.get("/gestion/rapports?month=2099-01&lang=fr")
+    assert (before.status_code, "Il n’y a rien à montrer" in before.text) == (200, True)
+
+
+async def test_a_manager_is_told_what_her_contract_does_not_open(
+    database: Database, pool: AsyncConnectionPool, browser_of: httpx.AsyncClient
+) -> None:
+    own = await client_id_of(database, "Les Tilleuls")
+    await run(
+        database,
+        """INSERT INTO contract (client_id, client_class, devis_reference, signed_on, starts_on,
+                                 term_months)
+           VALUES (%s, 'professionnel', 'D-1', '2026-01-01', '2026-01-01', 36)""",
+        (own,),
+    )
+    await person(pool, "gestionnaire@example.org", manages=(own,))
+    await log_in_page(browser_of, "gestionnaire@example.org")
+    page = (await browser_of.get("/gestion/rapports?month=2026-10")).text
+    assert "L’option « Analyse et rapports (disponibilité, consommation) » n’est pas" in page
+    assert "98,51" not in page
+
+
+async def test_an_operator_finds_the_reports_of_any_client(
+    database: Database, pool: AsyncConnectionPool, browser_of: httpx.AsyncClient, month: None
+) -> None:
+    other = await client_id_of(database, "Les Ormes")
+    await person(pool, "exploitante@example.org", roles=("read",))
+    await log_in_page(browser_of, "exploitante@example.org")
+    await run(database, "UPDATE login_session SET second_factor_at = now()")
+    page = (await browser_of.get("/rapports?month=2026-10&kind=consumption")).text
+    assert "36,0\u00a0kWh" in page
+    one = (await browser_of.get(f"/rapports?month=2026-10&kind=consumption&client={other}")).text
+    assert "7,0\u00a0kWh" in one
+    assert "CP-1" not in one
+    assert 'href="/rapports"' in (await browser_of.get("/")).text
 
 
 # --- Values for people ----------------------------------------------------------------------------

@@ -62,6 +62,7 @@ from csms.web import (
     quotes_api,
     receipts_api,
     reminders_api,
+    report_pages,
     reports_api,
     reservations_api,
     security_api,
@@ -217,6 +218,7 @@ def create_app(
     app.include_router(manager_statement.router)
     app.include_router(manager_contest.router)
     app.include_router(manager_invoice.router)
+    app.include_router(report_pages.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
     app.include_router(reports_api.page_router)

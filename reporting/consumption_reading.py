@@ -16,9 +16,9 @@ from reporting import store_consumption as store
 from reporting.consumption import ConsumptionFigures, Step, Tally, Use, User
 from reporting.load_curve import Register
 from reporting.span import Span
-from reporting.store_consumption import ReadingRow, UseRow
+from reporting.store_consumption import UseRow
 
-BATCH: Final = 500  # sessions, with all their readings in memory
+BATCH: Final = 200  # sessions, with all their readings in memory; others wait meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,33 +52,25 @@ async def read(
     period = span.period
     if now <= period.starts_at:
         raise Refusal("The period has not begun: there is nothing to report yet.", "month")
-    tally, profiles, seen = Tally(period), _Profiles(), 0
-    after: tuple[datetime, int] | None = None
-    while True:
-        rows = await store.list_uses(
+    tally, readings, seen = Tally(period), _Readings(connection), 0
+    async with connection.transaction():
+        batches = store.stream_uses(
             connection,
             client_ids=client_ids,
             site_id=site_id,
             from_at=period.starts_at,
             to_at=period.ends_at,
-            after=after,
-            limit=BATCH,
+            batch=BATCH,
         )
-        registers = profiles.registers_of(
-            await store.list_readings(
-                connection, [row.session_id for row in rows if row.has_readings]
-            )
-        )
-        for row in rows:
-            tally.add(_use(row, registers.get(row.session_id, ())))
-        seen += len(rows)
-        if seen > sessions_total:
-            raise Refusal(
-                f"A report holds {sessions_total} sessions at most: ask for one client or site."
-            )
-        if len(rows) < BATCH:
-            break
-        after = (rows[-1].ended_at, rows[-1].session_id)
+        async for rows in batches:
+            seen += len(rows)
+            if seen > sessions_total:
+                raise Refusal(
+                    f"A report holds {sessions_total} sessions at most: ask for one client or site."
+                )
+            registers = await readings.of([row.session_id for row in rows if row.has_readings])
+            for row in rows:
+                tally.add(_use(row, registers.get(row.session_id, ())))
     steps: defaultdict[str | None, list[Step]] = defaultdict(list)
     for of_site, from_on, power_w in await store.list_steps(
         connection, client_ids=client_ids, until_on=span.last
@@ -117,27 +109,32 @@ def _use(row: UseRow, registers: Sequence[tuple[datetime, float, float | None]])
     )
 
 
-class _Profiles:
-    """What the numbers of readings are, each list worked out once."""
+class _Readings:
+    """What was read in sessions, and what the numbers are, each list of them worked out once."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
         self._known: dict[int, Profile] = {}
 
-    def registers_of(
-        self, rows: Sequence[ReadingRow]
+    async def of(
+        self, session_ids: Sequence[int]
     ) -> dict[int, list[tuple[datetime, float, float | None]]]:
         """Moment and register in Wh by session; readings without a register are passed over."""
         found: defaultdict[int, list[tuple[datetime, float, float | None]]] = defaultdict(list)
-        for row in rows:
-            register_wh = self._profile(row).register_wh(row.samples)
+        if not session_ids:
+            return found
+        rows = await store.list_readings(self._connection, session_ids)
+        await self._learn({profile_id for *_, profile_id in rows})
+        for session_id, at, samples, profile_id in rows:
+            register_wh = self._known[profile_id].register_wh(samples)
             if register_wh is not None:
-                found[row.session_id].append((row.at, register_wh, None))
+                found[session_id].append((at, register_wh, None))
         return found
 
-    def _profile(self, row: ReadingRow) -> Profile:
-        known = self._known.get(row.profile_id)
-        if known is None:
-            columns = (row.measurands, row.phases, row.units, row.contexts, row.locations)
+    async def _learn(self, profile_ids: set[int]) -> None:
+        new = profile_ids - self._known.keys()
+        if not new:
+            return
+        for profile_id, *columns in await store.list_profiles(self._connection, sorted(new)):
             kinds = tuple(SampleKind(*parts) for parts in zip(*columns, strict=True))
-            known = self._known[row.profile_id] = Profile(kinds)
-        return known
+            self._known[profile_id] = Profile(kinds)

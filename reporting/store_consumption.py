@@ -1,7 +1,7 @@
 """SQL of what consumption is added up from: one statement, one named function; the caller owns the
 transaction. For an operator's connection, or one that acts for a manager."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -33,34 +33,18 @@ class UseRow:
     has_readings: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ReadingRow:
-    """What the meter showed in a session, with what the numbers are."""
-
-    session_id: int
-    at: datetime
-    samples: list[float]
-    profile_id: int
-    measurands: list[str]
-    phases: list[str]
-    units: list[str]
-    contexts: list[str]
-    locations: list[str]
-
-
-async def list_uses(
+async def stream_uses(
     connection: AsyncConnection,
     *,
     client_ids: Sequence[int] | None,
     site_id: str | None,
     from_at: datetime,
     to_at: datetime,
-    after: tuple[datetime, int] | None,
-    limit: int,
-) -> list[UseRow]:
-    """Sessions that are over and overlap the period, by end and id, from behind `after` on; those
-    that end in its last instant or later only if they began before it."""
-    async with connection.cursor(row_factory=class_row(UseRow)) as rows:
+    batch: int,
+) -> AsyncIterator[list[UseRow]]:
+    """Sessions that are over and overlap the period, so many at a time. In a transaction; other
+    statements may be sent between two batches."""
+    async with connection.cursor(name="uses", row_factory=class_row(UseRow)) as rows:
         await rows.execute(
             """
             SELECT s.id AS session_id, s.client_id, coalesce(c.legal_name, c.name) AS client,
@@ -87,38 +71,47 @@ async def list_uses(
                AND s.ended_at >= %(from_at)s AND s.started_at < %(to_at)s
                AND (%(client_ids)s::bigint[] IS NULL OR s.client_id = ANY (%(client_ids)s))
                AND (%(site_id)s::text IS NULL OR s.site_id = %(site_id)s)
-               AND (%(after_at)s::timestamptz IS NULL
-                    OR (s.ended_at, s.id) > (%(after_at)s, %(after_id)s))
-             ORDER BY s.ended_at, s.id LIMIT %(limit)s
+             ORDER BY s.ended_at, s.id
             """,
             {
                 "client_ids": None if client_ids is None else list(client_ids),
                 "site_id": site_id,
                 "from_at": from_at,
                 "to_at": to_at,
-                "after_at": None if after is None else after[0],
-                "after_id": None if after is None else after[1],
-                "limit": limit,
             },
-            prepare=False,
         )
-        return await rows.fetchall()
+        while found := await rows.fetchmany(batch):
+            yield found
 
 
 async def list_readings(
     connection: AsyncConnection, session_ids: Sequence[int]
-) -> list[ReadingRow]:
-    """What was read in these sessions, each session's in order of time."""
-    async with connection.cursor(row_factory=class_row(ReadingRow)) as rows:
+) -> list[tuple[int, datetime, list[float], int]]:
+    """session_id, moment, samples and profile of what was read in these sessions, each session's in
+    order of time."""
+    async with connection.cursor(binary=True) as rows:
         await rows.execute(
             """
-            SELECT session_id, at, samples, profile_id, measurands, phases, units, contexts,
-                   locations
+            SELECT session_id, at, samples, profile_id
               FROM session_reading WHERE session_id = ANY (%s) ORDER BY session_id, at
             """,
             (list(session_ids),),
         )
         return await rows.fetchall()
+
+
+async def list_profiles(
+    connection: AsyncConnection, profile_ids: Sequence[int]
+) -> list[tuple[int, list[str], list[str], list[str], list[str], list[str]]]:
+    """What the samples of readings are: id, measurands, phases, units, contexts and locations."""
+    cursor = await connection.execute(
+        """
+        SELECT id, measurands, phases, units, contexts, locations FROM reading_profile
+         WHERE id = ANY (%s)
+        """,
+        (list(profile_ids),),
+    )
+    return await cursor.fetchall()
 
 
 async def list_steps(

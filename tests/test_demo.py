@@ -114,8 +114,8 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
 
 
 def check_roaming(folder: Path, told: str) -> None:
-    """A driver of a partner came to her CDR; of a private garage all sessions of the month did, each
-    with the energy that the collection has and without any driver."""
+    """A driver of a partner came to her CDR; of a private garage all sessions of the month did,
+    each with the energy that the collection has and without any driver."""
     cdrs = json.loads((folder / "itinerance" / "cdrs.json").read_text(encoding="utf-8"))
     contracts = Counter(cdr["cdr_token"]["contract_id"] for cdr in cdrs)
     assert contracts["FREMPC00000000X"] == 1

@@ -25,7 +25,8 @@ PURE = (
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
     *("billing.supply", "reporting.qualicharge_rows"),
     *("reporting.ocpi.kinds", "reporting.ocpi.objects", "reporting.ocpi.cdrs"),
-    *("reporting.availability", "reporting.load_curve"),
+    *("reporting.availability", "reporting.availability_report", "reporting.load_curve"),
+    *("reporting.consumption", "reporting.span", "reporting.sheet"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),

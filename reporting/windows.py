@@ -23,7 +23,7 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing.receipts_csv import BadLine, parse_day
+from billing.csv_lines import BadLine, parse_day
 from csms.clients import Actor
 from csms.db import transaction
 from csms.deadlines import PARIS

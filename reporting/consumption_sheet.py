@@ -329,16 +329,18 @@ class _Maker:
         )
         if not found:
             return
-        columns = (
-            Column(words["site"], Kind.TEXT, 2.0),
+        columns: tuple[Column, ...] = (
             Column(words["quarter"], Kind.MOMENT, 1.5),
             Column(words["power"], Kind.POWER, 1.3),
             Column(words["subscribed"], Kind.POWER, 1.3),
             Column(words["excess"], Kind.POWER, 1.2),
         )
-        rows = tuple(
-            (site, one.at, one.power_w, one.subscribed_w, one.excess_w) for one, site in found
+        rows: tuple[tuple[object, ...], ...] = tuple(
+            (one.at, one.power_w, one.subscribed_w, one.excess_w) for one, _ in found
         )
+        if self._several_sites:
+            columns = (Column(words["site"], Kind.TEXT, 2.0), *columns)
+            rows = tuple((site, *row) for (_, site), row in zip(found, rows, strict=True))
         intro = ""
         if len(rows) > EXCESSES_SHOWN:
             intro = words["above_more"].format(shown=EXCESSES_SHOWN, total=len(rows))

@@ -1,24 +1,29 @@
 """Roaming under attack and in trouble: partners that send what breaks others, hubs that fail."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from csms.authorization import decide
 from csms.config import Settings
 from csms.db import Database, transaction
-from reporting.ocpi import partners
+from csms.domain.station import Station
+from csms.store import lookup
+from reporting.ocpi import ordering, partners
 from reporting.ocpi.cdrs import Party
 from reporting.ocpi.client import Client, Peer
-from reporting.ocpi.objects import Credentials
+from reporting.ocpi.objects import CommandResponse, Credentials, StartSession, StopSession
 from reporting.ocpi.partners import CannotUse
 from reporting.outlet import Lost, Refused
 from simulators.ocpi_hub import OcpiHub
-from tests.ocpi_world import BADGE, CONTRACT, DESK, OWN, World, roaming, served
+from tests.ocpi_world import BADGE, CONTRACT, DESK, OWN, World, name_of, roaming, served
 from tests.qualicharge_world import Clock
 
 CREDENTIALS: dict[str, Any] = {
@@ -106,5 +111,120 @@ async def test_a_partner_that_registers_with_no_address_is_told_so(world: World)
         partner = await partners.locked(connection, "hub")
     theirs = Credentials.model_validate(CREDENTIALS | {"url": BAD_ADDRESSES[0]})
     with pytest.raises(CannotUse) as refused:
-        await partners.accept(world.pool, world.settings, partner, theirs, world.clock.now)
+        await partners.accept(
+            world.pool, world.settings, partner, theirs, world.clock.now
+        )
     assert refused.value.code == 3001
+
+
+# Badges that are ours, and places that are not theirs.
+
+
+async def order(world: World, **more: Any) -> CommandResponse:
+    """START_SESSION of the hub's driver at the first point."""
+    token = {
+        "country_code": "FR",
+        "party_id": "EMP",
+        "uid": BADGE,
+        "type": "RFID",
+        "contract_id": CONTRACT,
+        "issuer": "Exemple",
+        "valid": True,
+        "whitelist": "NEVER",
+        "last_updated": "2026-11-01T10:00:00Z",
+    }
+    asked = StartSession.model_validate(
+        {
+            "response_url": f"{world.hub.base_url}/x/1",
+            "token": token | more,
+            "location_id": "tilleuls",
+            "evse_uid": name_of(1),
+        }
+    )
+    async with transaction(world.pool) as connection:
+        partner = await partners.locked(connection, "hub")
+        return await ordering.start(connection, world.settings, partner, asked, world.clock.now)
+
+
+async def test_a_partner_does_not_start_in_the_name_of_a_driver_of_ours(world: World) -> None:
+    """The station would show us our own badge, and our driver would pay."""
+    await world.build()
+    await world.push()
+    await world.do("INSERT INTO token (uid, uid_key) VALUES ('04DEADBEEF01', '04deadbeef01')")
+    assert (await order(world, uid="04DEADBEEF01")).result == "ACCEPTED"
+    ((payload,),) = await world.do("SELECT payload FROM command")
+    payload = json.loads(payload)
+    assert payload["idTag"].upper() != "04DEADBEEF01"
+    ((key, uid),) = await world.do("SELECT uid_key, token ->> 'uid' FROM roaming_grant")
+    assert (key, uid) == (payload["idTag"].lower(), "04DEADBEEF01")
+
+
+async def test_an_order_that_is_repeated_gets_the_answer_that_it_got(world: World) -> None:
+    """Its first answer was lost on the way; meanwhile the station did what it says."""
+    await world.build()
+    await world.push()
+    assert (await order(world)).result == "ACCEPTED"
+    session_id = await world.begin_session()
+    assert (await order(world)).result == "ACCEPTED"
+    await world.push()
+    asked = StopSession(response_url=f"{world.hub.base_url}/x/2", session_id=str(session_id))
+    answers = []
+    for _ in range(2):
+        async with transaction(world.pool) as connection:
+            partner = await partners.locked(connection, "hub")
+            answer = await ordering.stop(
+                connection, world.settings, partner, asked, world.clock.now
+            )
+        answers.append(answer.result)
+        await world.end_session(session_id, 1_000)
+    assert answers == ["ACCEPTED", "ACCEPTED"]
+    ((count,),) = await world.do("SELECT count(*) FROM command")
+    assert count == 2
+
+
+async def test_what_a_partner_allowed_lets_nobody_charge_where_it_is_not_told_of(
+    world: World,
+) -> None:
+    """A public point of another client, some minutes after the driver charged at a site that
+    roams."""
+    await world.build()
+    await world.place(1, "elsewhere")
+    await world.grant()
+    async with world.pool.connection() as connection:
+        (token,) = await lookup.fetch_tokens(connection, [BADGE.lower()], ["elsewhere"])
+        ((key,),) = await world.do("SELECT station_key FROM station WHERE id = 'CP-elsewhere'")
+    station = Station(key, "CP-elsewhere")
+    station.site_id, station.public_evses = "elsewhere", frozenset({1})
+    assert station.is_public(1)
+    now = world.clock.now + timedelta(minutes=1)
+    assert decide(token, station, now, 1).status == "NotAtThisLocation"
+    station.site_id = "tilleuls"
+    assert decide(token, station, now, 1).status == "Accepted"
+
+
+async def test_two_partners_with_one_card_each_pay_their_own_session(world: World) -> None:
+    """The other partner allowed the same card somewhere else, a moment later."""
+    await world.build()
+    await world.place(1, "elsewhere")
+    await world.push()
+    await world.grant()
+    await world.do(
+        """
+        WITH p AS (INSERT INTO ocpi_partner (slug, name, country_code, party_id, person_id,
+                                             created_at, created_by)
+                   SELECT 'other', name, 'FR', '108', person_id, created_at, created_by
+                     FROM ocpi_partner RETURNING id)
+        INSERT INTO roaming_grant (partner_id, client_id, station_key, evse_id, uid_key, allowed,
+                                   method, token, at, valid_until)
+        SELECT p.id, s.client_id, s.station_key, 1, g.uid_key, allowed, method, token, g.at,
+               valid_until
+          FROM p, roaming_grant g, station s WHERE s.id = 'CP-elsewhere'
+        """
+    )
+    session_id = await world.begin_session()
+    rows = await world.do(
+        "SELECT slug FROM roaming_session r JOIN ocpi_partner p ON p.id = r.partner_id"
+        " WHERE session_id = %s",
+        session_id,
+    )
+    assert rows == [("hub",)]

@@ -16,6 +16,7 @@ from csms.config import Settings
 from csms.db import Database, transaction
 from csms.domain.station import Station
 from csms.store import lookup
+from reporting import store_ocpi
 from reporting.ocpi import ordering, partners
 from reporting.ocpi.cdrs import Party
 from reporting.ocpi.client import Client, Peer
@@ -107,12 +108,12 @@ async def test_a_partner_whose_module_is_nowhere_stops_nobody_else(world: World)
 async def test_a_partner_that_registers_with_no_address_is_told_so(world: World) -> None:
     await world.build(registered=False)
     async with transaction(world.pool) as connection:
-        await partners.invite(connection, world.settings, "hub", DESK, world.clock.now)
+        invited = await partners.invite(connection, world.settings, "hub", DESK, world.clock.now)
         partner = await partners.locked(connection, "hub")
     theirs = Credentials.model_validate(CREDENTIALS | {"url": BAD_ADDRESSES[0]})
     with pytest.raises(CannotUse) as refused:
         await partners.accept(
-            world.pool, world.settings, partner, theirs, world.clock.now
+            world.pool, world.settings, partner, invited.token, theirs, world.clock.now
         )
     assert refused.value.code == 3001
 
@@ -228,3 +229,20 @@ async def test_two_partners_with_one_card_each_pay_their_own_session(world: Worl
         session_id,
     )
     assert rows == [("hub",)]
+
+
+async def test_an_invitation_that_was_used_meanwhile_registers_nobody(world: World) -> None:
+    """Two that hold it read versions at the same time; the second comes too late."""
+    await world.build(registered=False)
+    async with transaction(world.pool) as connection:
+        invited = await partners.invite(connection, world.settings, "hub", DESK, world.clock.now)
+        stale = await store_ocpi.find_by_token(connection, partners.sha256(invited.token))
+    assert stale is not None
+    await world.hub.register(invited.versions_url, invited.token)
+    theirs = Credentials.model_validate(CREDENTIALS | {"url": world.hub.versions_url})
+    world.hub.invite("t")
+    with pytest.raises(CannotUse):
+        await partners.accept(
+            world.pool, world.settings, stale, invited.token, theirs, world.clock.now
+        )
+    assert (await world.push()).failures == 0, "the hub's own registration stands"

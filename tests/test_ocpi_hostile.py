@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from csms import serve
 from csms.authorization import decide
 from csms.config import Settings
 from csms.db import Database, transaction
@@ -246,3 +249,9 @@ async def test_an_invitation_that_was_used_meanwhile_registers_nobody(world: Wor
             world.pool, world.settings, stale, invited.token, theirs, world.clock.now
         )
     assert (await world.push()).failures == 0, "the hub's own registration stands"
+
+
+def test_no_badge_stands_in_the_log(settings: Settings) -> None:
+    """The client of HTTP would tell every address that it asks."""
+    serve.set_up_log(replace(settings, log_level="INFO"))
+    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)

@@ -11,7 +11,8 @@ SELECT i.object_key AS evse_uid, min(i.created_at) AS since_at, min(i.id) AS fir
  GROUP BY i.object_key;
 GRANT SELECT ON qualicharge_declared TO t2p_service;
 
--- Sessions of partners' drivers: what let them begin. One whose badge was a driver's of ours is hers.
+-- Sessions of partners' drivers: what let them begin, before all what was said of that point. One
+-- whose badge was a driver's of ours is hers.
 CREATE VIEW roaming_session WITH (security_invoker = true) AS
 SELECT s.id AS session_id, g.id AS grant_id, g.partner_id, g.token, g.method, g.reference,
        p.person_id
@@ -21,7 +22,9 @@ SELECT s.id AS session_id, g.id AS grant_id, g.partner_id, g.token, g.method, g.
         WHERE r.uid_key = lower(s.token_uid) AND r.allowed = 'ALLOWED'
           AND r.at <= coalesce(s.received_start_at, s.started_at)
           AND r.valid_until >= s.started_at
-        ORDER BY r.id DESC LIMIT 1) g
+        ORDER BY (r.station_key = s.station_key AND coalesce(r.evse_id = s.evse_id, true)) DESC,
+                 (r.station_key = s.station_key) DESC, r.id DESC
+        LIMIT 1) g
   JOIN ocpi_partner p ON p.id = g.partner_id
  WHERE s.authorization_status = 'Accepted'
    AND NOT EXISTS (SELECT FROM driver_badge b

@@ -1,0 +1,257 @@
+"""Roaming under attack and in trouble: partners that send what breaks others, hubs that fail."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from psycopg.types.json import Jsonb
+from psycopg_pool import AsyncConnectionPool
+
+from csms import serve
+from csms.authorization import decide
+from csms.config import Settings
+from csms.db import Database, transaction
+from csms.domain.station import Station
+from csms.store import lookup
+from reporting import store_ocpi
+from reporting.ocpi import ordering, partners
+from reporting.ocpi.cdrs import Party
+from reporting.ocpi.client import Client, Peer
+from reporting.ocpi.objects import CommandResponse, Credentials, StartSession, StopSession
+from reporting.ocpi.partners import CannotUse
+from reporting.outlet import Lost, Refused
+from simulators.ocpi_hub import OcpiHub
+from tests.ocpi_world import BADGE, CONTRACT, DESK, OWN, World, name_of, roaming, served
+from tests.qualicharge_world import Clock
+
+CREDENTIALS: dict[str, Any] = {
+    "token": "t",
+    "url": "http://127.0.0.1:9/ocpi/versions",
+    "roles": [
+        {
+            "role": "HUB",
+            "party_id": "107",
+            "country_code": "FR",
+            "business_details": {"name": "Exemple"},
+        }
+    ],
+}
+DEEP = b'{"status_code":1000,"data":' + b"[" * 200_000
+
+
+@pytest.fixture
+async def world(
+    database: Database, pool: AsyncConnectionPool, settings: Settings
+) -> AsyncIterator[World]:
+    clock = Clock()
+    hub = OcpiHub(clock=clock)
+    hub.add_token(BADGE, CONTRACT)
+    settings = roaming(settings)
+    async with hub.serve(), served(pool, settings):
+        yield World(database, pool, settings, hub, clock)
+
+
+@asynccontextmanager
+async def answering(body: bytes) -> AsyncIterator[str]:
+    """A server whose every answer is this; its address."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/ocpi"
+
+
+# Addresses and answers that are none.
+
+BAD_ADDRESSES = [
+    "https://hub..example/ocpi",
+    f"https://{'a' * 64}.example/ocpi",
+    "https://hub.example:99999/ocpi",
+    "https://hub.example:port/ocpi",
+    "https://hub.example/\x01",
+    "http://[::1/ocpi",
+]
+
+
+@pytest.mark.parametrize("address", BAD_ADDRESSES)
+async def test_an_address_that_is_none_is_a_refusal(settings: Settings, address: str) -> None:
+    async with Client(roaming(settings), Party(*OWN)) as client:
+        with pytest.raises(Refused):
+            await client.call(Peer(Party("FR", "107"), "token"), "GET", address)
+
+
+async def test_an_answer_that_is_nested_without_end_is_no_answer(settings: Settings) -> None:
+    async with answering(DEEP) as address, Client(roaming(settings), Party(*OWN)) as client:
+        with pytest.raises(Lost):
+            await client.call(Peer(Party("FR", "107"), "token"), "GET", address)
+
+
+async def test_a_partner_whose_module_is_nowhere_stops_nobody_else(world: World) -> None:
+    await world.build()
+    await world.do(
+        "UPDATE ocpi_partner SET endpoints = %s",
+        Jsonb([{"identifier": "locations", "role": "RECEIVER", "url": BAD_ADDRESSES[0]}]),
+    )
+    done = await world.push()
+    assert (done.sent, done.dead) == (0, 1)
+
+
+async def test_a_partner_that_registers_with_no_address_is_told_so(world: World) -> None:
+    await world.build(registered=False)
+    async with transaction(world.pool) as connection:
+        invited = await partners.invite(connection, world.settings, "hub", DESK, world.clock.now)
+        partner = await partners.locked(connection, "hub")
+    theirs = Credentials.model_validate(CREDENTIALS | {"url": BAD_ADDRESSES[0]})
+    with pytest.raises(CannotUse) as refused:
+        await partners.accept(
+            world.pool, world.settings, partner, invited.token, theirs, world.clock.now
+        )
+    assert refused.value.code == 3001
+
+
+# Badges that are ours, and places that are not theirs.
+
+
+async def order(world: World, **more: Any) -> CommandResponse:
+    """START_SESSION of the hub's driver at the first point."""
+    token = {
+        "country_code": "FR",
+        "party_id": "EMP",
+        "uid": BADGE,
+        "type": "RFID",
+        "contract_id": CONTRACT,
+        "issuer": "Exemple",
+        "valid": True,
+        "whitelist": "NEVER",
+        "last_updated": "2026-11-01T10:00:00Z",
+    }
+    asked = StartSession.model_validate(
+        {
+            "response_url": f"{world.hub.base_url}/x/1",
+            "token": token | more,
+            "location_id": "tilleuls",
+            "evse_uid": name_of(1),
+        }
+    )
+    async with transaction(world.pool) as connection:
+        partner = await partners.locked(connection, "hub")
+        return await ordering.start(connection, world.settings, partner, asked, world.clock.now)
+
+
+async def test_a_partner_does_not_start_in_the_name_of_a_driver_of_ours(world: World) -> None:
+    """The station would show us our own badge, and our driver would pay."""
+    await world.build()
+    await world.push()
+    await world.do("INSERT INTO token (uid, uid_key) VALUES ('04DEADBEEF01', '04deadbeef01')")
+    assert (await order(world, uid="04DEADBEEF01")).result == "ACCEPTED"
+    ((payload,),) = await world.do("SELECT payload FROM command")
+    payload = json.loads(payload)
+    assert payload["idTag"].upper() != "04DEADBEEF01"
+    ((key, uid),) = await world.do("SELECT uid_key, token ->> 'uid' FROM roaming_grant")
+    assert (key, uid) == (payload["idTag"].lower(), "04DEADBEEF01")
+
+
+async def test_an_order_that_is_repeated_gets_the_answer_that_it_got(world: World) -> None:
+    """Its first answer was lost on the way; meanwhile the station did what it says."""
+    await world.build()
+    await world.push()
+    assert (await order(world)).result == "ACCEPTED"
+    session_id = await world.begin_session()
+    assert (await order(world)).result == "ACCEPTED"
+    await world.push()
+    asked = StopSession(response_url=f"{world.hub.base_url}/x/2", session_id=str(session_id))
+    answers = []
+    for _ in range(2):
+        async with transaction(world.pool) as connection:
+            partner = await partners.locked(connection, "hub")
+            answer = await ordering.stop(
+                connection, world.settings, partner, asked, world.clock.now
+            )
+        answers.append(answer.result)
+        await world.end_session(session_id, 1_000)
+    assert answers == ["ACCEPTED", "ACCEPTED"]
+    ((count,),) = await world.do("SELECT count(*) FROM command")
+    assert count == 2
+
+
+async def test_what_a_partner_allowed_lets_nobody_charge_where_it_is_not_told_of(
+    world: World,
+) -> None:
+    """A public point of another client, some minutes after the driver charged at a site that
+    roams."""
+    await world.build()
+    await world.place(1, "elsewhere")
+    await world.grant()
+    async with world.pool.connection() as connection:
+        (token,) = await lookup.fetch_tokens(connection, [BADGE.lower()], ["elsewhere"])
+        ((key,),) = await world.do("SELECT station_key FROM station WHERE id = 'CP-elsewhere'")
+    station = Station(key, "CP-elsewhere")
+    station.site_id, station.public_evses = "elsewhere", frozenset({1})
+    assert station.is_public(1)
+    now = world.clock.now + timedelta(minutes=1)
+    assert decide(token, station, now, 1).status == "NotAtThisLocation"
+    station.site_id = "tilleuls"
+    assert decide(token, station, now, 1).status == "Accepted"
+
+
+async def test_two_partners_with_one_card_each_pay_their_own_session(world: World) -> None:
+    """The other partner allowed the same card somewhere else, a moment later."""
+    await world.build()
+    await world.place(1, "elsewhere")
+    await world.push()
+    await world.grant()
+    await world.do(
+        """
+        WITH p AS (INSERT INTO ocpi_partner (slug, name, country_code, party_id, person_id,
+                                             created_at, created_by)
+                   SELECT 'other', name, 'FR', '108', person_id, created_at, created_by
+                     FROM ocpi_partner RETURNING id)
+        INSERT INTO roaming_grant (partner_id, client_id, station_key, evse_id, uid_key, allowed,
+                                   method, token, at, valid_until)
+        SELECT p.id, s.client_id, s.station_key, 1, g.uid_key, allowed, method, token, g.at,
+               valid_until
+          FROM p, roaming_grant g, station s WHERE s.id = 'CP-elsewhere'
+        """
+    )
+    session_id = await world.begin_session()
+    rows = await world.do(
+        "SELECT slug FROM roaming_session r JOIN ocpi_partner p ON p.id = r.partner_id"
+        " WHERE session_id = %s",
+        session_id,
+    )
+    assert rows == [("hub",)]
+
+
+async def test_an_invitation_that_was_used_meanwhile_registers_nobody(world: World) -> None:
+    """Two that hold it read versions at the same time; the second comes too late."""
+    await world.build(registered=False)
+    async with transaction(world.pool) as connection:
+        invited = await partners.invite(connection, world.settings, "hub", DESK, world.clock.now)
+        stale = await store_ocpi.find_by_token(connection, partners.sha256(invited.token))
+    assert stale is not None
+    await world.hub.register(invited.versions_url, invited.token)
+    theirs = Credentials.model_validate(CREDENTIALS | {"url": world.hub.versions_url})
+    world.hub.invite("t")
+    with pytest.raises(CannotUse):
+        await partners.accept(
+            world.pool, world.settings, stale, invited.token, theirs, world.clock.now
+        )
+    assert (await world.push()).failures == 0, "the hub's own registration stands"
+
+
+def test_no_badge_stands_in_the_log(settings: Settings) -> None:
+    """The client of HTTP would tell every address that it asks."""
+    serve.set_up_log(replace(settings, log_level="INFO"))
+    assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)

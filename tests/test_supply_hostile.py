@@ -1,9 +1,10 @@
 """Bills to co-owners where something went another way: sold, moved, put right, contested."""
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import psycopg
 import pytest
 from psycopg_pool import AsyncConnectionPool
 
@@ -476,3 +477,58 @@ async def test_a_provision_that_comes_in_while_it_is_credited_is_to_be_given_bac
         (due,) = await supplying.list_refunds(connection, settings)
     assert due.amount_cents == 500
     await sound(pool)
+
+
+async def test_an_unpaid_bill_of_the_operator_s_blocks_no_co_owner_and_announces_no_block(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A provision that nobody pays, and the letters that mail servers took: he charges on."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(
+        pool, client_id, "12", anna, evse_id=1, provision_cents=12_000
+    )
+    await scene.ask(pool, settings, holding_id, scene.AT)
+    told: list[int] = []
+    for days in range(150):
+        at = scene.AT.replace(hour=9) + timedelta(days)
+        done = await reminders.remind(pool, at, settings=settings)
+        told += done.reminders
+        assert (done.notices, done.blocked) == (0, 0), at
+    assert told == [1, 2, 3]
+    assert await rows(pool, "SELECT DISTINCT event, person_id FROM notification") == [
+        ("owner_invoice.reminded", anna)
+    ]
+
+
+async def test_a_co_owner_who_was_blocked_for_such_a_bill_is_so_no_more(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """Whatever code wrote it: the database takes no such cause, and one that is there is none."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(pool, client_id, "12", anna, evse_id=1, provision_cents=500)
+    await scene.ask(pool, settings, holding_id, scene.AT)
+    cause = """
+        WITH notice AS (
+            INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level,
+                                  amount_cents, sent_on, sent_at, takes_effect_on)
+            SELECT client_id, id, person_id, due_on, 0, 500, '2026-11-01', '2026-11-01',
+                   '2026-11-10' FROM invoice RETURNING id, client_id, invoice_id, person_id),
+        block AS (
+            INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by)
+            SELECT client_id, person_id, 1, '2026-11-10', 'test' FROM notice
+            RETURNING id, client_id)
+        INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents,
+                                         told_at, added_at)
+        SELECT b.id, b.client_id, n.id, n.invoice_id, 500, '2026-11-01', '2026-11-10'
+          FROM notice n, block b
+        """
+    async with await db.connect(database, owner=True) as connection:
+        with pytest.raises(psycopg.errors.CheckViolation, match="blocks nobody"):
+            async with connection.transaction():
+                await connection.execute(cause.encode())
+        async with connection.transaction():  # as it was before the database refused
+            await connection.execute("ALTER TABLE payment_block_cause DISABLE TRIGGER USER")
+            await connection.execute(cause.encode())
+            await connection.execute("ALTER TABLE payment_block_cause ENABLE TRIGGER USER")
+    assert await rows(pool, "SELECT person_id FROM standing_block") == []
+    assert (await reminders.remind(pool, IN_DECEMBER, settings=settings)).lifted == 1

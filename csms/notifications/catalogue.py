@@ -221,6 +221,7 @@ CATALOGUE: Final = {
             waits=True,
             webhook=False,
         ),
+        Event(code="owner_invoice.reminded", category="billing", waits=True, webhook=False),
         # client, month, amount_cents, settled_on, reference
         Event(
             code="payout.settled",

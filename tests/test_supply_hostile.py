@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from billing import books, collecting, disputes, ledger, lots, reminders, supplying
@@ -14,6 +15,7 @@ from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
 from csms.db import Database, transaction
+from csms.notifications import recipients
 from csms.registry import Refusal
 from tests import billing_world as world
 from tests.billing_world import rows
@@ -532,3 +534,68 @@ async def test_a_co_owner_who_was_blocked_for_such_a_bill_is_so_no_more(
             await connection.execute("ALTER TABLE payment_block_cause ENABLE TRIGGER USER")
     assert await rows(pool, "SELECT person_id FROM standing_block") == []
     assert (await reminders.remind(pool, IN_DECEMBER, settings=settings)).lifted == 1
+
+
+async def test_what_is_decided_of_a_contested_bill_is_told_to_its_co_owner_alone(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A manager of the co-ownership is neither told of it, nor shown it by the database."""
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    await scene.charge(database, client_id, 37_421, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    ((bill_id,),) = await rows(pool, "SELECT id FROM invoice")
+    manager = await add_manager(database, client_id)
+    async with transaction(pool) as connection:
+        dispute_id = await disputes.contest_invoice(
+            connection, bill_id, "Je n’ai pas chargé", DESK, IN_NOVEMBER
+        )
+    assert await seen_by(database, manager, "SELECT id FROM client") == [client_id]
+    assert await seen_by(database, manager, "SELECT id FROM dispute") == []
+    async with transaction(pool) as connection:
+        await disputes.decide(
+            connection,
+            dispute_id,
+            "rejected",
+            "Le relevé est juste",
+            actor=DESK,
+            now=IN_NOVEMBER,
+            settings=settings,
+        )
+    async with pool.connection() as connection:
+        await recipients.resolve(connection, settings, IN_NOVEMBER)
+    told = await rows(
+        pool,
+        """
+        SELECT n.event, d.person_id
+          FROM notification n JOIN notification_delivery d ON d.notification_id = n.id
+         WHERE n.event LIKE '%%dispute.decided'
+        """,
+    )
+    assert told == [("owner_dispute.decided", anna)]
+    assert await seen_by(database, manager, "SELECT id FROM dispute") == []
+
+
+async def add_manager(database: Database, client_id: int) -> int:
+    """A manager of the client; the person's id."""
+    async with await db.connect(database, owner=True) as connection:
+        cursor = await connection.execute(
+            """
+            WITH made AS (INSERT INTO person (email, given_name)
+                          VALUES ('syndic@example.org', 'Syndic') RETURNING id)
+            INSERT INTO client_manager (person_id, client_id, granted_by, from_at)
+            SELECT id, %s, 'test', '2026-01-01' FROM made RETURNING person_id
+            """,
+            (client_id,),
+        )
+        ((person_id,),) = await cursor.fetchall()
+    return int(person_id)
+
+
+async def seen_by(database: Database, person_id: int, statement: str) -> list[int]:
+    """What the database itself shows to a person: no code between."""
+    conninfo = make_conninfo(database.app_url, options="-c role=t2p_app")
+    async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        await connection.execute("SELECT set_config('t2p.person_id', %s, true)", (str(person_id),))
+        cursor = await connection.execute(statement.encode())
+        return [row[0] for row in await cursor.fetchall()]

@@ -1,4 +1,5 @@
--- The operator's own invoices, to clients and to co-owners: they block nobody.
+-- The operator's own invoices, to clients and to co-owners: they block nobody, and what a co-owner
+-- contests of his is between him and the operator.
 
 CREATE OR REPLACE FUNCTION check_payment_block_cause() RETURNS trigger LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
@@ -16,3 +17,9 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
+
+-- A dispute is read by whoever reads the invoice that it is about; of a line, by the client's managers.
+DROP POLICY managed ON dispute;
+CREATE POLICY managed ON dispute FOR SELECT TO t2p_app
+    USING (client_id = ANY ((SELECT managed_clients())::bigint[])
+           AND (invoice_id IS NULL OR invoice_id IN (SELECT id FROM invoice)));

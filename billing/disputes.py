@@ -435,9 +435,11 @@ async def _end(
     if decision != "withdrawn":
         await announce(
             connection,
-            "dispute.decided",
+            # What a co-owner contests of his bill is no manager's to read.
+            "dispute.decided" if dispute.owner_id is None else "owner_dispute.decided",
             now=now,
             client_id=dispute.client_id,
+            person_id=dispute.owner_id,
             subject=f"dispute {dispute.id}",
             data={
                 "month": dispute.month,

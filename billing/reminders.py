@@ -1,4 +1,5 @@
-"""Reminders of unpaid invoices: drivers of those in clients' names, clients of the operator's.
+"""Reminders of unpaid invoices: drivers of those in clients' names, clients and co-owners of the
+operator's.
 
 What is to be done about which invoice on which day is decided by billing.reminding; each invoice
 has a transaction of its own, in which it is looked at again: what was paid or contested in the
@@ -166,7 +167,7 @@ async def _write(
         event = "invoice.block_announced"
         data["blocked_on"] = step.takes_effect_on
     else:
-        event = "own_invoice.reminded" if row.person_id is None else "invoice.reminded"
+        event = _reminder_of(row)
         data |= {"level": level, "is_last": level == len(settings.reminder_days)}
     await announce(
         connection,
@@ -179,6 +180,13 @@ async def _write(
         key=f"reminder {letter_id}",
     )
     return True
+
+
+def _reminder_of(row: ClaimRow) -> str:
+    """The event that reminds of the invoice."""
+    if not row.is_own:
+        return "invoice.reminded"
+    return "own_invoice.reminded" if row.person_id is None else "owner_invoice.reminded"
 
 
 def _iban(row: ClaimRow, settings: Settings) -> str:

@@ -1,10 +1,12 @@
 """Bills to co-owners where something went another way: sold, moved, put right, contested."""
 
 import asyncio
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
+import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
 from billing import books, collecting, disputes, ledger, lots, reminders, supplying
@@ -13,6 +15,7 @@ from billing.invoice import TypeCode
 from csms import db
 from csms.config import Settings
 from csms.db import Database, transaction
+from csms.notifications import recipients
 from csms.registry import Refusal
 from tests import billing_world as world
 from tests.billing_world import rows
@@ -476,3 +479,123 @@ async def test_a_provision_that_comes_in_while_it_is_credited_is_to_be_given_bac
         (due,) = await supplying.list_refunds(connection, settings)
     assert due.amount_cents == 500
     await sound(pool)
+
+
+async def test_an_unpaid_bill_of_the_operator_s_blocks_no_co_owner_and_announces_no_block(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A provision that nobody pays, and the letters that mail servers took: he charges on."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(
+        pool, client_id, "12", anna, evse_id=1, provision_cents=12_000
+    )
+    await scene.ask(pool, settings, holding_id, scene.AT)
+    told: list[int] = []
+    for days in range(150):
+        at = scene.AT.replace(hour=9) + timedelta(days)
+        done = await reminders.remind(pool, at, settings=settings)
+        told += done.reminders
+        assert (done.notices, done.blocked) == (0, 0), at
+    assert told == [1, 2, 3]
+    assert await rows(pool, "SELECT DISTINCT event, person_id FROM notification") == [
+        ("owner_invoice.reminded", anna)
+    ]
+
+
+async def test_a_co_owner_who_was_blocked_for_such_a_bill_is_so_no_more(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """Whatever code wrote it: the database takes no such cause, and one that is there is none."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(pool, client_id, "12", anna, evse_id=1, provision_cents=500)
+    await scene.ask(pool, settings, holding_id, scene.AT)
+    cause = """
+        WITH notice AS (
+            INSERT INTO reminder (client_id, invoice_id, person_id, due_since_on, level,
+                                  amount_cents, sent_on, sent_at, takes_effect_on)
+            SELECT client_id, id, person_id, due_on, 0, 500, '2026-11-01', '2026-11-01',
+                   '2026-11-10' FROM invoice RETURNING id, client_id, invoice_id, person_id),
+        block AS (
+            INSERT INTO payment_block (client_id, person_id, min_cents, from_at, by)
+            SELECT client_id, person_id, 1, '2026-11-10', 'test' FROM notice
+            RETURNING id, client_id)
+        INSERT INTO payment_block_cause (block_id, client_id, notice_id, invoice_id, amount_cents,
+                                         told_at, added_at)
+        SELECT b.id, b.client_id, n.id, n.invoice_id, 500, '2026-11-01', '2026-11-10'
+          FROM notice n, block b
+        """
+    async with await db.connect(database, owner=True) as connection:
+        with pytest.raises(psycopg.errors.CheckViolation, match="blocks nobody"):
+            async with connection.transaction():
+                await connection.execute(cause.encode())
+        async with connection.transaction():  # as it was before the database refused
+            await connection.execute("ALTER TABLE payment_block_cause DISABLE TRIGGER USER")
+            await connection.execute(cause.encode())
+            await connection.execute("ALTER TABLE payment_block_cause ENABLE TRIGGER USER")
+    assert await rows(pool, "SELECT person_id FROM standing_block") == []
+    assert (await reminders.remind(pool, IN_DECEMBER, settings=settings)).lifted == 1
+
+
+async def test_what_is_decided_of_a_contested_bill_is_told_to_its_co_owner_alone(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A manager of the co-ownership is neither told of it, nor shown it by the database."""
+    anna = await world.add_driver(database, "anna")
+    await scene.give_lot(pool, client_id, "12", anna, evse_id=1)
+    await scene.charge(database, client_id, 37_421, THIRD)
+    await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    ((bill_id,),) = await rows(pool, "SELECT id FROM invoice")
+    manager = await add_manager(database, client_id)
+    async with transaction(pool) as connection:
+        dispute_id = await disputes.contest_invoice(
+            connection, bill_id, "Je n’ai pas chargé", DESK, IN_NOVEMBER
+        )
+    assert await seen_by(database, manager, "SELECT id FROM client") == [client_id]
+    assert await seen_by(database, manager, "SELECT id FROM dispute") == []
+    async with transaction(pool) as connection:
+        await disputes.decide(
+            connection,
+            dispute_id,
+            "rejected",
+            "Le relevé est juste",
+            actor=DESK,
+            now=IN_NOVEMBER,
+            settings=settings,
+        )
+    async with pool.connection() as connection:
+        await recipients.resolve(connection, settings, IN_NOVEMBER)
+    told = await rows(
+        pool,
+        """
+        SELECT n.event, d.person_id
+          FROM notification n JOIN notification_delivery d ON d.notification_id = n.id
+         WHERE n.event LIKE '%%dispute.decided'
+        """,
+    )
+    assert told == [("owner_dispute.decided", anna)]
+    assert await seen_by(database, manager, "SELECT id FROM dispute") == []
+
+
+async def add_manager(database: Database, client_id: int) -> int:
+    """A manager of the client; the person's id."""
+    async with await db.connect(database, owner=True) as connection:
+        cursor = await connection.execute(
+            """
+            WITH made AS (INSERT INTO person (email, given_name)
+                          VALUES ('syndic@example.org', 'Syndic') RETURNING id)
+            INSERT INTO client_manager (person_id, client_id, granted_by, from_at)
+            SELECT id, %s, 'test', '2026-01-01' FROM made RETURNING person_id
+            """,
+            (client_id,),
+        )
+        ((person_id,),) = await cursor.fetchall()
+    return int(person_id)
+
+
+async def seen_by(database: Database, person_id: int, statement: str) -> list[int]:
+    """What the database itself shows to a person: no code between."""
+    conninfo = make_conninfo(database.app_url, options="-c role=t2p_app")
+    async with await psycopg.AsyncConnection.connect(conninfo) as connection:
+        await connection.execute("SELECT set_config('t2p.person_id', %s, true)", (str(person_id),))
+        cursor = await connection.execute(statement.encode())
+        return [row[0] for row in await cursor.fetchall()]

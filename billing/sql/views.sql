@@ -89,12 +89,14 @@ SELECT l.invoice_id, true, false
 SELECT invoice_id, false, true FROM direct_debit WHERE status IN ('notified', 'sent');
 
 -- What keeps drivers from starting at a client's stations now: a block that is open, as far as an
--- invoice that it was set for is pursued still. One that is paid counts no more in that moment.
+-- invoice that it was set for is pursued still. One that is paid counts no more in that moment, and
+-- the operator's own count never.
 CREATE VIEW standing_block WITH (security_invoker = true) AS
 SELECT b.id AS block_id, b.person_id, b.client_id, b.from_at, o.invoice_id, o.number, o.due_on,
        o.open_cents
   FROM payment_block b
   JOIN payable_invoice o ON o.client_id = b.client_id AND o.person_id = b.person_id
+   AND NOT o.is_own
    AND o.invoice_id IN (SELECT c.invoice_id FROM payment_block_cause c WHERE c.block_id = b.id)
  WHERE b.until_at IS NULL AND o.open_cents >= b.min_cents
    AND NOT EXISTS (SELECT FROM paused_invoice p WHERE p.invoice_id = o.invoice_id);

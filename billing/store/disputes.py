@@ -43,6 +43,7 @@ class Dispute:
     invoice_id: int | None  # that is contested, or that the line is on
     invoice_number: str | None
     is_invoice: bool  # the invoice itself is contested
+    owner_id: int | None  # the co-owner whose bill by the operator it is
     month: date
     opened_at: datetime
     opened_by: str
@@ -289,7 +290,9 @@ async def list_disputes(
             """
             SELECT d.id, d.client_id, c.name AS client, l.statement_id, d.statement_line_id,
                    l.session_id, i.id AS invoice_id, i.number AS invoice_number,
-                   d.invoice_id IS NOT NULL AS is_invoice, d.month, d.opened_at, d.opened_by,
+                   d.invoice_id IS NOT NULL AS is_invoice,
+                   CASE WHEN i.issuer = 'operator' THEN i.person_id END AS owner_id,
+                   d.month, d.opened_at, d.opened_by,
                    d.person_id, d.window_ends_on, d.reason, d.held_cents, d.decided_at,
                    d.decided_by, d.decision, d.decision_reason, d.correction_id,
                    k.number AS correction_number

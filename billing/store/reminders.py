@@ -20,7 +20,7 @@ class ClaimRow:
     client_id: int
     client: str
     person_id: int | None  # None: the operator's invoice to the client
-    is_own: bool  # the operator's: paid to its own account
+    is_own: bool  # the operator's, to the client or a co-owner: paid to its own account
     due_on: date
     due_since_on: date  # due anew: money or a provision came back, a dispute was decided
     left_cents: int
@@ -50,7 +50,7 @@ class ClaimRow:
             told_on=self.told_on,
             is_blocked=self.is_blocked,
             is_waived=self.is_waived,
-            blocks=self.person_id is not None,
+            blocks=not self.is_own,
         )
 
 

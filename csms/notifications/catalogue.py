@@ -195,6 +195,7 @@ CATALOGUE: Final = {
             always=True,
             webhook=False,
         ),
+        Event(code="owner_dispute.decided", category="billing", webhook=False),
         # invoice (its number), amount_cents, due_on (of the debit), mandate, creditor
         Event(code="debit.announced", category="billing", webhook=False),
         Event(
@@ -221,6 +222,7 @@ CATALOGUE: Final = {
             waits=True,
             webhook=False,
         ),
+        Event(code="owner_invoice.reminded", category="billing", waits=True, webhook=False),
         # client, month, amount_cents, settled_on, reference
         Event(
             code="payout.settled",

@@ -38,6 +38,7 @@ from csms import (
     demo_payments,
     demo_people,
     demo_public,
+    demo_reports,
     demo_roaming,
     keys,
     registry,
@@ -187,12 +188,17 @@ async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
     console.print(summary, markup=False, highlight=False)
     console.print("Written: " + ", ".join(str(path) for path in [*paths, summary_path]))
     arrived = _compare(job, result, written)
-    return max(
+    exit_code = max(
         arrived,
         await _money(settings, pool, month, folder),
         await _publish(settings, pool, folder / "irve"),
         await _roam(settings, pool, month, folder / "itinerance"),
     )
+    reports = await demo_reports.write(
+        pool, settings, job.month_name, datetime.now(UTC), folder / "rapports"
+    )
+    console.print("Reports, of consumption and availability: " + ", ".join(map(str, reports)))
+    return exit_code
 
 
 async def _money(

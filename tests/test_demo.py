@@ -92,6 +92,8 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     rows = collected(tmp_path)
     assert len(rows) == 20
     check_roaming(tmp_path / "data" / "demo", first.stdout)
+    reports = [path.suffix for path in (tmp_path / "data" / "demo" / "rapports").iterdir()]
+    assert sorted(reports) == [".pdf", ".pdf", ".xlsx", ".xlsx"]
     again = demo(tmp_path)
     assert (again.returncode, again.stderr) == (0, ""), again.stdout
     assert collected(tmp_path) == rows

@@ -6,21 +6,23 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
-from csms import serve
+from csms import secrets, serve
 from csms.authorization import decide
 from csms.config import Settings
 from csms.db import Database, transaction
 from csms.domain.station import Station
+from csms.exchange import ROAMING, Question
 from csms.store import lookup
 from reporting import store_ocpi
-from reporting.ocpi import ordering, partners
+from reporting.ocpi import ordering, partners, telling
+from reporting.ocpi.authorizing import Authorizer
 from reporting.ocpi.cdrs import Party
 from reporting.ocpi.client import Client, Peer
 from reporting.ocpi.objects import CommandResponse, Credentials, StartSession, StopSession
@@ -29,6 +31,7 @@ from reporting.outlet import Lost, Refused
 from simulators.ocpi_hub import OcpiHub
 from tests.ocpi_world import BADGE, CONTRACT, DESK, OWN, World, name_of, roaming, served
 from tests.qualicharge_world import Clock
+from tests.scenarios.gate import PATIENCE_S
 
 CREDENTIALS: dict[str, Any] = {
     "token": "t",
@@ -255,3 +258,95 @@ def test_no_badge_stands_in_the_log(settings: Settings) -> None:
     """The client of HTTP would tell every address that it asks."""
     serve.set_up_log(replace(settings, log_level="INFO"))
     assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
+
+
+# Partners in trouble.
+
+
+async def join_by(world: World, slug: str, url: str) -> None:
+    """Another partner, registered, with all modules at the address; told of the site too."""
+    await world.do(
+        """
+        WITH p AS (INSERT INTO ocpi_partner (slug, name, country_code, party_id, person_id,
+                                             our_sha256, their_token, endpoints, registered_at,
+                                             created_at, created_by)
+                   SELECT %(slug)s, name, 'FR', '108', person_id, sha256(%(slug)s::text::bytea),
+                          %(token)s, %(endpoints)s, registered_at, created_at, created_by
+                     FROM ocpi_partner WHERE slug = 'hub' RETURNING id)
+        INSERT INTO ocpi_site (partner_id, site_id, feed, from_at, created_by)
+        SELECT p.id, site_id, feed, from_at, o.created_by FROM p, ocpi_site o
+        """,
+        slug=slug,
+        token=secrets.seal(world.settings, "token"),
+        endpoints=Jsonb(
+            [
+                {"identifier": name, "role": role, "url": f"{url}/{name}"}
+                for name, role in (("locations", "RECEIVER"), ("tokens", "SENDER"))
+            ]
+        ),
+    )
+
+
+@asynccontextmanager
+async def silent() -> AsyncIterator[tuple[str, asyncio.Event]]:
+    """A server that takes requests and answers none; its address, and that it was asked."""
+    asked, over = asyncio.Event(), asyncio.Event()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await over.wait()
+        writer.close()
+
+    server = await asyncio.start_server(keep, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", asked
+        over.set()
+
+
+async def test_a_partner_that_does_not_answer_keeps_no_other_waiting(world: World) -> None:
+    world.clock.now = datetime.now(UTC)  # as `run` has it
+    await world.build()
+    await world.push()
+    settings = replace(world.settings, ocpi_timeout_s=60.0, ocpi_poll_s=0.05)
+    async with silent() as (address, asked):
+        await join_by(world, "other", address)
+        task = asyncio.create_task(telling.run(world.pool, settings))
+        try:
+            await asyncio.wait_for(asked.wait(), PATIENCE_S)
+            await world.status(1, "charging")
+            place = world.hub.locations[(*OWN, "tilleuls")]
+            async with asyncio.timeout(PATIENCE_S):
+                while place["evses"][0]["status"] != "CHARGING":
+                    await asyncio.sleep(0.02)
+                    place = world.hub.locations[(*OWN, "tilleuls")]
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+async def test_a_partner_that_does_not_answer_keeps_no_driver_of_another_waiting(
+    world: World,
+) -> None:
+    await world.build()
+    settings = replace(world.settings, ocpi_timeout_s=60.0, ocpi_authorize_timeout_s=60.0)
+    async with silent() as (address, asked), asyncio.timeout(PATIENCE_S):
+        await join_by(world, "other", address)
+        asking = Authorizer(world.pool, settings, world.clock)
+        task = asyncio.create_task(asking.run())
+        while not asking.is_at("tilleuls"):  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.01)
+        ((key,),) = await world.do("SELECT station_key FROM station WHERE id = 'CP-tilleuls'")
+        content = {
+            "uid": BADGE,
+            "type": "ISO14443",
+            "station_key": key,
+            "evse_id": None,
+            "site_id": "tilleuls",
+            "client_id": world.client_id,
+            "at": world.clock.now,
+        }
+        await asking.ask(Question(ROAMING, content))
+        await asked.wait()
+        task.cancel()
+        await asyncio.wait([task])
+    assert await world.do("SELECT allowed FROM roaming_grant") == [("ALLOWED",)]

@@ -13,8 +13,8 @@ backlog.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -89,20 +89,37 @@ async def open_outlets(
 
 
 async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
-    """Tell partners until cancelled; who registers meanwhile is told too."""
+    """Tell partners until cancelled; who registers meanwhile is told too. Each outlet goes on by
+    itself: what one has to tell for an hour, or waits for, no other waits for."""
     own = own_party(settings)
     if own is None:
         return
     known: Known = {}
-    async with Client(settings, own) as client:
+    under_way: dict[str, asyncio.Task[None]] = {}
+    async with Client(settings, own) as client, asyncio.TaskGroup() as lanes:
         while True:
-            try:
+            outlets: list[Outlet] = []
+            with _warning():
                 outlets = await _outlets(pool, settings, client, own, known)
-                await outlet.deliver(pool, settings, outlets)
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                db.raise_if_cancelled()
-                log.warning("partners could not be told: %s", str(error).strip())
+            for each in outlets:
+                if each.name not in under_way or under_way[each.name].done():
+                    under_way[each.name] = lanes.create_task(_deliver(pool, settings, each))
             await asyncio.sleep(settings.ocpi_poll_s)
+
+
+async def _deliver(pool: AsyncConnectionPool, settings: Settings, one: Outlet) -> None:
+    with _warning():
+        await outlet.deliver(pool, settings, [one])
+
+
+@contextmanager
+def _warning() -> Iterator[None]:
+    """Say that the database, or the way to it, fails; it is tried again."""
+    try:
+        yield
+    except (psycopg.Error, OSError, TimeoutError) as error:
+        db.raise_if_cancelled()
+        log.warning("partners could not be told: %s", str(error).strip())
 
 
 async def _outlets(

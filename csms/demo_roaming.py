@@ -26,7 +26,7 @@ from csms.config import Settings
 from csms.domain.siren import french_vat_number
 from csms.registry import AlreadyThere
 from csms.store import stations
-from reporting import outlet
+from reporting import outlet, store_outlet
 from reporting.collection import write_text
 from reporting.ocpi import partners, telling
 from simulators.driver import Driver, DriverConfig, running
@@ -267,10 +267,18 @@ async def _charge(settings: Settings, hub: OcpiHub, public: tuple[str, str]) -> 
 
 
 async def _deliver(pool: AsyncConnectionPool, settings: Settings) -> None:
-    """Tell the hub what is new now; the worker does the same every few seconds."""
-    async with telling.open_outlets(pool, settings) as outlets:
-        for _ in range(3):  # places, then sessions there, then their CDRs
-            await outlet.deliver(pool, settings, outlets)
+    """Tell the hub what is new now: places, sessions there, their CDRs. The worker does the same
+    every few seconds, and may have some of it in its hands."""
+    for _ in range(int(PATIENCE_S)):
+        async with telling.open_outlets(pool, settings) as outlets:
+            done = await outlet.deliver(pool, settings, outlets)
+        async with pool.connection() as connection:
+            states = await store_outlet.list_states(connection)
+        waiting = sum(state.waiting for state in states if state.name.endswith(SLUG))
+        if not done.made and not waiting:
+            return
+        if not done.sent:
+            await asyncio.sleep(1.0)
 
 
 async def _until(is_so: Callable[[], bool]) -> None:

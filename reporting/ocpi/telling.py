@@ -70,6 +70,11 @@ class Partner:
         """Its number."""
         return self.row.id
 
+    @property
+    def outlet(self) -> str:
+        """The name of its outlet."""
+        return f"ocpi.{self.row.slug}"
+
     def is_told(self, module: str) -> bool:
         """Whether it takes a module from us."""
         return self.peer.url_of(module, "RECEIVER") is not None
@@ -169,7 +174,7 @@ class Objects(_ToPartner):
 
     def __init__(self, settings: Settings, client: Client, partner: Partner) -> None:
         super().__init__(settings, client, partner)
-        self.name = f"ocpi.{partner.row.slug}"
+        self.name = partner.outlet
         self._looked_at: datetime | None = None  # at all that is old, too
 
     async def gather(self, connection: AsyncConnection, now: datetime) -> Sequence[NewItem]:
@@ -395,7 +400,7 @@ class _Look:
             days = timedelta(days=self._settings.ocpi_session_days)
             after = self._now - (days if is_whole else NEWS)
             new = await session_store.list_new_sessions(
-                self._connection, self._partner.id, after, GATHER_MAX
+                self._connection, self._partner.id, self._partner.outlet, after, GATHER_MAX
             )
             await self._tell_new(new)
             before = self._now - timedelta(seconds=self._settings.ocpi_session_update_s)

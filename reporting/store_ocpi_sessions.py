@@ -257,7 +257,7 @@ async def find_session(
         await rows.execute(
             """
             SELECT x.id, x.state, x.transaction_id, s.id AS station_id, x.client_id
-              FROM ocpi_told t JOIN session x ON x.id::text = t.object_id
+              FROM ocpi_told t JOIN session x ON x.id = t.object_id::bigint
               JOIN station s USING (station_key)
              WHERE t.partner_id = %s AND t.module = 'sessions' AND t.object_id = %s
                AND NOT (t.content ->> 'is_anonymous')::boolean

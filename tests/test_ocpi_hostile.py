@@ -13,6 +13,7 @@ import pytest
 from psycopg.types.json import Jsonb
 from psycopg_pool import AsyncConnectionPool
 
+from billing import pricing
 from csms import secrets, serve
 from csms.authorization import decide
 from csms.config import Settings
@@ -324,6 +325,20 @@ async def test_a_partner_that_does_not_answer_keeps_no_other_waiting(world: Worl
             await asyncio.wait([task])
 
 
+async def content_of(world: World) -> dict[str, Any]:
+    """A question about the badge, at the station."""
+    ((key,),) = await world.do("SELECT station_key FROM station WHERE id = 'CP-tilleuls'")
+    return {
+        "uid": BADGE,
+        "type": "ISO14443",
+        "station_key": key,
+        "evse_id": None,
+        "site_id": "tilleuls",
+        "client_id": world.client_id,
+        "at": world.clock.now,
+    }
+
+
 async def test_a_partner_that_does_not_answer_keeps_no_driver_of_another_waiting(
     world: World,
 ) -> None:
@@ -335,18 +350,71 @@ async def test_a_partner_that_does_not_answer_keeps_no_driver_of_another_waiting
         task = asyncio.create_task(asking.run())
         while not asking.is_at("tilleuls"):  # noqa: ASYNC110  # it tells nobody
             await asyncio.sleep(0.01)
-        ((key,),) = await world.do("SELECT station_key FROM station WHERE id = 'CP-tilleuls'")
-        content = {
-            "uid": BADGE,
-            "type": "ISO14443",
-            "station_key": key,
-            "evse_id": None,
-            "site_id": "tilleuls",
-            "client_id": world.client_id,
-            "at": world.clock.now,
-        }
-        await asking.ask(Question(ROAMING, content))
+        await asking.ask(Question(ROAMING, await content_of(world)))
         await asked.wait()
         task.cancel()
         await asyncio.wait([task])
     assert await world.do("SELECT allowed FROM roaming_grant") == [("ALLOWED",)]
+
+
+async def shown(world: World, settings: Settings) -> tuple[str, timedelta]:
+    """The badge is shown at the station: what is kept of it, and for how long it holds."""
+    asking = Authorizer(world.pool, settings, world.clock)
+    task = asyncio.create_task(asking.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while not asking.is_at("tilleuls"):  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.01)
+        await asking.ask(Question(ROAMING, await content_of(world)))
+    task.cancel()
+    await asyncio.wait([task])
+    ((allowed, until),) = await world.do(
+        "SELECT allowed, valid_until FROM roaming_grant ORDER BY id DESC LIMIT 1"
+    )
+    return allowed, until - world.clock.now
+
+
+async def test_a_driver_may_end_what_she_began_whatever_the_hub_says_by_then(
+    world: World,
+) -> None:
+    await world.build()
+    assert (await shown(world, world.settings))[0] == "ALLOWED"
+    session_id = await world.begin_session()
+    world.clock.go_on(hours=2)
+    world.hub.add_token(BADGE, CONTRACT, allowed="NO_CREDIT")
+    allowed, lasts = await shown(world, world.settings)
+    assert allowed == "ALLOWED"
+    assert lasts < timedelta(seconds=30), "to end it, not to begin another"
+    await world.end_session(session_id, 1_000)
+    assert (await shown(world, world.settings))[0] == "NO_CREDIT"
+
+
+async def test_a_session_that_began_before_its_site_left_is_told_to_its_end(
+    world: World,
+) -> None:
+    await world.build()
+    await world.push()
+    await world.grant()
+    session_id = await world.begin_session()
+    world.clock.go_on(seconds=1)
+    async with transaction(world.pool) as connection:
+        await partners.end_feed(connection, "hub", "tilleuls", "roaming", DESK, world.clock.now)
+    await world.push()
+    await world.end_session(session_id, 4_000)
+    world.clock.go_on(seconds=1)
+    await pricing.run(world.pool, now=world.clock.now)
+    await world.push()
+    assert world.hub.cdrs[(*OWN, str(session_id))]["total_energy"] == 4
+
+
+async def test_a_place_abroad_with_a_long_postal_code_stops_nobody_else(world: World) -> None:
+    await world.build()
+    await world.place(1, "abroad")
+    async with transaction(world.pool) as connection:
+        await partners.tell_of(connection, "hub", "abroad", "roaming", DESK, world.clock.now)
+    await world.do(
+        "UPDATE site SET static = static || %s WHERE id = 'abroad'",
+        Jsonb({"country": "IRL", "postal_code": "D02 AF30 DUBLIN"}),
+    )
+    world.clock.go_on(seconds=1)
+    await world.push()
+    assert {key[2] for key in world.hub.locations} == {"tilleuls", "abroad"}

@@ -6,7 +6,7 @@ allowed may begin to charge for some minutes: a Start that follows asks nobody a
 
 While a partner is away, what it told us of the token decides (whitelist): ALWAYS, ALLOWED and
 ALLOWED_OFFLINE let it charge, NEVER does not, nor a token that we know nothing of. ALWAYS is not
-asked at all. A driver who charges already may always end it.
+asked at all. A driver who charges already may always end it, whatever her partner says by then.
 """
 
 import asyncio
@@ -51,6 +51,7 @@ class Said:
     method: str
     token: Token
     reference: str | None = None
+    is_to_end: bool = False  # what goes on; nothing else is to begin with it
 
 
 class Authorizer:
@@ -117,7 +118,7 @@ class Authorizer:
             return
         now = self._moment()
         lasts = REFUSED_FOR
-        if said.allowed == ALLOWED:
+        if said.allowed == ALLOWED and not said.is_to_end:
             lasts = timedelta(seconds=self._settings.ocpi_grant_s)
         async with transaction(self._pool) as connection:
             await store.insert_grant(
@@ -161,11 +162,12 @@ class Authorizer:
         for answer in told:
             if answer.allowed == ALLOWED:
                 return answer
-        away = [one for one in partner_ids if one not in answers]
         for partner_id, token in known:
             may = self._settings.ocpi_whitelist and token.valid and token.whitelist in OFFLINE_LISTS
-            if partner_id in away and (may or charges):
+            if partner_id not in answers and may:
                 return Said(partner_id, ALLOWED, "WHITELIST", token)
+            if charges:
+                return Said(partner_id, ALLOWED, "WHITELIST", token, is_to_end=True)
         return told[0] if told else None
 
     async def _ask_all(

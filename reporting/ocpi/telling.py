@@ -183,9 +183,12 @@ class Objects(_ToPartner):
         period = timedelta(seconds=self._settings.ocpi_places_period_s)
         is_whole = self._looked_at is None or not self._looked_at <= now < self._looked_at + period
         if is_whole:
+            await look.at_new_sessions(NEWS)  # while a place that goes now is known still
             await look.at_places()
         await look.at_statuses()
-        await look.at_sessions(is_whole=is_whole)
+        days = timedelta(days=self._settings.ocpi_session_days)
+        await look.at_new_sessions(days if is_whole else NEWS)  # old ones: what was told late
+        await look.at_sessions()
         self._looked_at = now if is_whole else self._looked_at
         return look.items
 
@@ -393,16 +396,21 @@ class _Look:
 
     # --- Sessions and CDRs ------------------------------------------------------------------------
 
-    async def at_sessions(self, *, is_whole: bool) -> None:
-        """Sessions that began, went on or ended, and prices. is_whole: old ones too, which a
-        station told late."""
+    async def at_new_sessions(self, since: timedelta) -> None:
+        """Sessions that began no longer ago and are not told yet."""
         if self._partner.is_told("sessions"):
-            days = timedelta(days=self._settings.ocpi_session_days)
-            after = self._now - (days if is_whole else NEWS)
             new = await session_store.list_new_sessions(
-                self._connection, self._partner.id, self._partner.outlet, after, GATHER_MAX
+                self._connection,
+                self._partner.id,
+                self._partner.outlet,
+                self._now - since,
+                GATHER_MAX,
             )
             await self._tell_new(new)
+
+    async def at_sessions(self) -> None:
+        """Sessions that were told and went on or ended, and prices."""
+        if self._partner.is_told("sessions"):
             before = self._now - timedelta(seconds=self._settings.ocpi_session_update_s)
             changed = await session_store.list_changed_sessions(
                 self._connection, self._partner.id, before, GATHER_MAX

@@ -19,7 +19,7 @@ BALANCE_DAYS_MAX: Final = 15
 CANCELLATION_RATE: Final = Decimal("0.2")  # C16
 CANCELLATION_CENTS_MIN: Final = 35_000
 WITHDRAWAL_DAYS: Final = 14  # C19, clear days
-REFUND_DAYS: Final = 14  # of a withdrawal (C. conso. L.221-24), and of what is cancelled
+REFUND_DAYS: Final = 14  # of a withdrawal (C. conso. L.221-24), of what is cancelled or paid twice
 RETURN_REFUND_DAYS: Final = 30  # C17
 NOTICE_HOURS: Final = 48.0  # C18
 

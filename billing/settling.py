@@ -504,7 +504,8 @@ async def explain(
     now: datetime,
 ) -> str:
     """A person says whose money an unexplained line is, or which invoice it pays; the subject that
-    it is taken for. What it pays beyond is the driver's. In the caller's transaction.
+    it is taken for. What it pays beyond is the driver's; beyond an invoice of the operator's it is
+    to be given back, and listed among the refunds. In the caller's transaction.
 
     special: fee: the bank's, the operator bears it; top_up: what the operator had laid on the
     account of third parties in the books, moved there now (both accounts tell a line of it);
@@ -603,10 +604,5 @@ async def _explained(
         found = await store.find_invoices(connection, [invoice_number or ""])
         if not found or not found[0].is_own:
             raise NotThere(f"The operator has no invoice {invoice_number}.", "invoice_number")
-        if line.amount_cents > found[0].left_cents:
-            raise Refusal(
-                f"Invoice {invoice_number} has {found[0].left_cents} cents left to be paid.",
-                "invoice_number",
-            )
         return await _receive(connection, line, found[0], now, actor)
     return await _receive_from(connection, line, person_id, invoice_number, now, actor)

@@ -9,9 +9,20 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool
 
-from billing import books, collecting, disputes, ledger, lots, reminders, supplying
+from billing import (
+    books,
+    collecting,
+    disputes,
+    ledger,
+    lots,
+    own_sales,
+    reminders,
+    settling,
+    supplying,
+)
 from billing.facturx import pdf, xml
 from billing.invoice import TypeCode
+from billing.store import orders as order_store
 from csms import db
 from csms.config import Settings
 from csms.db import Database, transaction
@@ -34,6 +45,7 @@ from tests.test_supplying import (
     documents,
     paid_provision,
     problems,
+    refund,
     sound,
     transfer,
 )
@@ -599,3 +611,120 @@ async def seen_by(database: Database, person_id: int, statement: str) -> list[in
         await connection.execute("SELECT set_config('t2p.person_id', %s, true)", (str(person_id),))
         cursor = await connection.execute(statement.encode())
         return [row[0] for row in await cursor.fetchall()]
+
+
+async def explained(
+    pool: AsyncConnectionPool, cents: int, number: str, special: settling.Special | None = None
+) -> str:
+    """The last line of that amount, explained by a person."""
+    ((line_id,),) = await rows(pool, f"SELECT max(id) FROM bank_line WHERE amount_cents = {cents}")
+    async with transaction(pool) as connection:
+        return await settling.explain(
+            connection,
+            line_id,
+            invoice_number=number,
+            special=special,
+            actor=DESK,
+            now=IN_DECEMBER,
+        )
+
+
+@pytest.mark.parametrize("what", ["bill", "provision"])
+async def test_what_a_co_owner_pays_twice_is_owed_back_until_the_bank_says_it_left(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int, what: str
+) -> None:
+    """The second transfer is his money: it is listed with its day, and given back once."""
+    anna = await world.add_driver(database, "anna")
+    holding_id = await scene.give_lot(pool, client_id, "12", anna, evse_id=1, provision_cents=1_381)
+    if what == "provision":
+        await scene.ask(pool, settings, holding_id)
+    else:
+        await scene.charge(database, client_id, 37_421, THIRD)
+        await scene.bill(pool, settings, OCTOBER, IN_NOVEMBER)
+    (asked,) = await documents(pool)
+    await transfer(pool, settings, 1_381, asked.number, IN_NOVEMBER)
+    kept = await balance(pool, ledger.provision(client_id, anna))
+    assert await transfer(pool, settings, 1_381, asked.number, IN_DECEMBER) == {"suspense": 1}
+    assert (await explained(pool, 1_381, asked.number)).startswith("own receipt")
+    async with pool.connection() as connection:
+        (due,) = await supplying.list_refunds(connection, settings)
+    assert (due.number, due.amount_cents) == (asked.number, 1_381)
+    assert due.due_on == date(2027, 1, 1), "thirty days after it came in, not after the issue"
+    assert await balance(pool, ledger.receivable_owner(client_id, anna)) == -1_381
+    assert await balance(pool, ledger.provision(client_id, anna)) == kept, "it is no provision"
+    await sound(pool)
+    with pytest.raises(Refusal, match="1381 cents are to be given back"):
+        await refund(pool, settings, 1_382, asked.number)
+    await refund(pool, settings, 1_381, asked.number)
+    async with pool.connection() as connection:
+        assert await supplying.list_refunds(connection, settings) == []
+    assert await balance(pool, ledger.receivable_owner(client_id, anna)) == 0
+    assert await balance(pool, ledger.provision(client_id, anna)) == kept
+    await sound(pool)
+
+
+async def test_what_a_client_pays_twice_is_owed_back_as_well(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """120.00 for an intervention, then 150.00 once more."""
+    async with transaction(pool) as connection:
+        await own_sales.add_own_sale(
+            connection,
+            client_id=client_id,
+            kind="intervention",
+            label="Intervention",
+            amount_excl_cents=10_000,
+            on_day=OCTOBER,
+            month=OCTOBER,
+            source_key="intervention",
+            actor=DESK,
+            now=IN_NOVEMBER,
+        )
+        await own_sales.issue_own(connection, client_id, OCTOBER, IN_NOVEMBER, settings=settings)
+    (bill,) = await documents(pool)
+    await transfer(pool, settings, 12_000, bill.number, IN_NOVEMBER)
+    assert await transfer(pool, settings, 15_000, bill.number, IN_DECEMBER) == {"suspense": 1}
+    await explained(pool, 15_000, bill.number)
+    async with pool.connection() as connection:
+        (due,) = await order_store.list_refunds(connection, limit=10)
+        assert await order_store.count_refunds(connection) == 1
+    assert (due.number, due.amount_cents, due.quote_id) == (bill.number, 15_000, None)
+    assert due.due_on == date(2026, 12, 16)
+    assert await balance(pool, ledger.receivable_client(client_id)) == -15_000
+    await sound(pool)
+    await refund(pool, settings, 15_000, bill.number)
+    async with pool.connection() as connection:
+        assert await order_store.list_refunds(connection, limit=10) == []
+        assert await order_store.count_refunds(connection) == 0
+    assert await balance(pool, ledger.receivable_client(client_id)) == 0
+    await sound(pool)
+
+
+async def test_what_a_statement_gives_back_is_not_listed_a_second_time(
+    database: Database, pool: AsyncConnectionPool, settings: Settings, client_id: int
+) -> None:
+    """A commission that was too much is credited on the last invoice, and deducted less."""
+    for kind, cents in (("intervention", 10_000), ("commission", -2_000)):
+        async with transaction(pool) as connection:
+            await own_sales.add_own_sale(
+                connection,
+                client_id=client_id,
+                kind=kind,
+                label=kind,
+                amount_excl_cents=cents,
+                on_day=OCTOBER,
+                month=OCTOBER,
+                source_key=kind,
+                actor=DESK,
+                now=IN_NOVEMBER,
+            )
+            await own_sales.issue_own(
+                connection, client_id, OCTOBER, IN_NOVEMBER, settings=settings
+            )
+        if cents > 0:
+            (bill,) = await documents(pool)
+            await transfer(pool, settings, 12_000, bill.number, IN_NOVEMBER)
+    ((left,),) = await rows(pool, "SELECT open_cents FROM own_invoice_open")
+    assert left == -2_400
+    async with pool.connection() as connection:
+        assert await order_store.list_refunds(connection, limit=10) == []

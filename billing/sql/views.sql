@@ -62,6 +62,23 @@ SELECT i.id AS invoice_id, i.client_id, i.person_id, i.number, i.month, i.issued
                        FROM own_receipt WHERE invoice_id = i.id) r
  WHERE i.issuer = 'operator' AND i.person_id IS NOT NULL AND i.original_id IS NULL;
 
+-- What clients are to be given back of the operator's invoices: paid beyond them, or credited since.
+-- What a statement deducts is given back by a statement (commissions, fees), whichever invoice its
+-- credit note names. since_on: the day of the last payment or credit note.
+CREATE VIEW own_refund WITH (security_invoker = true) AS
+SELECT o.invoice_id, o.number, o.client_id, x.amount_cents,
+       greatest(o.issued_on,
+                (SELECT max(issued_on) FROM invoice WHERE original_id = o.invoice_id),
+                (SELECT max(received_on) FROM own_receipt
+                  WHERE invoice_id = o.invoice_id AND amount_cents > 0)) AS since_on
+  FROM own_invoice_open o
+ CROSS JOIN LATERAL (
+       SELECT -o.open_cents - coalesce(sum(l.amount_incl_cents), 0)::bigint AS amount_cents
+         FROM invoice c JOIN invoice_line l ON l.invoice_id = c.id
+         JOIN own_sale s ON s.id = l.own_sale_id AND s.kind IN ('commission', 'management_fee')
+        WHERE c.original_id = o.invoice_id) x
+ WHERE o.open_cents < 0 AND x.amount_cents > 0;
+
 -- All of them, for whoever pays them; person_id null: the client pays. is_own: the operator's, paid to
 -- its own account.
 CREATE VIEW payable_invoice WITH (security_invoker = true) AS
@@ -73,7 +90,7 @@ SELECT invoice_id, client_id, NULL, true, number, due_on, open_cents FROM own_in
 SELECT invoice_id, client_id, person_id, true, number, due_on, open_cents FROM supply_invoice_open;
 
 GRANT SELECT ON invoice_open, invoice_session_open, own_invoice_open, supply_invoice_open,
-    payable_invoice TO t2p_service;
+    own_refund, payable_invoice TO t2p_service;
 GRANT SELECT ON supply_invoice_open TO t2p_app;
 
 -- Invoices that nobody is asked for meanwhile: contested (themselves, or by their line on a

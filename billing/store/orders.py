@@ -9,6 +9,7 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from billing.orders import REFUND_DAYS
 from csms.store.paging import Cursor, fetch_count
 
 
@@ -64,7 +65,7 @@ class RefundRow:
     number: str
     client_id: int
     client: str
-    quote_id: int
+    quote_id: int | None  # whose deposit it was; None: paid twice, or credited
     amount_cents: int
     due_on: date
 
@@ -274,24 +275,26 @@ async def list_refunds(
     limit: int,
     cursor: Cursor | None = None,
 ) -> list[RefundRow]:
-    """What is to be given back of what clients paid for quotes that ended, by invoice."""
+    """What clients are to be given back of the operator's invoices, by invoice: deposits of quotes
+    that ended, what was paid twice, what was credited."""
     async with connection.cursor(row_factory=class_row(RefundRow)) as rows:
         await rows.execute(
             """
-            SELECT o.invoice_id, o.number, o.client_id, c.name AS client, q.quote_id,
-                   -o.open_cents AS amount_cents, r.due_on
-              FROM quote_sale q
-              JOIN invoice_line l ON l.own_sale_id = q.own_sale_id AND l.is_original
-              JOIN own_invoice_open o ON o.invoice_id = l.invoice_id AND o.open_cents < 0
-              JOIN client c ON c.id = o.client_id
-              JOIN quote_sale r ON r.quote_id = q.quote_id AND r.part = 'refund'
-             WHERE q.part = 'deposit'
-               AND (%(invoice_id)s::bigint IS NULL OR o.invoice_id = %(invoice_id)s)
+            SELECT o.invoice_id, o.number, o.client_id, c.name AS client, e.quote_id,
+                   o.amount_cents, coalesce(e.due_on, o.since_on + %(days)s) AS due_on
+              FROM own_refund o JOIN client c ON c.id = o.client_id
+              LEFT JOIN LATERAL (
+                    SELECT q.quote_id, r.due_on FROM invoice_line l
+                      JOIN quote_sale q ON q.own_sale_id = l.own_sale_id AND q.part = 'deposit'
+                      JOIN quote_sale r ON r.quote_id = q.quote_id AND r.part = 'refund'
+                     WHERE l.invoice_id = o.invoice_id AND l.is_original) e ON true
+             WHERE (%(invoice_id)s::bigint IS NULL OR o.invoice_id = %(invoice_id)s)
                AND (%(after)s::bigint IS NULL OR o.invoice_id > %(after)s)
              ORDER BY o.invoice_id LIMIT %(limit)s
             """,
             {
                 "invoice_id": invoice_id,
+                "days": REFUND_DAYS,
                 "after": cursor.key[0] if cursor else None,
                 "limit": limit,
             },
@@ -301,14 +304,4 @@ async def list_refunds(
 
 async def count_refunds(connection: AsyncConnection) -> int:
     """How many `list_refunds` has."""
-    return await fetch_count(
-        connection,
-        """
-        SELECT count(*) FROM quote_sale q
-          JOIN invoice_line l ON l.own_sale_id = q.own_sale_id AND l.is_original
-          JOIN own_invoice_open o ON o.invoice_id = l.invoice_id AND o.open_cents < 0
-          JOIN quote_sale r ON r.quote_id = q.quote_id AND r.part = 'refund'
-         WHERE q.part = 'deposit'
-        """,
-        {},
-    )
+    return await fetch_count(connection, "SELECT count(*) FROM own_refund", {})

@@ -334,7 +334,7 @@ class SupplyRefund:
     holding_id: int
     lot: str
     amount_cents: int
-    since_on: date  # of the last credit note on it, or its own
+    since_on: date  # of the last credit note on it or payment of it, or its own
 
 
 async def list_refunds(connection: AsyncConnection) -> list[SupplyRefund]:
@@ -344,8 +344,10 @@ async def list_refunds(connection: AsyncConnection) -> list[SupplyRefund]:
             """
             SELECT o.invoice_id, o.number, o.client_id, o.person_id, d.holding_id,
                    l.reference AS lot, -o.open_cents AS amount_cents,
-                   coalesce((SELECT max(x.issued_on) FROM invoice x
-                              WHERE x.original_id = o.invoice_id), o.issued_on) AS since_on
+                   greatest(o.issued_on,
+                            (SELECT max(issued_on) FROM invoice WHERE original_id = o.invoice_id),
+                            (SELECT max(received_on) FROM own_receipt
+                              WHERE invoice_id = o.invoice_id AND amount_cents > 0)) AS since_on
               FROM supply_invoice_open o JOIN supply_document d USING (invoice_id)
               JOIN lot_holding h ON h.id = d.holding_id JOIN lot l ON l.id = h.lot_id
              WHERE o.open_cents < 0

@@ -247,7 +247,8 @@ async def explain_line(
     line_id: LineId,
     body: ExplainIn,
 ) -> ExplainedOut:
-    """Say which invoice a line pays, or whose money it is. What it pays beyond is the driver's."""
+    """Say which invoice a line pays, or whose money it is. What it pays beyond is the driver's;
+    beyond an invoice of the operator's it is to be given back."""
     named = [body.invoice_number, body.person_id]
     wanted = {None: 1, "refund": 1, "fee": 0, "top_up": 0}[body.special]
     if sum(each is not None for each in named) != wanted or (

@@ -153,7 +153,7 @@ class RefundOut(Output):
     number: str
     client_id: int
     client: str
-    quote_id: int
+    quote_id: int | None = Field(description="Whose deposit it was; null: paid twice, or credited.")
     amount_cents: int
     due_on: date
 
@@ -351,7 +351,8 @@ async def add_cost(
 async def list_refunds(
     pool: Pool, _: Operator, limit: Limit = 100, cursor: CursorText = None
 ) -> PageOf[RefundOut]:
-    """What is to be given back of deposits, with the last day for it."""
+    """What clients are to be given back of the operator's invoices (deposits, what was paid twice
+    or credited), and by when. Transfer it, then explain the bank's line as refund."""
     page = await read_rows(
         pool,
         limit,
@@ -370,7 +371,7 @@ async def list_refunds(
 async def note_refund(
     pool: Pool,
     operator: Finance,
-    invoice_id: Annotated[Identifier, Path(description="Of the deposit's invoice.")],
+    invoice_id: Annotated[Identifier, Path(description="Of what is given back.")],
     body: RefundIn,
 ) -> RefundOut:
     """A refund has left the operator's own account."""

@@ -15,7 +15,7 @@ spreadsheets; the same line again enters nothing:
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Final
@@ -23,13 +23,10 @@ from typing import Final
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
-from billing.csv_lines import BadLine, parse_day
+from billing.csv_lines import BadLine, Layout, parse_day
 from csms.clients import Actor
 from csms.db import transaction
 from csms.deadlines import PARIS
-from csms.provisioning import reading
-from csms.provisioning.drivers_csv import as_utf8
-from csms.provisioning.plan import Plan
 from csms.provisioning.reading import Record
 from csms.registry import Conflict, NotThere, Refusal
 from csms.store import audit
@@ -74,6 +71,20 @@ _COLUMN_OF: Final = {
     "date": "from",
     "subscribed_power_w": "power_w",
 }
+_WINDOWS: Final = Layout(
+    columns=("site", "station", "evse", "kind", "from", "to", "cause"),
+    required=("kind", "from", "to", "cause"),
+    names=_NAMES,
+    remedies=_REMEDIES,
+    column_of=_COLUMN_OF,
+)
+_POWERS: Final = Layout(
+    columns=("site", "from", "power_w"),
+    required=("site", "from", "power_w"),
+    names=_NAMES,
+    remedies=_REMEDIES,
+    column_of=_COLUMN_OF,
+)
 
 
 async def enter_window(
@@ -223,8 +234,7 @@ async def import_windows(
         )
         return is_new
 
-    columns = ("site", "station", "evse", "kind", "from", "to", "cause")
-    return await _import(pool, data, columns, ("kind", "from", "to", "cause"), enter)
+    return await _import(pool, data, _WINDOWS, enter)
 
 
 async def import_powers(
@@ -243,8 +253,7 @@ async def import_powers(
         )
         return is_new
 
-    columns = ("site", "from", "power_w")
-    return await _import(pool, data, columns, columns, enter)
+    return await _import(pool, data, _POWERS, enter)
 
 
 def parse_moment(text: str, column: str) -> datetime:
@@ -279,51 +288,21 @@ def _is_skipped(local: datetime) -> bool:
 async def _import(
     pool: AsyncConnectionPool,
     data: bytes,
-    columns: Sequence[str],
-    required: Sequence[str],
+    layout: Layout,
     enter: Callable[[AsyncConnection, Record], Awaitable[bool]],
 ) -> Imported:
-    done = Imported()
-    for record in _read(data, columns, required, done):
+    records, bad = layout.read(data)
+    done = Imported(problems=bad)
+    for record in records:
         try:
             async with transaction(pool) as connection:
                 is_new = await enter(connection, record)
         except Refusal as refusal:
-            column = _COLUMN_OF.get(refusal.field or "", refusal.field)
-            remedy = _REMEDIES.get(column or "", "mend the line and import the file again")
-            done.problems.append(BadLine(record.line, column, str(refusal).rstrip("."), remedy))
+            done.problems.append(layout.bad(record.line, refusal))
             continue
         done.entered += is_new
         done.known += not is_new
     return done
-
-
-def _read(
-    data: bytes, columns: Sequence[str], required: Sequence[str], done: Imported
-) -> list[Record]:
-    """The rows, their cells by our names; what is no row is reported."""
-    plan = Plan()
-    table = reading.read_table(as_utf8(data), plan)
-    for problem in plan.sorted_problems():
-        done.problems.append(
-            BadLine(problem.line, problem.column, problem.reason, "mend the file as a table")
-        )
-    if table is None:
-        return []
-    header = [_NAMES.get(name, name) for name in table.header]
-    for name in (name for name in header if name not in columns):
-        remedy = f"the columns are {';'.join(columns)}"
-        done.problems.append(BadLine(1, name, f"there is no column {name}", remedy))
-    for name in (name for name in required if name not in header):
-        remedy = f"add it: {_REMEDIES[name]}"
-        done.problems.append(BadLine(1, name, f"the column {name} is missing", remedy))
-    if any(bad.line == 1 for bad in done.problems):
-        return []
-    return [Record(each.line, _renamed(each.cells)) for each in table.records]
-
-
-def _renamed(cells: Mapping[str, str]) -> dict[str, str]:
-    return {_NAMES.get(name, name): text for name, text in cells.items()}
 
 
 def _number(text: str, column: str) -> int:

@@ -148,6 +148,17 @@ async def set_invitation(
     )
 
 
+async def void_invitation(connection: AsyncConnection, partner_id: int, sha256: bytes) -> None:
+    """The token registers nobody; another one that was given meanwhile stays."""
+    await connection.execute(
+        """
+        UPDATE ocpi_partner SET invitation_sha256 = NULL
+         WHERE id = %s AND invitation_sha256 = %s
+        """,
+        (partner_id, sha256),
+    )
+
+
 async def set_registered(
     connection: AsyncConnection,
     partner_id: int,
@@ -575,16 +586,21 @@ async def is_charging(connection: AsyncConnection, station_key: int, uid_key: st
 
 
 async def list_evse_uids(
-    connection: AsyncConnection, station_key: int, evse_id: int | None
+    connection: AsyncConnection,
+    station_key: int,
+    evse_id: int | None,
+    partner_ids: Sequence[int],
 ) -> list[str]:
-    """Identifiers of a station's points, or of the one; without those that have none."""
+    """Identifiers of a station's points, or of the one, that one of the partners was told of."""
     cursor = await connection.execute(
         """
-        SELECT evse_uid FROM evse
-         WHERE station_key = %(station)s AND evse_uid IS NOT NULL
-           AND (%(evse)s::integer IS NULL OR evse_id = %(evse)s)
+        SELECT evse_uid FROM evse e
+         WHERE station_key = %(station)s AND (%(evse)s::integer IS NULL OR evse_id = %(evse)s)
+           AND EXISTS (SELECT FROM ocpi_told t
+                        WHERE t.partner_id = ANY (%(partners)s) AND t.module = 'evses'
+                          AND t.object_id = e.evse_uid)
          ORDER BY evse_id
         """,
-        {"station": station_key, "evse": evse_id},
+        {"station": station_key, "evse": evse_id, "partners": list(partner_ids)},
     )
     return [row[0] for row in await cursor.fetchall()]

@@ -25,7 +25,7 @@ from reporting import store_ocpi
 from reporting.ocpi import ordering, partners, telling
 from reporting.ocpi.authorizing import Authorizer
 from reporting.ocpi.cdrs import Party
-from reporting.ocpi.client import Client, Peer
+from reporting.ocpi.client import Client, Peer, same_origin
 from reporting.ocpi.objects import CommandResponse, Credentials, StartSession, StopSession
 from reporting.ocpi.partners import CannotUse
 from reporting.outlet import Lost, Refused
@@ -343,6 +343,7 @@ async def test_a_partner_that_does_not_answer_keeps_no_driver_of_another_waiting
     world: World,
 ) -> None:
     await world.build()
+    await world.push()
     settings = replace(world.settings, ocpi_timeout_s=60.0, ocpi_authorize_timeout_s=60.0)
     async with silent() as (address, asked), asyncio.timeout(PATIENCE_S):
         await join_by(world, "other", address)
@@ -377,6 +378,7 @@ async def test_a_driver_may_end_what_she_began_whatever_the_hub_says_by_then(
     world: World,
 ) -> None:
     await world.build()
+    await world.push()
     assert (await shown(world, world.settings))[0] == "ALLOWED"
     session_id = await world.begin_session()
     world.clock.go_on(hours=2)
@@ -418,3 +420,58 @@ async def test_a_place_abroad_with_a_long_postal_code_stops_nobody_else(world: W
     world.clock.go_on(seconds=1)
     await world.push()
     assert {key[2] for key in world.hub.locations} == {"tilleuls", "abroad"}
+
+
+async def test_nobody_is_asked_about_a_point_that_no_partner_was_told_of(world: World) -> None:
+    """Its sessions could be told to nobody, and would have no CDR."""
+    await world.build()
+    await world.do("UPDATE evse SET static = '{}' WHERE evse_id = 2")
+    await world.push()
+    assert [e["uid"] for e in world.hub.locations[(*OWN, "tilleuls")]["evses"]] == [name_of(1)]
+    asking = Authorizer(world.pool, world.settings, world.clock)
+    task = asyncio.create_task(asking.run())
+    async with asyncio.timeout(PATIENCE_S):
+        while not asking.is_at("tilleuls"):  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.01)
+        content = await content_of(world)
+        await asking.ask(Question(ROAMING, content | {"evse_id": 2}))
+        assert await world.do("SELECT evse_id FROM roaming_grant") == []
+        await asking.ask(Question(ROAMING, content | {"evse_id": 1}))
+        assert await world.do("SELECT evse_id FROM roaming_grant") == [(1,)]
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_a_registration_that_fails_leaves_no_way_in(world: World) -> None:
+    """The token that we sent is known to whoever was asked."""
+    await world.build(registered=False)
+    world.hub.invite("the-token-of-the-hub")
+    world.hub.fail("ocpi2001", match=lambda method, path: path.endswith("/credentials"))
+    with pytest.raises(Refused):
+        await partners.register(
+            world.pool,
+            world.settings,
+            "hub",
+            world.hub.versions_url,
+            "the-token-of-the-hub",
+            DESK,
+            world.clock.now,
+        )
+    async with transaction(world.pool) as connection:
+        assert not (await partners.locked(connection, "hub")).is_invited
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("https://hub.example/a", "https://HUB.example:443/b", True),
+        ("http://hub.example:80/a", "http://hub.example/b", True),
+        ("https://hub.example/a", "http://hub.example/a", False),
+        ("https://hub.example/a", "https://hub.example:8443/a", False),
+        ("https://hub.example/a", "https://me@hub.example/a", False),
+        ("https://hub.example/a", "https://hub.example:x/a", False),
+        ("https://hub.example/a", "https://[hub/a", False),
+    ],
+)
+def test_one_server_is_one_however_its_port_is_written(one: str, other: str, same: bool) -> None:
+    assert same_origin(one, other) is same

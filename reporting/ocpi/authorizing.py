@@ -141,7 +141,7 @@ class Authorizer:
                 )
 
     async def _said(self, content: Mapping[str, Any]) -> Said | None:
-        """The answer that counts; None: nobody knows the badge."""
+        """The answer that counts; None: nobody knows the badge, or the point."""
         partner_ids = self._partners_at.get(content["site_id"], [])
         key = uid_key(content["uid"])
         async with self._pool.connection() as connection:
@@ -150,13 +150,15 @@ class Authorizer:
                 for row in await store.find_tokens(connection, partner_ids, key)
             ]
             uids = await store.list_evse_uids(
-                connection, content["station_key"], content["evse_id"]
+                connection, content["station_key"], content["evse_id"], partner_ids
             )
             charges = await store.is_charging(connection, content["station_key"], key)
+        if not uids:
+            return None  # nobody could be told of what she charges there
         for partner_id, token in known:
             if token.valid and token.whitelist == "ALWAYS" and self._settings.ocpi_whitelist:
                 return Said(partner_id, ALLOWED, "WHITELIST", token)
-        place = LocationReferences(location_id=content["site_id"], evse_uids=uids or None)
+        place = LocationReferences(location_id=content["site_id"], evse_uids=uids)
         answers = await self._ask_all(partner_ids, content, place)
         told = [answer for answer in answers.values() if answer is not None]
         for answer in told:

@@ -26,6 +26,7 @@ from reporting.outlet_http import ANSWER_BYTES_MAX, FAILED, UNSENT, told, trust
 
 UNKNOWN_TOKEN: Final = 2004
 
+_PORTS: Final = {"http": 80, "https": 443}
 _LATER: Final = frozenset({408, 425, 429, 503})
 _HUB_LATER: Final = frozenset({4002, 4003})
 
@@ -165,9 +166,19 @@ def join(url: str, *segments: str) -> str:
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Whether two addresses are of one server."""
-    first, second = urlsplit(one), urlsplit(other)
-    return (first.scheme, first.netloc.lower()) == (second.scheme, second.netloc.lower())
+    """Whether two addresses are of one server, however its port is written."""
+    first = _origin(one)
+    return first is not None and first == _origin(other)
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None] | None:
+    """Scheme, host and port; None for no address, and for one with a name to log in with."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return None
+    return None if "@" in parts.netloc else (parts.scheme, parts.hostname, port)
 
 
 def _data(status: int, read: bytes) -> Any:

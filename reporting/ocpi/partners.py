@@ -258,20 +258,32 @@ async def register(
             raise Conflict(f"{slug} is registered: end that first.")
         await store.set_invitation(connection, partner.id, sha256(ours))
     first = Peer(Party(partner.country_code, partner.party_id), token)
-    async with Client(settings, own) as client:
-        endpoints = await read_endpoints(client, first, url)
-        at = _url(endpoints, "credentials")
-        body = credentials(settings, own, ours).wire()
-        answer = await client.call(first, "POST", at, body, is_routed=False)
     try:
-        theirs = Credentials.model_validate(answer)
-    except ValidationError:
-        raise CannotUse(3001, "The partner answers no credentials.") from None
+        endpoints, theirs = await _introduce(settings, own, first, url, ours)
+    except (CannotUse, Refused, Away, Lost):
+        async with transaction(pool) as connection:  # whoever was asked may know it
+            await store.void_invitation(connection, partner.id, sha256(ours))
+        raise
     async with transaction(pool) as connection:
         partner = await locked(connection, slug)
         await _registered(connection, settings, partner, theirs, endpoints, ours, now)
         await _note(connection, actor, now, "partner registered", slug)
         return await locked(connection, slug)
+
+
+async def _introduce(
+    settings: Settings, own: Party, peer: Peer, url: str, ours: str
+) -> tuple[list[dict[str, str]], Credentials]:
+    """The partner's modules, and how it is spoken to from now on; it is told our token."""
+    async with Client(settings, own) as client:
+        endpoints = await read_endpoints(client, peer, url)
+        at = _url(endpoints, "credentials")
+        body = credentials(settings, own, ours).wire()
+        answer = await client.call(peer, "POST", at, body, is_routed=False)
+    try:
+        return endpoints, Credentials.model_validate(answer)
+    except ValidationError:
+        raise CannotUse(3001, "The partner answers no credentials.") from None
 
 
 async def accept(

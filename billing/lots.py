@@ -252,10 +252,13 @@ async def add_reading(
     index_wh: int,
     source: str,
     *,
+    is_new_meter: bool = False,
     actor: Actor,
     now: datetime,
 ) -> int | None:
     """What the supply's meter showed at a moment; its id. None: it is entered already.
+    is_new_meter: the first of a meter that replaces the one before, whose last index is a reading
+    of its own, before it. What is refused is not written.
 
     Raises: NotThere; Refusal; Conflict where it goes back, or the moment has another reading.
     """
@@ -266,29 +269,26 @@ async def add_reading(
         raise Refusal(f"An index is 0 to {INDEX_WH_MAX} Wh.", "index_wh")
     if not source.strip() or len(source) > TEXT_LENGTH_MAX:
         raise Refusal(f"Say where it is from, in {TEXT_LENGTH_MAX} characters at most.", "source")
-    before, there, after = await store.list_neighbours(connection, site_id, at)
+    there = await store.get_index(connection, site_id, at)
     if there is not None:
-        if there != index_wh:
-            raise Conflict(f"The reading of that moment is {there} Wh: withdraw it first.", "at")
+        if there != (index_wh, is_new_meter):
+            raise Conflict(f"The reading of that moment is {there[0]} Wh: withdraw it first.", "at")
         return None
-    if (before is not None and index_wh < before) or (after is not None and index_wh > after):
-        raise Conflict(
-            f"A meter does not go back: {before} Wh before it, {after} after it. Withdraw the one "
-            "that is wrong.",
-            "index_wh",
+    async with connection.transaction():
+        reading_id = await store.insert_reading(
+            connection,
+            {
+                "client_id": client_id,
+                "site_id": site_id,
+                "at": at,
+                "index_wh": index_wh,
+                "is_new_meter": is_new_meter,
+                "source": source.strip(),
+                "now": now,
+                "actor": actor.name,
+            },
         )
-    reading_id = await store.insert_reading(
-        connection,
-        {
-            "client_id": client_id,
-            "site_id": site_id,
-            "at": at,
-            "index_wh": index_wh,
-            "source": source.strip(),
-            "now": now,
-            "actor": actor.name,
-        },
-    )
+        await _check_order(connection, site_id)
     await _note(connection, client_id, actor, now, "supply.read", f"site {site_id}")
     return reading_id
 
@@ -296,11 +296,30 @@ async def add_reading(
 async def withdraw_reading(
     connection: AsyncConnection, reading_id: int, *, actor: Actor, now: datetime
 ) -> None:
-    """A reading was wrong. Raises: NotThere."""
-    client_id = await store.withdraw_reading(connection, reading_id, actor.name, now)
-    if client_id is None:
-        raise NotThere(f"There is no reading {reading_id}, or it was withdrawn.")
+    """A reading was wrong.
+
+    Raises: NotThere; Conflict where those around it would go back: the first of a new meter is
+    withdrawn once the right one is entered, or those after it are withdrawn.
+    """
+    async with connection.transaction():
+        found = await store.withdraw_reading(connection, reading_id, actor.name, now)
+        if found is None:
+            raise NotThere(f"There is no reading {reading_id}, or it was withdrawn.")
+        client_id, site_id = found
+        await client_store.lock_client(connection, client_id)  # who enters one meanwhile waits
+        await _check_order(connection, site_id)
     await _note(connection, client_id, actor, now, "supply.unread", f"reading {reading_id}")
+
+
+async def _check_order(connection: AsyncConnection, site_id: str) -> None:
+    """Raises: Conflict."""
+    backward = await store.find_backward(connection, site_id)
+    if backward is not None:
+        raise Conflict(
+            f"A meter does not go back: {backward[1]} Wh would follow {backward[0]}. Withdraw the "
+            "one that is wrong, or enter the first one of a new meter as that (is_new_meter).",
+            "index_wh",
+        )
 
 
 async def compare(

@@ -283,3 +283,19 @@ async def test_the_meter_is_shown_beside_its_points(
     assert "10.000 10.00 look into it" in told, "read at the end of October, in Paris"
     told = await run(settings, monkeypatch, "meter", "2026-11", "--client", "Copropriété S")
     assert "There are no two readings" in told
+    replaced = {
+        "site_id": f"site-{client_id}",
+        "at": "2026-11-01T08:00:00Z",
+        "index_wh": 0,
+        "source": "pose",
+    }
+    answer = await finance.post("/api/v1/supply-readings", json=replaced)
+    assert answer.status_code == 409 and "is_new_meter" in answer.json()["detail"]
+    answer = await finance.post("/api/v1/supply-readings", json={**replaced, "is_new_meter": True})
+    assert answer.status_code == 201, answer.text
+    told_of = (await finance.get("/api/v1/supply-readings")).json()["items"]
+    assert [(each["index_wh"], each["is_new_meter"]) for each in told_of] == [
+        (0, True),
+        (100_000, False),
+        (0, False),
+    ]

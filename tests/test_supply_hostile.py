@@ -27,7 +27,7 @@ from csms import db
 from csms.config import Settings
 from csms.db import Database, transaction
 from csms.notifications import recipients
-from csms.registry import Refusal
+from csms.registry import Conflict, Refusal
 from tests import billing_world as world
 from tests.billing_world import rows
 from tests.scenarios import payments
@@ -728,3 +728,75 @@ async def test_what_a_statement_gives_back_is_not_listed_a_second_time(
     assert left == -2_400
     async with pool.connection() as connection:
         assert await order_store.list_refunds(connection, limit=10) == []
+
+
+async def test_a_meter_that_was_replaced_goes_on_from_its_own_first_index(
+    database: Database, pool: AsyncConnectionPool, client_id: int
+) -> None:
+    """The old one ends at 1,500 Wh at noon of the 15th, the new one begins at 20: 500, then 100."""
+
+    async def read(day: int, index_wh: int, hour: int = 8, is_new_meter: bool = False) -> int:
+        async with transaction(pool) as connection:
+            made = await lots.add_reading(
+                connection,
+                f"site-{client_id}",
+                datetime(2026, 10, day, hour, tzinfo=UTC),
+                index_wh,
+                "visite",
+                is_new_meter=is_new_meter,
+                actor=DESK,
+                now=IN_NOVEMBER,
+            )
+        assert made is not None
+        return made
+
+    async def withdraw(reading_id: int) -> None:
+        async with transaction(pool) as connection:
+            await lots.withdraw_reading(connection, reading_id, actor=DESK, now=IN_NOVEMBER)
+
+    async def compared() -> list[tuple[int, int, int, int]]:
+        async with pool.connection() as connection:
+            found = await lots.compare(connection, client_id, OCTOBER, date(2026, 10, 31), 5)
+        return [(p.from_at.day, p.to_at.day, p.meter_wh, p.points_wh) for p, _ in found]
+
+    await scene.charge(database, client_id, 490, datetime(2026, 10, 9, tzinfo=UTC))
+    await scene.charge(database, client_id, 60, datetime(2026, 10, 15, 12, 30, tzinfo=UTC))
+    await scene.charge(database, client_id, 40, datetime(2026, 10, 20, tzinfo=UTC))
+    await read(1, 1_000)
+    await read(15, 1_500, hour=12)
+    with pytest.raises(Conflict, match=r"120 Wh would follow 1500.*is_new_meter"):
+        await read(31, 120)
+    first = await read(15, 20, hour=13, is_new_meter=True)
+    assert await compared() == [(1, 15, 500, 490)], "the new one's first reading ends no period"
+    await read(31, 120)
+    assert await compared() == [(1, 15, 500, 490), (15, 31, 100, 60 + 40)]
+    with pytest.raises(Conflict, match="19 Wh would follow 20"):
+        await read(16, 19)
+    with pytest.raises(Conflict, match="120 Wh would follow 1500"):
+        await withdraw(first)
+    await read(15, 30, hour=14, is_new_meter=True)  # what it really began with
+    await withdraw(first)
+    await read(20, 100)
+    assert await compared() == [(1, 15, 500, 490), (15, 20, 70, 100), (20, 31, 20, 0)]
+
+
+async def test_a_meter_whose_last_index_nobody_read_is_compared_by_what_is_known(
+    pool: AsyncConnectionPool, client_id: int
+) -> None:
+    """A first reading may also be the first of all, or follow another one."""
+    told = [(1, 10, True), (2, 60, False), (3, 5, True), (4, 7, True), (5, 27, False)]
+    for day, index_wh, is_new_meter in told:
+        async with transaction(pool) as connection:
+            await lots.add_reading(
+                connection,
+                f"site-{client_id}",
+                datetime(2026, 10, day, tzinfo=UTC),
+                index_wh,
+                "visite",
+                is_new_meter=is_new_meter,
+                actor=DESK,
+                now=IN_NOVEMBER,
+            )
+    async with pool.connection() as connection:
+        found = await lots.compare(connection, client_id, OCTOBER, date(2026, 10, 31), 5)
+    assert [(p.from_at.day, p.to_at.day, p.meter_wh) for p, _ in found] == [(1, 2, 50), (2, 5, 20)]

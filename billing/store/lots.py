@@ -71,6 +71,7 @@ class ReadingRow:
     site_id: str
     at: datetime
     index_wh: int
+    is_new_meter: bool  # the first of a meter that replaces the one before
     source: str
     created_at: datetime
     created_by: str
@@ -79,8 +80,9 @@ class ReadingRow:
 
 @dataclass(frozen=True, slots=True)
 class MeteredPeriod:
-    """Between two readings that follow each other: what the meter and the points counted, and how
-    much of the latter at points of no lot. A session counts whole, where it ended."""
+    """Between two readings that follow each other: what the meter and the points counted. A session
+    counts whole, where it ended. Where the meter was replaced meanwhile: what both counted, the old
+    one up to its last reading and the new one from its first."""
 
     site_id: str
     from_at: datetime
@@ -448,9 +450,10 @@ async def insert_reading(connection: AsyncConnection, values: Mapping[str, Any])
     """What the meter of a site showed; its id. None: there is one of that moment."""
     cursor = await connection.execute(
         """
-        INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at,
-                                    created_by)
-        VALUES (%(client_id)s, %(site_id)s, %(at)s, %(index_wh)s, %(source)s, %(now)s, %(actor)s)
+        INSERT INTO supply_reading (client_id, site_id, at, index_wh, is_new_meter, source,
+                                    created_at, created_by)
+        VALUES (%(client_id)s, %(site_id)s, %(at)s, %(index_wh)s, %(is_new_meter)s, %(source)s,
+                %(now)s, %(actor)s)
         ON CONFLICT DO NOTHING RETURNING id
         """,
         values,
@@ -459,41 +462,48 @@ async def insert_reading(connection: AsyncConnection, values: Mapping[str, Any])
     return None if row is None else int(row[0])
 
 
-async def list_neighbours(
+async def get_index(
     connection: AsyncConnection, site_id: str, at: datetime
-) -> tuple[int | None, int | None, int | None]:
-    """The index before a moment, at it, and after it; None where there is none."""
+) -> tuple[int, bool] | None:
+    """What was read at a moment, and whether as the first of a new meter; None: nothing was."""
     cursor = await connection.execute(
         """
-        SELECT (SELECT index_wh FROM supply_reading
-                 WHERE site_id = %(site_id)s AND at < %(at)s AND withdrawn_at IS NULL
-                 ORDER BY at DESC LIMIT 1),
-               (SELECT index_wh FROM supply_reading
-                 WHERE site_id = %(site_id)s AND at = %(at)s AND withdrawn_at IS NULL),
-               (SELECT index_wh FROM supply_reading
-                 WHERE site_id = %(site_id)s AND at > %(at)s AND withdrawn_at IS NULL
-                 ORDER BY at LIMIT 1)
+        SELECT index_wh, is_new_meter FROM supply_reading
+         WHERE site_id = %s AND at = %s AND withdrawn_at IS NULL
         """,
-        {"site_id": site_id, "at": at},
+        (site_id, at),
     )
-    row = await cursor.fetchone()
-    assert row is not None
-    return row[0], row[1], row[2]
+    return await cursor.fetchone()
+
+
+async def find_backward(connection: AsyncConnection, site_id: str) -> tuple[int, int] | None:
+    """The first two readings that follow each other of one meter of a site, of which the later has
+    less; None: there are none."""
+    cursor = await connection.execute(
+        """
+        SELECT former_wh, index_wh
+          FROM (SELECT at, index_wh, is_new_meter, lag(index_wh) OVER (ORDER BY at) AS former_wh
+                  FROM supply_reading WHERE site_id = %s AND withdrawn_at IS NULL) r
+         WHERE NOT is_new_meter AND index_wh < former_wh
+         ORDER BY at LIMIT 1
+        """,
+        (site_id,),
+    )
+    return await cursor.fetchone()
 
 
 async def withdraw_reading(
     connection: AsyncConnection, reading_id: int, by: str, now: datetime
-) -> int | None:
-    """A reading was wrong; its client. None: there is none, or it was withdrawn."""
+) -> tuple[int, str] | None:
+    """A reading was wrong; its client and site. None: there is none, or it was withdrawn."""
     cursor = await connection.execute(
         """
         UPDATE supply_reading SET withdrawn_at = %s, withdrawn_by = %s
-         WHERE id = %s AND withdrawn_at IS NULL RETURNING client_id
+         WHERE id = %s AND withdrawn_at IS NULL RETURNING client_id, site_id
         """,
         (now, by, reading_id),
     )
-    row = await cursor.fetchone()
-    return None if row is None else int(row[0])
+    return await cursor.fetchone()
 
 
 async def list_readings(
@@ -503,8 +513,8 @@ async def list_readings(
     async with connection.cursor(row_factory=class_row(ReadingRow)) as rows:
         await rows.execute(
             """
-            SELECT id, client_id, site_id, at, index_wh, source, created_at, created_by,
-                   withdrawn_at
+            SELECT id, client_id, site_id, at, index_wh, is_new_meter, source, created_at,
+                   created_by, withdrawn_at
               FROM supply_reading
              WHERE (%(client_id)s::bigint IS NULL OR client_id = %(client_id)s)
                AND (%(after)s::bigint IS NULL OR id < %(after)s)
@@ -534,18 +544,30 @@ async def count_readings(connection: AsyncConnection, client_id: int | None) -> 
 async def list_metered(
     connection: AsyncConnection, client_id: int, from_at: datetime, to_at: datetime
 ) -> list[MeteredPeriod]:
-    """Periods between readings of a client's supplies that end in (from_at, to_at], in order."""
+    """Periods between readings of a client's supplies that end in (from_at, to_at], in order. The
+    first reading of a new meter ends none: the period goes on to the next one."""
     async with connection.cursor(row_factory=class_row(MeteredPeriod)) as rows:
         await rows.execute(
             """
-            WITH read AS (
-                SELECT site_id, at AS to_at, index_wh, lag(at) OVER w AS from_at,
-                       lag(index_wh) OVER w AS former_wh
+            WITH step AS (
+                SELECT site_id, at, is_new_meter,
+                       CASE WHEN is_new_meter THEN 0 ELSE index_wh - lag(index_wh) OVER w END AS wh,
+                       count(*) FILTER (WHERE NOT is_new_meter) OVER w AS place
                   FROM supply_reading
                  WHERE client_id = %(client_id)s AND withdrawn_at IS NULL
-                WINDOW w AS (PARTITION BY site_id ORDER BY at))
-            SELECT r.site_id, r.from_at, r.to_at, r.index_wh - r.former_wh AS meter_wh,
-                   c.points_wh, c.sessions, c.without_energy
+                WINDOW w AS (PARTITION BY site_id ORDER BY at)),
+            summed AS (  -- the first ones of new meters go with the reading after them
+                SELECT site_id, max(at) FILTER (WHERE NOT is_new_meter) AS to_at,
+                       sum(wh)::bigint AS meter_wh, min(at) AS first_at
+                  FROM (SELECT step.*, place + is_new_meter::int AS period FROM step) s
+                 GROUP BY site_id, period),
+            read AS (
+                SELECT site_id, to_at, meter_wh,
+                       coalesce(lag(to_at) OVER (PARTITION BY site_id ORDER BY first_at),
+                                nullif(first_at, to_at)) AS from_at
+                  FROM summed)
+            SELECT r.site_id, r.from_at, r.to_at, r.meter_wh, c.points_wh, c.sessions,
+                   c.without_energy
               FROM read r
              CROSS JOIN LATERAL (
                    SELECT coalesce(sum(s.energy_wh), 0)::bigint AS points_wh,

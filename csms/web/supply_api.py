@@ -142,6 +142,11 @@ class ReadingIn(Input):
     site_id: Name
     at: Moment
     index_wh: Annotated[int, Field(strict=True, ge=0, le=lots.INDEX_WH_MAX)]
+    is_new_meter: bool = Field(
+        default=False,
+        description="The first reading of a meter that replaces another. Enter the last index of "
+        "the old one first, as a reading before it.",
+    )
     source: Annotated[Text, Field(min_length=1)]
 
 
@@ -151,6 +156,7 @@ class ReadingOut(Output):
     site_id: str
     at: Utc
     index_wh: int
+    is_new_meter: bool
     source: str
     created_at: Utc
     created_by: str
@@ -512,6 +518,7 @@ async def add_reading(pool: Pool, operator: Operator, body: ReadingIn) -> Entere
             body.at,
             body.index_wh,
             body.source,
+            is_new_meter=body.is_new_meter,
             actor=actor_of(operator),
             now=_now(),
         )
@@ -522,7 +529,7 @@ async def add_reading(pool: Pool, operator: Operator, body: ReadingIn) -> Entere
     "/supply-readings/{reading_id}",
     summary="Withdraw a meter reading",
     status_code=204,
-    responses=documented(404),
+    responses=documented(404, 409),
 )
 async def withdraw_reading(pool: Pool, operator: Operator, reading_id: ReadingId) -> None:
     """It was wrong; it stays on record as withdrawn."""

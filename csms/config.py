@@ -21,6 +21,7 @@ CONFIG_FILE = "time2plug.toml"
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 PORT_MAX = 65_535
 SAFE_ADDRESSES = ("https://", "http://127.0.0.1:", "http://localhost:")  # for what has a secret
+ADVENIR_WORDS = 4
 REMINDERS_MAX = 9  # for one invoice
 
 
@@ -437,6 +438,11 @@ def _check_outlets(settings: Settings) -> None:
         raise SettingError("T2P_QUALICHARGE_URL takes an address that begins with https://")
     if not settings.qualicharge_user_agent.isprintable() or not settings.qualicharge_user_agent:
         raise SettingError("T2P_QUALICHARGE_USER_AGENT takes the company's name")
+    if len(settings.ocpi_advenir_driver.split()) != ADVENIR_WORDS:
+        raise SettingError(
+            "T2P_OCPI_ADVENIR_DRIVER takes country, party, uid and contract, like "
+            "'$$ ADV 12345671234567 Gireve2Advenir'"
+        )
     if settings.outlet_lease_s < 4 * settings.qualicharge_timeout_s:
         raise SettingError(
             "T2P_OUTLET_LEASE_S takes four times T2P_QUALICHARGE_TIMEOUT_S at least: "

@@ -72,6 +72,7 @@ CREATE TABLE roaming_grant (
 );
 CREATE INDEX roaming_grant_uid ON roaming_grant (uid_key, id DESC);
 CREATE INDEX roaming_grant_client ON roaming_grant (client_id);
+CREATE INDEX roaming_grant_partner ON roaming_grant (partner_id, at);
 
 -- A partner's order to start or stop, and the order to the station that it became.
 CREATE TABLE ocpi_command (

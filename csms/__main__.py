@@ -24,7 +24,9 @@ from csms.cli import (
     keys,
     report_push,
     reports,
+    reports_analysis,
     reports_irve,
+    reports_windows,
     stations,
     tokens,
     users,
@@ -46,6 +48,8 @@ app.add_typer(tokens.app, name="token")
 app.add_typer(keys.app, name="key")
 app.add_typer(users.app, name="user")
 report_push.register(reports.app)
+reports_windows.register(reports.app)
+reports_analysis.register(reports.app)
 app.add_typer(reports.app, name="report")
 app.add_typer(billing.app, name="billing")
 billing_issue.register()

@@ -34,7 +34,8 @@ def decide(
 
     A badge that belongs to a driver charges where, and when, a group of hers has access, at public
     points, and at the sites that the badge itself names. A badge of nobody charges at the sites
-    that it names, at every site where it names none.
+    that it names, at every site where it names none. One of a partner's driver charges at the sites
+    that roam with the partner, and at no other, public or not.
     """
     if token is None:
         return UNKNOWN
@@ -66,6 +67,8 @@ def _by_place(
 ) -> Decision:
     if token.site_ids is not None and station.site_id in token.site_ids:
         return Decision("Accepted", token.group_uid, token.valid_until)
+    if token.is_roaming:
+        return Decision("NotAtThisLocation", token.group_uid, token.valid_until)
     if is_drivers and station.is_public(evse_id):
         return Decision("Accepted", token.group_uid, token.valid_until)
     if is_drivers:

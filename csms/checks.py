@@ -119,6 +119,11 @@ CHECKS: Final = (
         _timeless(checking.rows_without_client),
     ),
     Check(
+        "links told otherwise",
+        "the history of links ends as each connection stands",
+        _timeless(checking.links_told_otherwise),
+    ),
+    Check(
         "tables without client",
         "every table of such data can lead to its client",
         _timeless(checking.tables_without_client),

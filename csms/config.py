@@ -303,6 +303,10 @@ class Settings:
     irve_points_max: int = 100_000  # of one file
     irve_file_bytes_max: int = 200_000_000  # of a file to check; the national one has 100 MB
 
+    # Reports of availability and consumption.
+    report_points_max: int = 20_000  # of one report
+    report_sessions_total: int = 1_000_000  # sessions of one report of consumption
+
     # What is believed of a station.
     clock_skew_max_s: float = 600.0  # beyond it the time of receipt is used, and flagged
     offline_age_max_days: int = 730  # a queued event older than that has a wrong clock

@@ -4,8 +4,8 @@ Starts the whole service, provisions the garages from a CSV as an operator would
 contract, their managers, and a driver for every badge, replays the month through real websockets
 (half of the stations on OCPP 1.6J, half on 2.0.1), writes the monthly collection and its one-page
 summary, and compares the total with the simulators' own count, to the watt-hour. Then come the
-money of the month, and the national files of those points that are public. With `--once` it ends
-there; otherwise it stays up until Ctrl-C.
+money of the month, the national files of those points that are public, and a roaming hub. With
+`--once` it ends there; otherwise it stays up until Ctrl-C.
 """
 
 import asyncio
@@ -32,7 +32,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from billing import checks as billing_checks
-from csms import db, demo_billing, demo_payments, demo_people, demo_public, keys, registry, worker
+from csms import (
+    db,
+    demo_billing,
+    demo_payments,
+    demo_people,
+    demo_public,
+    demo_reports,
+    demo_roaming,
+    keys,
+    registry,
+    worker,
+)
 from csms.config import SettingError, Settings
 from csms.domain.values import UTC
 from csms.embedded_broker import Broker
@@ -94,7 +105,7 @@ def run(settings: Settings, *, once: bool, sessions: Path | None) -> int:
         print(f"time2plug: {error}", file=sys.stderr)
         return 2
     settings = demo_billing.with_operator(_with_free_ports(settings))
-    settings = demo_public.with_publication(settings)
+    settings = demo_roaming.with_ocpi(demo_public.with_publication(settings))
     exit_code = 1
     try:
         exit_code = uvloop.run(_run(settings, job, once))
@@ -177,11 +188,17 @@ async def _work(settings: Settings, job: Job, pool: AsyncConnectionPool) -> int:
     console.print(summary, markup=False, highlight=False)
     console.print("Written: " + ", ".join(str(path) for path in [*paths, summary_path]))
     arrived = _compare(job, result, written)
-    return max(
+    exit_code = max(
         arrived,
         await _money(settings, pool, month, folder),
         await _publish(settings, pool, folder / "irve"),
+        await _roam(settings, pool, month, folder / "itinerance"),
     )
+    reports = await demo_reports.write(
+        pool, settings, job.month_name, datetime.now(UTC), folder / "rapports"
+    )
+    console.print("Reports, of consumption and availability: " + ", ".join(map(str, reports)))
+    return exit_code
 
 
 async def _money(
@@ -261,6 +278,28 @@ async def _publish(settings: Settings, pool: AsyncConnectionPool, folder: Path) 
     return 1
 
 
+async def _roam(
+    settings: Settings, pool: AsyncConnectionPool, month: collection.Month, folder: Path
+) -> int:
+    """Sessions and CDRs to a simulated hub; 0 when it has them and nothing to complain about."""
+    console.print(
+        "A simulated roaming hub registers over OCPI, and a driver of a partner charges ..."
+    )
+    shown = await demo_roaming.run(pool, settings, month.start_at, datetime.now(UTC), folder)
+    console.print(
+        f"It was told of {shown.places} places, {shown.sessions} sessions and {shown.cdrs} CDRs: "
+        "the driver’s, and all of one private garage without any driver, as the ADVENIR programme "
+        f"has them. They lie in {shown.path}"
+    )
+    for complaint in shown.complaints[:10]:
+        console.print(complaint, markup=False)
+    if shown.is_good:
+        console.print("[bold green]The hub has nothing to complain about.")
+        return 0
+    console.print("[bold red]Roaming did not go as it should.")
+    return 1
+
+
 async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, folder: Path) -> None:
     """Garages and stations through the import, badges and people one by one."""
     path = folder / "garages.csv"
@@ -282,6 +321,7 @@ async def _provision(settings: Settings, job: Job, pool: AsyncConnectionPool, fo
             collection.Month.parse(job.month_name).start_at,
             datetime.now(UTC),
         )
+        await demo_roaming.provide(connection)
         await demo_payments.provide_accounts(connection, datetime.now(UTC))
         await demo_billing.provide_tariffs(
             connection, collection.Month.parse(job.month_name).start_at, datetime.now(UTC)

@@ -57,7 +57,7 @@ def columns_of(site_id: str, station_id: str, evse_id: int, client: str) -> dict
     # Somewhere in Nîmes, each site at a place of its own.
     place = zlib.crc32(site_id.encode())
     return {
-        "evse_uid": f"{PREFIX}E{_code(station_id)}X{evse_id}",
+        "evse_uid": point_uid(station_id, evse_id),
         "address": f"{place % 900 + 1} rue de l’Exemple (fictive)",
         "postal_code": "30000",
         "city": "Nîmes",
@@ -71,7 +71,7 @@ def columns_of(site_id: str, station_id: str, evse_id: int, client: str) -> dict
         "site_static_operator_email": "bornes@example.org",
         "site_static_operator_phone": "+33465710001",  # of those kept for fiction
         "site_static_brand_name": "Réseau fictif de démonstration",
-        "site_static_afirev_station_id": f"{PREFIX}P{_code(site_id)}",
+        "site_static_afirev_station_id": site_uid(site_id),
         "site_static_implantation": "private_parking_public_use",
         "site_static_opening_hours": "24/7",
         "site_static_access": "reserved",
@@ -85,6 +85,16 @@ def columns_of(site_id: str, station_id: str, evse_id: int, client: str) -> dict
         "publier.",
         "site_static_commissioned_on": "2025-01-06",
     }
+
+
+def point_uid(station_id: str, evse_id: int) -> str:
+    """The identifier of a point."""
+    return f"{PREFIX}E{_code(station_id)}X{evse_id}"
+
+
+def site_uid(site_id: str) -> str:
+    """The identifier of a garage."""
+    return f"{PREFIX}P{_code(site_id)}"
 
 
 def _code(name: str) -> str:

@@ -38,12 +38,18 @@ EMBEDDED_CHECK_S = 2.0
 HTTP_BACKLOG = 2048
 
 
-def run(settings: Settings, only: str | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code."""
+def set_up_log(settings: Settings) -> None:
+    """Where the process tells what it does; of addresses that it asks, and of frames, nothing."""
     logging.basicConfig(
         level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     logging.getLogger("websockets").setLevel(logging.CRITICAL)  # peers' faults are on the lists
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # partners' addresses name badges
+
+
+def run(settings: Settings, only: str | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code."""
+    set_up_log(settings)
     exit_code = 0
     try:
         uvloop.run(serve(settings, only=only, announce=_announce))

@@ -2,8 +2,15 @@
 
 - collection, summary, manifest: the monthly collection, one row per session that ended in a month,
   with its point, badge, times and energy; its page for people; what was corrected or left out;
-- availability: the seconds that a point could be used, by stated definitions (pure);
-- load_curve: mean power by quarter of an hour, against the subscribed power (pure);
+- availability (pure): the seconds that a point could be used, by stated definitions;
+  availability_report (pure) has them of points, sites and clients, availability_reading reads their
+  histories (csms keeps those of links and statuses);
+- consumption (pure): what was charged, by whom, where and when; load_curve (pure): mean power by
+  quarter of an hour, against the subscribed power; consumption_reading reads a batch at a time;
+- windows: planned work, exclusions and subscribed powers, as people enter them; span: the days that
+  a report is about;
+- sheet: a report as what is shown of it (availability_sheet, consumption_sheet make one, with
+  pictures); sheet_html, sheet_pdf, sheet_xlsx show it, report_files gives it as a file;
 - irve: the national files of public points, static and dynamic, and the judgement of any such file;
 - outlet: the one mechanism by which anything is told to another system, over the table
   outlet_item; outlet_desk is where a person settles what was refused, outlet_http has what requests

@@ -323,3 +323,10 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with _opened(path) as file:
         file.write(text)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    with _opened(path) as file:
+        assert isinstance(file, io.TextIOWrapper), "what is written are its bytes"
+        file.buffer.write(content)

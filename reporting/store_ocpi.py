@@ -548,6 +548,17 @@ async def insert_grant(
     )
 
 
+async def is_ours(connection: AsyncConnection, uid_key: str) -> bool:
+    """Whether a badge of ours has this uid."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM token WHERE uid_key = %s AND retired_at IS NULL)", (uid_key,)
+    )
+    row = await cursor.fetchone()
+    assert row is not None
+    found: bool = row[0]
+    return found
+
+
 async def is_charging(connection: AsyncConnection, station_key: int, uid_key: str) -> bool:
     """Whether a session of the token runs at the station."""
     cursor = await connection.execute(

@@ -69,11 +69,11 @@ class ResultRow:
 
 
 async def list_new_sessions(
-    connection: AsyncConnection, partner_id: int, after: datetime, limit: int
+    connection: AsyncConnection, partner_id: int, outlet: str, after: datetime, limit: int
 ) -> list[SessionRow]:
     """Sessions that began after that and are not told yet: those that one of the partner's grants
-    let begin since then, and all at sites of its feed without drivers. A point that it does not
-    know is not told of."""
+    let begin since then, and all at sites of its feed without drivers. Nothing is told of a point
+    before the partner took its place: with several workers one could overtake the other."""
     async with connection.cursor(row_factory=class_row(SessionRow)) as rows:
         await rows.execute(
             """
@@ -100,12 +100,17 @@ async def list_new_sessions(
               JOIN evse e ON e.station_key = x.station_key AND e.evse_id = x.evse_id
               JOIN ocpi_told k ON k.partner_id = %(partner)s AND k.module = 'evses'
                AND k.object_id = e.evse_uid
+              JOIN ocpi_partner p ON p.id = %(partner)s
              WHERE NOT EXISTS (SELECT FROM ocpi_told t
                                 WHERE t.partner_id = %(partner)s AND t.module = 'sessions'
                                   AND t.object_id = x.id::text)
+               AND EXISTS (SELECT FROM outlet_item i
+                            WHERE i.outlet = %(outlet)s
+                              AND i.object_key = 'location/' || k.parent_id AND i.status = 'sent'
+                              AND i.body ->> 'method' = 'PUT' AND i.finished_at >= p.registered_at)
              ORDER BY x.started_at, x.id LIMIT %(limit)s
             """,
-            {"partner": partner_id, "after": after, "limit": limit},
+            {"partner": partner_id, "outlet": outlet, "after": after, "limit": limit},
         )
         return await rows.fetchall()
 
@@ -252,7 +257,7 @@ async def find_session(
         await rows.execute(
             """
             SELECT x.id, x.state, x.transaction_id, s.id AS station_id, x.client_id
-              FROM ocpi_told t JOIN session x ON x.id::text = t.object_id
+              FROM ocpi_told t JOIN session x ON x.id = t.object_id::bigint
               JOIN station s USING (station_key)
              WHERE t.partner_id = %s AND t.module = 'sessions' AND t.object_id = %s
                AND NOT (t.content ->> 'is_anonymous')::boolean

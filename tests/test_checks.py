@@ -247,6 +247,20 @@ async def test_a_table_that_can_lead_to_no_client_is_found(filled: Database) -> 
 
 
 @pytest.mark.native
+async def test_a_link_that_ends_otherwise_than_its_connection_is_found(filled: Database) -> None:
+    await as_owner(
+        filled,
+        """INSERT INTO station_connection (station_key, node, generation, protocol,
+                                           remote_address, connected_at, last_seen_at)
+           SELECT station_key, 'n', 1, 'ocpp1.6', '', now(), now() FROM station WHERE id = 'CP1'""",
+        """INSERT INTO station_link (station_key, at, up, node)
+           SELECT station_key, now(), false, 'n' FROM station WHERE id = 'CP1'""",
+    )
+    found = await offences(filled)
+    assert list(found) == ["links told otherwise"]
+    assert "station CP1: is connected, and its link is down" in found["links told otherwise"][0]
+
+
 async def test_a_month_without_partition_is_found(filled: Database) -> None:
     month = datetime.now(UTC).strftime("%Y_%m")
     await as_owner(filled, f"ALTER TABLE evse_status DETACH PARTITION evse_status_{month}")

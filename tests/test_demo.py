@@ -91,6 +91,9 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     assert first.stdout.count("Log-in ") == 3
     rows = collected(tmp_path)
     assert len(rows) == 20
+    check_roaming(tmp_path / "data" / "demo", first.stdout)
+    reports = [path.suffix for path in (tmp_path / "data" / "demo" / "rapports").iterdir()]
+    assert sorted(reports) == [".pdf", ".pdf", ".xlsx", ".xlsx"]
     again = demo(tmp_path)
     assert (again.returncode, again.stderr) == (0, ""), again.stdout
     assert collected(tmp_path) == rows
@@ -103,12 +106,29 @@ def test_every_watt_hour_arrives_and_running_it_again_adds_nothing(tmp_path: Pat
     check_open_data(tmp_path / "data" / "demo", flat(again.stdout), tmp_path)
     for told in (first.stdout, again.stdout):
         assert re.search(r"[1-9] clients were paid [0-9.,]+ EUR by a simulated bank", flat(told))
+        assert "The hub has nothing to complain about." in flat(told)
     assert "settled nothing new" in flat(again.stdout)
     paid = tmp_path / "data" / "demo" / "paiements"
     (order,) = [path for path in paid.glob("T2P-V-*.xml") if "reponse" not in path.name]
     document = etree.fromstring(order.read_bytes())
     assert document.nsmap[None] == "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
     assert len(list(paid.glob("releve-bancaire-*.xml"))) == 1
+
+
+def check_roaming(folder: Path, told: str) -> None:
+    """A driver of a partner came to her CDR; of a private garage all sessions of the month did,
+    each with the energy that the collection has and without any driver."""
+    cdrs = json.loads((folder / "itinerance" / "cdrs.json").read_text(encoding="utf-8"))
+    contracts = Counter(cdr["cdr_token"]["contract_id"] for cdr in cdrs)
+    assert contracts["FREMPC00000000X"] == 1
+    anonymous = [cdr for cdr in cdrs if cdr["cdr_token"]["country_code"] == "$$"]
+    assert len(anonymous) == len(cdrs) - 1 > 0
+    (garage,) = {cdr["cdr_location"]["id"] for cdr in anonymous}
+    rows = [row for row in collected(folder.parent.parent) if row["site_id"] == garage]
+    assert sorted(cdr["total_energy"] for cdr in anonymous) == sorted(
+        int(str(row["energy_wh"])) / 1000 for row in rows if row["energy_wh"] is not None
+    )
+    assert f"{len(cdrs)} CDRs" in flat(told)
 
 
 def check_open_data(folder: Path, told: str, scratch: Path) -> None:

@@ -25,7 +25,8 @@ PURE = (
     *("billing.late_payment", "billing.reminding", "billing.orders", "billing.provider_state"),
     *("billing.supply", "reporting.qualicharge_rows"),
     *("reporting.ocpi.kinds", "reporting.ocpi.objects", "reporting.ocpi.cdrs"),
-    *("reporting.availability", "reporting.load_curve"),
+    *("reporting.availability", "reporting.availability_report", "reporting.load_curve"),
+    *("reporting.consumption", "reporting.span", "reporting.sheet"),
 )
 IMPURE_IMPORTS = {
     *("asyncio", "psycopg", "psycopg_pool", "fastapi", "websockets", "ocpp", "aiomqtt", "pandas"),
@@ -33,7 +34,10 @@ IMPURE_IMPORTS = {
 }
 CLOCKS = {"now", "utcnow", "today", "time", "monotonic", "perf_counter"}
 # The verbs that run simulated stations.
-MAY_SIMULATE = ("csms.__main__", "csms.demo", "csms.demo_payments", "csms.bench", "csms.cli")
+MAY_SIMULATE = (
+    *("csms.__main__", "csms.demo", "csms.demo_payments", "csms.demo_roaming"),
+    *("csms.bench", "csms.cli"),
+)
 
 
 @cache

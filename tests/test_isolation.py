@@ -26,6 +26,10 @@ from tests.scenarios.routes import Operation, everything, operations
 LOG_OUT: Final = "/api/v1/auth/log-out"
 MANAGERS: Final = {
     "GET /api/v1/audit",
+    "GET /api/v1/availability-windows",
+    "GET /api/v1/reports/availability",
+    "GET /api/v1/reports/consumption",
+    "GET /api/v1/subscribed-powers",
     "GET /api/v1/badge-orders",
     "GET /api/v1/drivers",
     "GET /api/v1/drivers/{person_id}",

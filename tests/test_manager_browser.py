@@ -21,7 +21,10 @@ from tests.scenarios.statements import World
 from tests.test_closing import close, pay
 from tests.test_manager_pages import MANAGER, YESTERDAY, lie_open
 
-PAGES = ("", "/releves", "/factures", "/utilisateurs")
+PAGES = (
+    *("", "/releves", "/factures", "/utilisateurs"),
+    *("/rapports?month=2026-10", "/rapports?month=2026-10&kind=consumption"),
+)
 
 
 @pytest.fixture
@@ -61,7 +64,9 @@ async def test_every_page_can_be_read_by_everybody(
         assert await reader.title() == "Tableau de bord – Time2Plug Supervision"
         for path in (*PAGES, f"/releves/{world.statement_id}", "/releves/999999"):
             await reader.goto(f"/gestion{path}")
-            name = path.strip("/").replace("/", "-") or "tableau"
+            name = (
+                path.strip("/").replace("/", "-").replace("?", "-").replace("&", "-") or "tableau"
+            )
             await check(reader, pictures, f"gestion-{name}{'-dark' if dark else ''}")
         await reader.goto(f"/gestion/releves/{world.statement_id}")
         await reader.get_by_label("Contester la ligne 2", exact=True).click()

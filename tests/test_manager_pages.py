@@ -24,7 +24,10 @@ from tests.scenarios.statements import World
 MANAGER = "gestionnaire@example.org"
 NOBODY = "conductrice@example.org"
 YESTERDAY = datetime.now(UTC) - timedelta(days=1)
-PAGES = ("/gestion", "/gestion/releves", "/gestion/factures", "/gestion/utilisateurs")
+PAGES = (
+    *("/gestion", "/gestion/releves", "/gestion/factures", "/gestion/utilisateurs"),
+    "/gestion/rapports",
+)
 
 
 @pytest.fixture
@@ -641,8 +644,9 @@ async def test_names_are_text_wherever_they_stand(
         ):
             await owner.execute(statement.encode())
     at = f"/gestion/releves/{worlds[0].statement_id}"
-    for path in (*PAGES, at, invoice_at(worlds[0], 0)):
-        assert "<img" not in (await page.get(path)).text, path
+    drawn = "/gestion/rapports?kind=consumption&month=2026-10"
+    for path in (*PAGES, at, invoice_at(worlds[0], 0), drawn):
+        assert not re.search("<img src=[xyz]", (await page.get(path)).text), path
     assert "&lt;img src=x" in (await page.get("/gestion/utilisateurs")).text
 
 

@@ -250,7 +250,7 @@ async def test_connection_told_twice_is_the_same_connection(database: Database) 
                 "remote_address": "192.0.2.1",
                 "connected_at": datetime.now(UTC),
             }
-            return await connections.open_connections(connection, [row], "node-a")
+            return await connections.open_connections(connection, [row], "node-a", 15)
 
         assert await tell(generations[1]) == {key}
         assert await tell(generations[1]) == {key}

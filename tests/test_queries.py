@@ -328,6 +328,13 @@ INSERT INTO own_receipt (client_id, invoice_id, source_key, amount_cents, receiv
 INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at, created_by)
     VALUES (2, 'site-1', timestamptz '2026-10-01' + :n * interval '1 day', :n, 'test', now(),
             'test');
+INSERT INTO availability_window (client_id, site_id, kind, starts_at, ends_at, cause, created_at,
+                                 created_by)
+    VALUES (2, 'site-1', 'planned', timestamptz '2026-10-01' + :n * interval '1 day', '2026-12-01',
+            'Travaux', now(), 'test');
+INSERT INTO subscribed_power (client_id, site_id, from_on, subscribed_power_w, created_at,
+                              created_by)
+    VALUES (2, 'site-1', date '2026-10-01' + :n, 36000, now(), 'test');
 INSERT INTO provider_method (person_id, provider, customer_reference, method_reference,
                              created_at, revoked_at)
     VALUES (2, 'stripe', 'cus_1', 'pm_1', now(), now());

@@ -64,6 +64,14 @@ INSERT INTO notification_delivery (notification_id, client_id, channel, person_i
 INSERT INTO webhook (client_id, url, secret, created_at, created_by, updated_at)
     SELECT id, 'https://' || name || '.example.org', 'secret', now(), 'test', now() FROM client
      WHERE NOT is_operator;
+INSERT INTO station_link (station_key, at, up, node)
+    SELECT station_key, now(), true, 'node of ' || id FROM station;
+INSERT INTO availability_window (client_id, site_id, kind, starts_at, ends_at, cause, created_at,
+                                 created_by)
+    SELECT client_id, id, 'planned', '2026-10-01', '2026-10-02', id, now(), 'test' FROM site;
+INSERT INTO subscribed_power (client_id, site_id, from_on, subscribed_power_w, created_at,
+                              created_by)
+    SELECT client_id, id, '2026-01-01', 36000, now(), 'test' FROM site;
 INSERT INTO quiet_hours SELECT id, 0, 60, 'Europe/Paris', now() FROM person
      WHERE given_name LIKE 'driver %';
 """
@@ -73,6 +81,12 @@ SEEN = {
     "SELECT name FROM client": {"manager A": ["A"], "manager B": ["B"]},
     "SELECT id FROM site": {"manager A": ["site-A"], "manager B": ["site-B"]},
     "SELECT id FROM station": {"manager A": ["CP-A"], "manager B": ["CP-B"]},
+    "SELECT node FROM station_link": {
+        "manager A": ["node of CP-A"],
+        "manager B": ["node of CP-B"],
+    },
+    "SELECT cause FROM availability_window": {"manager A": ["site-A"], "manager B": ["site-B"]},
+    "SELECT site_id FROM subscribed_power": {"manager A": ["site-A"], "manager B": ["site-B"]},
     "SELECT s.id FROM evse JOIN station s USING (station_key)": {
         "manager A": ["CP-A"],
         "manager B": ["CP-B"],
@@ -220,6 +234,10 @@ async def test_a_manager_of_yesterday_sees_nothing(
         "SELECT * FROM api_key",
         "SELECT * FROM ocpp_message",
         "SELECT * FROM meter_reading",
+        "SELECT * FROM evse_status",
+        "INSERT INTO station_link (station_key, at, up, node) VALUES (1, now(), true, 'mine')",
+        "UPDATE subscribed_power SET subscribed_power_w = 1",
+        "UPDATE availability_window SET cause = 'mine'",
         "SELECT * FROM one_time_link",
         "SELECT secret FROM notification",
         "SELECT data FROM notification",

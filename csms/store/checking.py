@@ -313,6 +313,26 @@ async def rows_without_client(connection: AsyncConnection, rows_max: int) -> lis
         return await cursor.fetchall()
 
 
+async def links_told_otherwise(connection: AsyncConnection, rows_max: int) -> list[Offence]:
+    """Stations whose history of links ends otherwise than their connection stands."""
+    async with connection.cursor(row_factory=class_row(Offence)) as cursor:
+        await cursor.execute(
+            """
+            SELECT 'station ' || s.id AS subject,
+                   CASE WHEN l.up THEN 'is gone, and its link is up since ' || l.at
+                        ELSE 'is connected, and its link is down since ' || l.at END AS detail,
+                   count(*) OVER () AS total
+              FROM station_connection c JOIN station s USING (station_key)
+              JOIN LATERAL (SELECT up, at FROM station_link h WHERE h.station_key = c.station_key
+                             ORDER BY at DESC, id DESC LIMIT 1) l ON true
+             WHERE l.up <> (c.disconnected_at IS NULL)
+             ORDER BY s.id LIMIT %s
+            """,
+            (rows_max,),
+        )
+        return await cursor.fetchall()
+
+
 async def tables_without_client(connection: AsyncConnection, rows_max: int) -> list[Offence]:
     """Tables whose rows cannot lead to a client or a person: no station, session or group.
 

@@ -1,4 +1,8 @@
-"""Who is connected, who was refused, and the channels on which changes are told."""
+"""Who is connected, who was refused, and the channels on which changes are told.
+
+Whatever opens or ends a connection here writes it into the history of links (station_link) with the
+same statement; a row there is never before the last one of its station.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,18 +32,29 @@ async def next_generations(connection: AsyncConnection, count: int) -> list[int]
 
 
 async def open_connections(
-    connection: AsyncConnection, rows: Sequence[dict[str, Any]], node: str
+    connection: AsyncConnection, rows: Sequence[dict[str, Any]], node: str, node_silent_s: float
 ) -> set[int]:
     """Stations that connected: station_key, node, generation, protocol, remote_address,
     connected_at. The station_keys of those for which this is the newest connection; a node that
-    held one of them is told that it moved."""
+    held one of them is told that it moved.
+
+    In the history of links, the connection that this one takes the place of ended when the station
+    was last heard if nobody holds it any more: its node began a new life since, or another node
+    was not heard of for node_silent_s.
+    """
     cursor = await connection.execute(
         """
         WITH given AS (
             SELECT * FROM json_populate_recordset(NULL::station_connection, %(rows)s::json)
         ), former AS (
-            SELECT c.station_key FROM station_connection c JOIN given USING (station_key)
-             WHERE c.node <> %(node)s AND c.disconnected_at IS NULL
+            SELECT c.station_key, c.node, c.generation, c.last_seen_at,
+                   n.started_at > c.connected_at OR c.node <> %(node)s
+                   AND (n.name IS NULL OR n.seen_at < given.connected_at
+                                                      - %(node_silent_s)s * interval '1 second')
+                   AS is_lost
+              FROM station_connection c JOIN given USING (station_key)
+              LEFT JOIN node n ON n.name = c.node
+             WHERE c.disconnected_at IS NULL
         ), taken AS (
             INSERT INTO station_connection (station_key, node, generation, protocol,
                                             remote_address, connected_at, last_seen_at)
@@ -52,14 +67,29 @@ async def open_connections(
                    connected_at = excluded.connected_at, last_seen_at = excluded.last_seen_at,
                    disconnected_at = NULL
              WHERE station_connection.generation <= excluded.generation  -- equal: told once more
-            RETURNING station_key, generation
+            RETURNING station_key, node, generation, connected_at
+        ), noted AS (
+            INSERT INTO station_link (station_key, at, up, node)
+            SELECT x.station_key,
+                   greatest(x.at, (SELECT max(l.at) + interval '1 microsecond' FROM station_link l
+                                    WHERE l.station_key = x.station_key)),
+                   x.up, x.node
+              FROM (SELECT t.station_key, f.last_seen_at AS at, false AS up, f.node
+                      FROM taken t JOIN former f USING (station_key)
+                     WHERE f.is_lost AND f.generation <> t.generation
+                       AND f.last_seen_at < t.connected_at
+                     UNION ALL
+                    SELECT t.station_key, t.connected_at, true, t.node
+                      FROM taken t LEFT JOIN former f USING (station_key)
+                     WHERE f.generation IS DISTINCT FROM t.generation) x
+             ORDER BY x.station_key, x.at
         )
         SELECT t.station_key,
-               CASE WHEN f.station_key IS NOT NULL
-                    THEN pg_notify('t2p_moved', t.generation || ' ' || s.id) END
+               CASE WHEN f.node <> %(node)s THEN pg_notify('t2p_moved', t.generation || ' ' || s.id)
+                END
           FROM taken t JOIN station s USING (station_key) LEFT JOIN former f USING (station_key)
         """,
-        {"rows": json_rows(rows), "node": node},
+        {"rows": json_rows(rows), "node": node, "node_silent_s": node_silent_s},
     )
     return {row[0] for row in await cursor.fetchall()}
 
@@ -69,29 +99,69 @@ async def touch_connections(
 ) -> set[int]:
     """Stations heard of, and those gone (disconnected_at set): station_key, generation,
     last_seen_at, disconnected_at. What is true of an older connection changes nothing; the
-    station_keys of those that are still the newest."""
+    station_keys of those that are still the newest.
+
+    A connection that was taken for dead, and is not, came up again in the history of links in the
+    moment in which it is said to have gone down.
+    """
     cursor = await connection.execute(
         """
-        UPDATE station_connection c
-           SET last_seen_at = greatest(c.last_seen_at, r.last_seen_at),
-               disconnected_at = r.disconnected_at
-          FROM json_populate_recordset(NULL::station_connection, %s::json) r
-         WHERE c.station_key = r.station_key AND c.generation = r.generation AND c.node = %s
-        RETURNING c.station_key
+        WITH given AS (
+            SELECT * FROM json_populate_recordset(NULL::station_connection, %(rows)s::json)
+        ), former AS (
+            SELECT c.station_key, c.disconnected_at FROM station_connection c
+              JOIN given USING (station_key, generation) WHERE c.disconnected_at IS NOT NULL
+        ), touched AS (
+            UPDATE station_connection c
+               SET last_seen_at = greatest(c.last_seen_at, r.last_seen_at),
+                   disconnected_at = r.disconnected_at
+              FROM given r
+             WHERE c.station_key = r.station_key AND c.generation = r.generation
+               AND c.node = %(node)s
+            RETURNING c.station_key, c.disconnected_at
+        ), noted AS (
+            INSERT INTO station_link (station_key, at, up, node)
+            SELECT x.station_key,
+                   greatest(x.at, (SELECT max(l.at) + interval '1 microsecond' FROM station_link l
+                                    WHERE l.station_key = x.station_key)),
+                   x.up, %(node)s
+              FROM (SELECT station_key, f.disconnected_at AS at, true AS up
+                      FROM touched t JOIN former f USING (station_key)
+                     WHERE t.disconnected_at > f.disconnected_at IS NOT FALSE
+                     UNION ALL
+                    SELECT station_key, t.disconnected_at, false
+                      FROM touched t LEFT JOIN former f USING (station_key)
+                     WHERE t.disconnected_at > coalesce(f.disconnected_at, '-infinity')) x
+             ORDER BY x.station_key, x.at, x.up DESC
+        )
+        SELECT station_key FROM touched
         """,
-        (json_rows(rows), node),
+        {"rows": json_rows(rows), "node": node},
     )
     return {row[0] for row in await cursor.fetchall()}
 
 
-async def close_connections_of(connection: AsyncConnection, node: str, now: datetime) -> None:
-    """What a former life of the node left open."""
+async def close_connections_of(
+    connection: AsyncConnection, node: str, now: datetime, *, cut: bool
+) -> None:
+    """What the node still holds, at the end of its life; or, cut, what a former life left open: in
+    the history those links ended when each station was last heard."""
     await connection.execute(
         """
-        UPDATE station_connection SET disconnected_at = %s
-         WHERE node = %s AND disconnected_at IS NULL
+        WITH closed AS (
+            UPDATE station_connection SET disconnected_at = %(now)s
+             WHERE node = %(node)s AND disconnected_at IS NULL
+            RETURNING station_key,
+                      CASE WHEN %(cut)s THEN last_seen_at ELSE disconnected_at END AS at
+        )
+        INSERT INTO station_link (station_key, at, up, node)
+        SELECT c.station_key,
+               greatest(c.at, (SELECT max(l.at) + interval '1 microsecond' FROM station_link l
+                                WHERE l.station_key = c.station_key)),
+               false, %(node)s
+          FROM closed c
         """,
-        (now, node),
+        {"now": now, "node": node, "cut": cut},
     )
 
 
@@ -111,13 +181,23 @@ async def touch_node(
 
 
 async def close_connections_of_the_dead(connection: AsyncConnection, before: datetime) -> int:
-    """End the connections of nodes not heard of since; how many."""
+    """End the connections of nodes not heard of since, when each station was last heard; how
+    many."""
     cursor = await connection.execute(
         """
-        UPDATE station_connection c SET disconnected_at = c.last_seen_at
-         WHERE c.disconnected_at IS NULL AND c.last_seen_at < %(before)s
-           AND NOT EXISTS (SELECT FROM node n
-                            WHERE n.name = c.node AND n.seen_at >= %(before)s)
+        WITH closed AS (
+            UPDATE station_connection c SET disconnected_at = c.last_seen_at
+             WHERE c.disconnected_at IS NULL AND c.last_seen_at < %(before)s
+               AND NOT EXISTS (SELECT FROM node n
+                                WHERE n.name = c.node AND n.seen_at >= %(before)s)
+            RETURNING c.station_key, c.disconnected_at AS at, c.node
+        )
+        INSERT INTO station_link (station_key, at, up, node)
+        SELECT c.station_key,
+               greatest(c.at, (SELECT max(l.at) + interval '1 microsecond' FROM station_link l
+                                WHERE l.station_key = c.station_key)),
+               false, c.node
+          FROM closed c
         """,
         {"before": before},
     )

@@ -257,7 +257,7 @@ async def fetch_tokens(
               FROM unnest(%(uid_keys)s::text[]) AS k (uid_key)
              CROSS JOIN LATERAL (SELECT * FROM roaming_grant r WHERE r.uid_key = k.uid_key
                                   ORDER BY r.id DESC LIMIT 1) g
-              JOIN ocpi_partner a ON a.id = g.partner_id
+              JOIN ocpi_partner a ON a.id = g.partner_id AND a.registered_at <= g.at
              WHERE NOT EXISTS (SELECT FROM token t
                                 WHERE t.uid_key = k.uid_key AND t.retired_at IS NULL)
             """,

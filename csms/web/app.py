@@ -64,6 +64,8 @@ from csms.web import (
     quotes_api,
     receipts_api,
     reminders_api,
+    report_pages,
+    reports_api,
     reservations_api,
     security_api,
     sessions_api,
@@ -75,6 +77,7 @@ from csms.web import (
     tariffs_api,
     tokens_api,
     webhooks_api,
+    windows_api,
 )
 from csms.web.guard import Guard
 
@@ -111,6 +114,10 @@ _TAGS = [
     {"name": "Quotes", "description": "What the operator offers, installs and charges for."},
     {"name": "Personal data", "description": "The register, one's rights, the archive."},
     {"name": "Journal", "description": "Every frame of either side."},
+    {
+        "name": "Reports",
+        "description": "Availability, consumption, and what people enter for them.",
+    },
     {"name": "Outlets", "description": "What leaves for other systems."},
     {"name": "Partners", "description": "Whom we speak OCPI with, and what they are told of."},
     {"name": "Reconciliation", "description": "What could not be matched, settled by a person."},
@@ -203,6 +210,8 @@ def create_app(
         card_payments_api,
         outlets_api,
         partners_api,
+        windows_api,
+        reports_api,
     ):
         app.include_router(part.router, prefix="/api/v1")
     irve_api.install(app, pool, settings)
@@ -214,8 +223,10 @@ def create_app(
     app.include_router(manager_statement.router)
     app.include_router(manager_contest.router)
     app.include_router(manager_invoice.router)
+    app.include_router(report_pages.router)
     app.include_router(docs.router)
     app.include_router(stickers_api.page_router)
+    app.include_router(reports_api.page_router)
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     _add_health(app, pool, ready)
     return app

@@ -28,7 +28,7 @@ from csms.web.rendering import Ties, language_of, page
 
 MONTHS_SHOWN = 24
 YEAR_FIRST, YEAR_LAST = 2000, 2099
-_KEPT = ("client", "month", "before", "page")
+_KEPT = ("client", "month", "kind", "before", "page")
 
 
 @dataclass(frozen=True, slots=True)

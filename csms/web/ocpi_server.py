@@ -138,6 +138,7 @@ async def _comer(
             for token in _tokens(text.strip()):
                 found = await store.find_by_token(connection, partners.sha256(token))
                 if found is not None:
+                    request.state.token = token
                     return found
     raise Said(401, CLIENT_ERROR, "This takes `Authorization: Token <token in Base64>`.")
 
@@ -217,8 +218,7 @@ def _add_credentials(app: FastAPI) -> None:
         settings = _settings(request)
         own = _own(settings)
         found = partners.credentials(settings, own, "-").wire()
-        token = _presented(request)
-        return _ok(found | {"token": token})
+        return _ok(found | {"token": request.state.token})
 
     @app.post(path)
     async def post_credentials(request: Request, comer: Comer, body: Body) -> Reply:
@@ -248,7 +248,9 @@ async def _accepted(request: Request, comer: PartnerRow, body: Any) -> Reply:
     settings = _settings(request)
     _own(settings)
     try:
-        ours = await partners.accept(request.app.state.pool, settings, comer, theirs, _now())
+        ours = await partners.accept(
+            request.app.state.pool, settings, comer, request.state.token, theirs, _now()
+        )
     except CannotUse as error:
         raise Said(200, error.code, str(error)) from None
     return _ok(ours.wire())
@@ -516,11 +518,6 @@ def _own(settings: Settings) -> Any:
         return partners.needed_party(settings)
     except Refusal as error:
         raise Said(503, SERVER_ERROR, str(error)) from None
-
-
-def _presented(request: Request) -> str:
-    text = request.headers.get("authorization", "").partition(" ")[2].strip()
-    return _tokens(text)[0]
 
 
 def _aware(moment: datetime | None) -> datetime | None:

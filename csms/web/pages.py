@@ -30,6 +30,7 @@ _TEXTS = {
         "privacy": "Données personnelles",
         "other": "English",
         "account": "Mon compte",
+        "reports": "Rapports",
         "logout": "Se déconnecter",
     },
     "en": {
@@ -47,6 +48,7 @@ _TEXTS = {
         "privacy": "Personal data",
         "other": "Français",
         "account": "My account",
+        "reports": "Reports",
         "logout": "Log out",
     },
 }
@@ -112,6 +114,7 @@ def render(overview: observations.Overview, now: datetime, language: str) -> str
 <p class="moment">{text["as_of"]} {escape(moment(now, language))}</p>
 </main>
 <footer><nav>
+<a href="/rapports">{text["reports"]}</a>
 <a href="/account">{text["account"]}</a>
 <a href="/logout">{text["logout"]}</a>
 <a href="/docs">{text["docs"]}</a>

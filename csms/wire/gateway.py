@@ -45,6 +45,7 @@ SWEEP_PERIOD_S: Final = 1.0
 FLUSH_PERIOD_S: Final = 0.05  # connections that opened or closed, when they are many
 CROWD: Final = 8
 TOUCH_PERIOD_S: Final = 10.0  # last_seen_at of those that stay
+NODE_SILENT_S: Final = 1.5 * TOUCH_PERIOD_S  # another node holds no station any more
 WRITE_BUFFER_BYTES_MAX: Final = 1 << 20  # a station that reads so late is cut
 RETRY_AFTER_S_MAX: Final = 30
 DRAIN_BATCH: Final = 20  # links that a stopping node closes in one go
@@ -100,7 +101,7 @@ class Gateway:
             async with await db.connect(self.database) as connection:
                 # What a former life of this node left open; the recorder's lock says it is over.
                 await connections.close_connections_of(
-                    connection, self.settings.node, self._started_at
+                    connection, self.settings.node, self._started_at, cut=True
                 )
                 await self._touch_node(connection, self._started_at)
         context = server_context(self.settings) if self.settings.tls_cert else None
@@ -188,7 +189,7 @@ class Gateway:
             async with await db.connect(self.database) as connection:
                 await self._flush(connection)
                 await connections.close_connections_of(
-                    connection, self.settings.node, datetime.now(UTC)
+                    connection, self.settings.node, datetime.now(UTC), cut=False
                 )
 
     # --- Handshake ------------------------------------------------------------------------------
@@ -383,7 +384,9 @@ class Gateway:
     async def _register(self, connection: AsyncConnection, opened: dict[int, Link]) -> None:
         """Make the links the database's. One that is not the newest is closed."""
         rows = [self._connection_row(link) for link in opened.values()]
-        taken = await connections.open_connections(connection, rows, self.settings.node)
+        taken = await connections.open_connections(
+            connection, rows, self.settings.node, NODE_SILENT_S
+        )
         for key, link in opened.items():
             if key in taken:
                 link.registered = True

@@ -1,17 +1,17 @@
 """May a partner's driver charge here: asked while the station waits, or known from before.
 
-All partners that are told of the site are asked at once; the first that allows it, in their order,
-has the driver. What each said is kept (`roaming_grant`), and a badge that was allowed may begin to
-charge for some minutes: a Start that follows asks nobody again.
+All partners that are told of the site are asked at once; the first that allows it has the driver,
+and nobody waits for the others. What each said is kept (`roaming_grant`), and a badge that was
+allowed may begin to charge for some minutes: a Start that follows asks nobody again.
 
 While a partner is away, what it told us of the token decides (whitelist): ALWAYS, ALLOWED and
 ALLOWED_OFFLINE let it charge, NEVER does not, nor a token that we know nothing of. ALWAYS is not
-asked at all. A driver who charges already may always end it.
+asked at all. A driver who charges already may always end it, whatever her partner says by then.
 """
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -51,6 +51,7 @@ class Said:
     method: str
     token: Token
     reference: str | None = None
+    is_to_end: bool = False  # what goes on; nothing else is to begin with it
 
 
 class Authorizer:
@@ -117,7 +118,7 @@ class Authorizer:
             return
         now = self._moment()
         lasts = REFUSED_FOR
-        if said.allowed == ALLOWED:
+        if said.allowed == ALLOWED and not said.is_to_end:
             lasts = timedelta(seconds=self._settings.ocpi_grant_s)
         async with transaction(self._pool) as connection:
             await store.insert_grant(
@@ -161,29 +162,34 @@ class Authorizer:
         for answer in told:
             if answer.allowed == ALLOWED:
                 return answer
-        away = [one for one in partner_ids if one not in answers]
         for partner_id, token in known:
             may = self._settings.ocpi_whitelist and token.valid and token.whitelist in OFFLINE_LISTS
-            if partner_id in away and (may or charges):
+            if partner_id not in answers and may:
                 return Said(partner_id, ALLOWED, "WHITELIST", token)
+            if charges:
+                return Said(partner_id, ALLOWED, "WHITELIST", token, is_to_end=True)
         return told[0] if told else None
 
     async def _ask_all(
         self, partner_ids: Sequence[int], content: Mapping[str, Any], place: LocationReferences
     ) -> dict[int, Said | None]:
-        """What partners answer in time, in their order; without those that are away."""
+        """What partners answer in time, in their order; without those that are away, and where one
+        allows it without those that have not answered yet."""
         asked = {
             partner_id: asyncio.create_task(self._ask(partner_id, content, place))
             for partner_id in partner_ids
         }
         if not asked:
             return {}
-        await asyncio.wait(asked.values(), timeout=self._settings.ocpi_authorize_timeout_s)
+        is_in_time = await _until_one_allows(
+            asked.values(), self._settings.ocpi_authorize_timeout_s
+        )
         answers: dict[int, Said | None] = {}
         for partner_id, task in asked.items():
             if not task.done():
                 task.cancel()
-                log.warning("partner %d did not answer in time", partner_id)
+                if not is_in_time:
+                    log.warning("partner %d did not answer in time", partner_id)
                 continue
             try:
                 answers[partner_id] = task.result()
@@ -224,6 +230,25 @@ class Authorizer:
             info.token,
             info.authorization_reference,
         )
+
+
+async def _until_one_allows(asked: Iterable[asyncio.Task[Said | None]], timeout_s: float) -> bool:
+    """Wait until one allows it, or all have answered; False: neither came in time."""
+    waiting = set(asked)
+    try:
+        async with asyncio.timeout(timeout_s):
+            while waiting:
+                done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                if any(map(_allows, done)):
+                    break
+    except TimeoutError:
+        return False
+    return True
+
+
+def _allows(task: asyncio.Task[Said | None]) -> bool:
+    said = task.result() if task.exception() is None else None
+    return said is not None and said.allowed == ALLOWED
 
 
 def cdr_token(token: Token) -> dict[str, str]:

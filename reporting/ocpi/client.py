@@ -128,10 +128,12 @@ class Client:
         """Status and body. Raises: Refused for an address that is not to be asked, Away where its
         name leads nowhere, Lost for an answer that is too long."""
         assert self._http is not None
-        parts = httpx.URL(url)
         extensions: dict[str, Any] = {}
         try:
+            parts = httpx.URL(url)
             address = await outbound.allowed_address(url, hosts=self._hosts)
+        except (httpx.InvalidURL, ValueError) as error:  # a port or a name that can be none
+            raise Refused(f"no address to ask at: {told(error)}") from None
         except outbound.Forbidden as error:
             raise Refused(
                 f"{error}; hosts that may be private are listed in T2P_OCPI_HOSTS"
@@ -192,6 +194,6 @@ def _data(status: int, read: bytes) -> Any:
 def _envelope(read: bytes) -> dict[str, Any] | None:
     try:
         found = json.loads(read)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested without end
         return None
     return found if isinstance(found, dict) else None

@@ -71,16 +71,19 @@ async def start(
         found = [place for place in found if place.evse_uid == asked.evse_uid]
     if not found:
         raise UnknownPlace(asked.evse_uid or asked.location_id)
+    if await _known(connection, settings, partner, asked.wire(), now):
+        return _answer(settings, "ACCEPTED")
     place = next((p for p in found if _is_free(p)), None)
     if place is None or await _is_closed(connection, place, now) or not asked.token.valid:
         return _answer(settings, "REJECTED")
-    known = await _known(connection, settings, partner, asked.wire(), now)
-    if known:
-        return _answer(settings, "ACCEPTED")
     target = await order_store.fetch_target(connection, place.station_id)
     if target is None or target.node is None or target.protocol is None:
         return _answer(settings, "REJECTED")
-    uid = station_uid(asked.token.uid, asked.token.contract_id)
+    uid = station_uid(
+        asked.token.uid,
+        asked.token.contract_id,
+        is_ours=await store_ocpi.is_ours(connection, uid_key(asked.token.uid)),
+    )
     action, payload = remote.start_order(
         target.protocol,
         evse_id=place.evse_id,
@@ -127,10 +130,10 @@ async def stop(
     session = await store.find_session(connection, partner.id, asked.session_id)
     if session is None:
         return _answer(settings, "UNKNOWN_SESSION")
-    if session.state != "active":
-        return _answer(settings, "REJECTED")
     if await _known(connection, settings, partner, asked.wire(), now):
         return _answer(settings, "ACCEPTED")
+    if session.state != "active":
+        return _answer(settings, "REJECTED")
     target = await order_store.fetch_target(connection, session.station_id)
     if target is None or target.node is None or target.protocol is None:
         return _answer(settings, "REJECTED")
@@ -144,10 +147,10 @@ async def stop(
     return _answer(settings, "ACCEPTED" if taken else "REJECTED")
 
 
-def station_uid(uid: str, contract_id: str) -> str:
-    """What a station is told for a partner's token: its uid, or where 1.6 could not carry it 20
-    characters made of it."""
-    if len(uid) <= UID_LENGTH_16:
+def station_uid(uid: str, contract_id: str, *, is_ours: bool = False) -> str:
+    """What a station is told for a partner's token: its uid, or 20 characters made of it where 1.6
+    could not carry it, or where a badge of ours has the same: its driver would pay."""
+    if len(uid) <= UID_LENGTH_16 and not is_ours:
         return uid
     made = hashlib.sha256(f"{uid}\0{contract_id}".encode()).hexdigest()
     return ("OCPI" + made)[:UID_LENGTH_16].upper()

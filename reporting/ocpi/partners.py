@@ -278,11 +278,13 @@ async def accept(
     pool: AsyncConnectionPool,
     settings: Settings,
     partner: PartnerRow,
+    token: str,
     theirs: Credentials,
     now: datetime,
 ) -> Credentials:
     """A partner registers, or changes its registration: read what it has, and answer the token by
-    which it speaks to us from now on. Raises: CannotUse."""
+    which it speaks to us from now on. `token` is the one by which it proved itself: it has to be
+    good still when its versions have been read. Raises: CannotUse."""
     own = needed_party(settings)
     party = Party(partner.country_code, partner.party_id)
     async with Client(settings, own) as client:
@@ -292,7 +294,10 @@ async def accept(
             raise CannotUse(3001, f"Your versions cannot be read: {error}"[:500]) from None
     ours = chance.token_urlsafe(TOKEN_BYTES)
     async with transaction(pool) as connection:
-        known = await locked(connection, partner.slug)
+        known = await store.lock_partner(connection, partner.slug)
+        proven = await store.find_by_token(connection, sha256(token))
+        if known is None or proven is None:
+            raise CannotUse(2000, "Your token was used or ended meanwhile.")
         await _registered(connection, settings, known, theirs, endpoints, ours, now)
         await _note(connection, Actor(f"partner {known.slug}"), now, "registered", known.slug)
     return credentials(settings, own, ours)

@@ -71,6 +71,7 @@ STATUSES: Final[Mapping[str, EvseStatus]] = {
     "faulted": "OUTOFORDER",
 }
 ADDRESS_LENGTH_MAX: Final = 45
+POSTAL_CODE_LENGTH_MAX: Final = 10
 LABEL_LENGTH_MAX: Final = 16
 ID_LENGTH_MAX: Final = 36
 FACILITY_LENGTH_MAX: Final = 36
@@ -128,7 +129,7 @@ def location(party: Party, place: Place, now: datetime, today: date) -> Location
         name=place.name or None,
         address=site.address[:ADDRESS_LENGTH_MAX],
         city=site.city[:ADDRESS_LENGTH_MAX],
-        postal_code=site.postal_code,
+        postal_code=(site.postal_code or "")[:POSTAL_CODE_LENGTH_MAX] or None,
         country=site.country or FRANCE,
         coordinates=_coordinates(site),
         parking_type=_word(site.parking_type),

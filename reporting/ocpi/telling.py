@@ -13,8 +13,8 @@ backlog.
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -70,6 +70,11 @@ class Partner:
         """Its number."""
         return self.row.id
 
+    @property
+    def outlet(self) -> str:
+        """The name of its outlet."""
+        return f"ocpi.{self.row.slug}"
+
     def is_told(self, module: str) -> bool:
         """Whether it takes a module from us."""
         return self.peer.url_of(module, "RECEIVER") is not None
@@ -89,20 +94,37 @@ async def open_outlets(
 
 
 async def run(pool: AsyncConnectionPool, settings: Settings) -> None:
-    """Tell partners until cancelled; who registers meanwhile is told too."""
+    """Tell partners until cancelled; who registers meanwhile is told too. Each outlet goes on by
+    itself: what one has to tell for an hour, or waits for, no other waits for."""
     own = own_party(settings)
     if own is None:
         return
     known: Known = {}
-    async with Client(settings, own) as client:
+    under_way: dict[str, asyncio.Task[None]] = {}
+    async with Client(settings, own) as client, asyncio.TaskGroup() as lanes:
         while True:
-            try:
+            outlets: list[Outlet] = []
+            with _warning():
                 outlets = await _outlets(pool, settings, client, own, known)
-                await outlet.deliver(pool, settings, outlets)
-            except (psycopg.Error, OSError, TimeoutError) as error:
-                db.raise_if_cancelled()
-                log.warning("partners could not be told: %s", str(error).strip())
+            for each in outlets:
+                if each.name not in under_way or under_way[each.name].done():
+                    under_way[each.name] = lanes.create_task(_deliver(pool, settings, each))
             await asyncio.sleep(settings.ocpi_poll_s)
+
+
+async def _deliver(pool: AsyncConnectionPool, settings: Settings, one: Outlet) -> None:
+    with _warning():
+        await outlet.deliver(pool, settings, [one])
+
+
+@contextmanager
+def _warning() -> Iterator[None]:
+    """Say that the database, or the way to it, fails; it is tried again."""
+    try:
+        yield
+    except (psycopg.Error, OSError, TimeoutError) as error:
+        db.raise_if_cancelled()
+        log.warning("partners could not be told: %s", str(error).strip())
 
 
 async def _outlets(
@@ -152,7 +174,7 @@ class Objects(_ToPartner):
 
     def __init__(self, settings: Settings, client: Client, partner: Partner) -> None:
         super().__init__(settings, client, partner)
-        self.name = f"ocpi.{partner.row.slug}"
+        self.name = partner.outlet
         self._looked_at: datetime | None = None  # at all that is old, too
 
     async def gather(self, connection: AsyncConnection, now: datetime) -> Sequence[NewItem]:
@@ -161,9 +183,12 @@ class Objects(_ToPartner):
         period = timedelta(seconds=self._settings.ocpi_places_period_s)
         is_whole = self._looked_at is None or not self._looked_at <= now < self._looked_at + period
         if is_whole:
+            await look.at_new_sessions(NEWS)  # while a place that goes now is known still
             await look.at_places()
         await look.at_statuses()
-        await look.at_sessions(is_whole=is_whole)
+        days = timedelta(days=self._settings.ocpi_session_days)
+        await look.at_new_sessions(days if is_whole else NEWS)  # old ones: what was told late
+        await look.at_sessions()
         self._looked_at = now if is_whole else self._looked_at
         return look.items
 
@@ -371,16 +396,21 @@ class _Look:
 
     # --- Sessions and CDRs ------------------------------------------------------------------------
 
-    async def at_sessions(self, *, is_whole: bool) -> None:
-        """Sessions that began, went on or ended, and prices. is_whole: old ones too, which a
-        station told late."""
+    async def at_new_sessions(self, since: timedelta) -> None:
+        """Sessions that began no longer ago and are not told yet."""
         if self._partner.is_told("sessions"):
-            days = timedelta(days=self._settings.ocpi_session_days)
-            after = self._now - (days if is_whole else NEWS)
             new = await session_store.list_new_sessions(
-                self._connection, self._partner.id, after, GATHER_MAX
+                self._connection,
+                self._partner.id,
+                self._partner.outlet,
+                self._now - since,
+                GATHER_MAX,
             )
             await self._tell_new(new)
+
+    async def at_sessions(self) -> None:
+        """Sessions that were told and went on or ended, and prices."""
+        if self._partner.is_told("sessions"):
             before = self._now - timedelta(seconds=self._settings.ocpi_session_update_s)
             changed = await session_store.list_changed_sessions(
                 self._connection, self._partner.id, before, GATHER_MAX

@@ -10,6 +10,8 @@ INSERT INTO connector (station_key, evse_id, connector_id) SELECT station_key, 1
 INSERT INTO station_connection
         (station_key, node, generation, protocol, remote_address, connected_at, last_seen_at)
     SELECT station_key, 'node-1', 1, 'ocpp1.6', '192.0.2.7', now(), now() FROM station;
+INSERT INTO station_link (station_key, at, up, node)
+    SELECT station_key, now(), true, 'node-1' FROM station;
 INSERT INTO token (uid_key, uid) VALUES ('04ab', '04AB');
 INSERT INTO unknown_token (uid_key, uid, station_key, first_seen_at, last_seen_at)
     SELECT 'ffff', 'FFFF', station_key, now(), now() FROM station;
@@ -310,3 +312,9 @@ INSERT INTO ocpi_command (partner_id, client_id, kind, command_id, response_url,
 INSERT INTO ocpi_told (partner_id, module, object_id, client_id, content, at)
     SELECT p.id, 'sessions', x.id::text, x.client_id, '{}', now()
       FROM ocpi_partner p, session x LIMIT 1;
+INSERT INTO availability_window (client_id, site_id, station_key, evse_id, kind, starts_at, ends_at,
+                                 cause, created_at, created_by)
+    SELECT client_id, site_id, station_key, 1, 'planned', '2026-10-01 08:00Z', '2026-10-01 10:00Z',
+           'Travaux', now(), 'test' FROM station WHERE site_id IS NOT NULL LIMIT 1;
+INSERT INTO subscribed_power (client_id, site_id, from_on, subscribed_power_w, created_at, created_by)
+    SELECT client_id, id, '2026-01-01', 36000, now(), 'test' FROM site LIMIT 1;

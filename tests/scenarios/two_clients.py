@@ -247,6 +247,13 @@ INSERT INTO supply_provision (client_id, holding_id, person_id, kind, invoice_id
 INSERT INTO supply_reading (client_id, site_id, at, index_wh, source, created_at, created_by)
     SELECT client_id, site_id, d::timestamptz, 1, split_part(site_id, '-', 1) || '-meter', now(),
            'test' FROM supply, unnest(ARRAY['2026-10-01', '2026-10-31']) AS d;
+INSERT INTO availability_window (client_id, site_id, station_key, evse_id, kind, starts_at,
+                                 ends_at, cause, created_at, created_by)
+    SELECT client_id, site_id, station_key, 1, 'planned', '2026-10-01', '2026-10-02',
+           replace(id, '-station', '-works'), now(), 'test' FROM station ORDER BY station_key;
+INSERT INTO subscribed_power (client_id, site_id, from_on, subscribed_power_w, created_at,
+                              created_by)
+    SELECT client_id, id, '2026-01-01', 36000, now(), 'test' FROM site ORDER BY client_id;
 INSERT INTO sepa_mandate (reference, person_id, iban, holder, signed_on, created_at, created_by)
     SELECT family_name || '-mandate', id, 'DE89370400440532013000', family_name, '2026-01-05',
            now(), 'test' FROM person WHERE given_name LIKE 'driver %' ORDER BY id;

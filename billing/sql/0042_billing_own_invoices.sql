@@ -1,5 +1,5 @@
 -- The operator's own invoices, to clients and to co-owners: they block nobody, and what a co-owner
--- contests of his is between him and the operator. And supply meters that are replaced.
+-- contests of his is between him and the operator.
 
 CREATE OR REPLACE FUNCTION check_payment_block_cause() RETURNS trigger LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
@@ -23,6 +23,3 @@ DROP POLICY managed ON dispute;
 CREATE POLICY managed ON dispute FOR SELECT TO t2p_app
     USING (client_id = ANY ((SELECT managed_clients())::bigint[])
            AND (invoice_id IS NULL OR invoice_id IN (SELECT id FROM invoice)));
-
--- The first reading of a meter that replaces another: its index goes on from none before it.
-ALTER TABLE supply_reading ADD COLUMN is_new_meter boolean NOT NULL DEFAULT false;

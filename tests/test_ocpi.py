@@ -1,6 +1,8 @@
 """Roaming over OCPI: our server and client against a simulated hub, over real HTTP."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ from psycopg_pool import AsyncConnectionPool
 from billing import pricing
 from csms.config import Settings
 from csms.db import Database, transaction
-from reporting.ocpi import partners
+from reporting import outlet
+from reporting.ocpi import partners, telling
 from simulators.ocpi_hub import OcpiHub
 from tests.ocpi_world import BADGE, CONTRACT, DESK, OWN, World, name_of, roaming, served
 from tests.qualicharge_world import Clock
@@ -251,3 +254,45 @@ async def test_what_the_hub_refuses_is_on_the_desk_with_its_answer(world: World)
     assert (done.sent, done.dead) == (1, 1), "the tariff went, the place did not"
     ((reply,),) = await world.do("SELECT reply FROM outlet_item WHERE status = 'dead'")
     assert "2001" in reply
+
+
+async def test_what_is_cut_off_while_it_is_told_arrives_once_and_in_order(world: World) -> None:
+    """Whoever tells dies at any moment; another goes on from what is recorded."""
+    await world.build()
+    await world.push()
+    await world.grant()
+    session_id = await world.begin_session()
+    before = len(world.hub.received)
+    world.hub.slow_down(0.05)
+    hasty = replace(world.settings, drain_timeout_s=0.0, outlet_lease_s=120.0)
+    for step, status in enumerate(("charging", "available", "faulted", "available", "charging")):
+        await world.status(1, status)
+        if step == 3:
+            await world.end_session(session_id, 4_000)
+            world.clock.go_on(seconds=1)
+            await pricing.run(world.pool, now=world.clock.now)
+        async with telling.open_outlets(world.pool, hasty) as outlets:
+            task = asyncio.create_task(
+                outlet.deliver(world.pool, hasty, outlets, world.clock, world.clock.sleep)
+            )
+            count = len(world.hub.received)
+            for _ in range(100_000):  # until the hub has a request in its hands
+                if len(world.hub.received) > count or task.done():
+                    break
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        world.clock.go_on(minutes=10)
+    world.hub.slow_down(0.0)
+    for _ in range(20):
+        world.clock.go_on(minutes=10)
+        await world.push()
+    told = [r.body["status"] for r in world.hub.received[before:] if r.method == "PATCH"]
+    assert [one for place, one in enumerate(told) if told[place - 1 : place] != [one]] == [
+        *("CHARGING", "AVAILABLE", "OUTOFORDER", "AVAILABLE", "CHARGING")
+    ]
+    key = (*OWN, str(session_id))
+    assert world.hub.sessions[key]["status"] == "COMPLETED"
+    assert len(world.hub.cdrs) == 1
+    ((left,),) = await world.do("SELECT count(*) FROM outlet_item WHERE status <> 'sent'")
+    assert left == 0

@@ -83,6 +83,19 @@ async def street(
     assert hub.complaints == []
 
 
+async def check_cdr(street: Street) -> None:
+    """The CDR says what was priced: energy, time and price."""
+    await pricing.run(street.world.pool, now=utc_now())
+    cdr = await street.until(lambda: next(iter(street.hub.cdrs.values()), None))
+    ((excl, incl, energy_wh, started_at, ended_at),) = await street.gate.rows(
+        "SELECT amount_excl_cents, amount_incl_cents, energy_wh, started_at, ended_at"
+        " FROM priced_session"
+    )
+    assert cdr["total_cost"] == {"excl_vat": excl / 100, "incl_vat": incl / 100}
+    assert cdr["total_energy"] == energy_wh / 1000
+    assert round(cdr["total_time"] * 3600) == round((ended_at - started_at).total_seconds())
+
+
 async def test_a_badge_is_shown_allowed_by_the_hub_charged_and_billed(street: Street) -> None:
     street.driver.station.plug_in(1, utc_now())
     street.driver.station.present(1, BADGE, utc_now())
@@ -93,15 +106,7 @@ async def test_a_badge_is_shown_allowed_by_the_hub_charged_and_billed(street: St
     street.driver.station.present(1, BADGE, utc_now())
     await street.until(lambda: street.session("COMPLETED"))
     await street.gate.eventually([("Accepted", "ended")], STATUS)
-    await pricing.run(street.world.pool, now=utc_now())
-    cdr = await street.until(lambda: next(iter(street.hub.cdrs.values()), None))
-    ((excl, incl, energy_wh, started_at, ended_at),) = await street.gate.rows(
-        "SELECT amount_excl_cents, amount_incl_cents, energy_wh, started_at, ended_at"
-        " FROM priced_session"
-    )
-    assert cdr["total_cost"] == {"excl_vat": excl / 100, "incl_vat": incl / 100}
-    assert cdr["total_energy"] == energy_wh / 1000
-    assert round(cdr["total_time"] * 3600) == round((ended_at - started_at).total_seconds())
+    await check_cdr(street)
 
 
 async def test_a_badge_that_nobody_knows_does_not_charge(street: Street) -> None:
@@ -142,5 +147,6 @@ async def test_the_hub_starts_and_stops_from_afar(street: Street) -> None:
     answer, result = await street.hub.stop_session(told["id"])
     assert (answer.result, result and result.result) == ("ACCEPTED", "ACCEPTED")
     await street.until(lambda: street.session("COMPLETED"))
+    await check_cdr(street)
     answer, result = await street.hub.stop_session("999999")
     assert (answer.result, result) == ("UNKNOWN_SESSION", None)

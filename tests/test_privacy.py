@@ -729,6 +729,20 @@ INSERT INTO static_change (at, client_id, actor, kind, site_id, before, after)
     VALUES ('2005-01-01', 3, 'test', 'site', 'garage', '{}', '{"street": "1 rue Exemple"}'),
            ('2026-01-01', 2, 'test', 'site', 'garage', '{}', '{}');
 UPDATE session SET client_id = 4 WHERE id = 6;
+INSERT INTO ocpi_partner (slug, name, country_code, party_id, created_at, created_by)
+    VALUES ('hub', 'Hub', 'FR', '107', '2014-01-01', 'test');
+INSERT INTO ocpi_token (partner_id, country_code, party_id, uid_key, type, content, last_updated,
+                        received_at)
+    SELECT id, 'FR', 'EMP', uid, 'RFID', '{}', at, at
+      FROM ocpi_partner,
+           (VALUES ('ab', '2026-01-01'::timestamptz), ('cd', '2026-11-01')) t (uid, at);
+INSERT INTO roaming_grant (partner_id, client_id, station_key, uid_key, allowed, method, token, at,
+                           valid_until)
+    SELECT id, 2, 1, 'ab', 'ALLOWED', 'AUTH_REQUEST', '{}', at, at
+      FROM ocpi_partner, unnest('{2014-10-01, 2026-11-01}'::timestamptz[]) at;
+INSERT INTO ocpi_told (partner_id, module, object_id, client_id, content, at)
+    SELECT id, module, '1', 2, '{}', '2014-10-01'
+      FROM ocpi_partner, unnest('{sessions, cdrs, locations}'::text[]) module;
 """
 EXPECTED = {
     "log-ins that are over": 1,
@@ -747,6 +761,7 @@ EXPECTED = {
     "texts of requests": 1,
     "watches of points": 1,
     "starts asked for": 1,
+    "tokens of partners": 1,
     "reservations that are over": 2,
     "journal": 0,
     "requests": 1,
@@ -754,6 +769,8 @@ EXPECTED = {
     "closed accounts": 1,
     "badges of sessions": 0,
     "frames on the desk": 1,
+    "words of partners on their drivers": 1,
+    "sessions told to partners": 2,
     "restricted archive": 0,
     "contacts of clients": 1,
     "closed clients": 1,
@@ -798,9 +815,10 @@ async def test_what_is_younger_is_left_alone(pool: AsyncConnectionPool, database
     async with pool.connection() as connection:
         total = await retention.apply(connection, SETTINGS, datetime(2026, 6, 30, tzinfo=UTC))
         runs = await periods.list_runs(connection, rule=None, limit=100, cursor=None)
-    assert total == sum(run.rows for run in runs) == 4
+    assert total == sum(run.rows for run in runs) == 7
     assert {run.rule for run in runs if run.rows} == {
-        *("requests", "consents", "frames on the desk", "history of places")
+        *("requests", "consents", "frames on the desk", "history of places"),
+        *("words of partners on their drivers", "sessions told to partners"),
     }
 
 

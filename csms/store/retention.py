@@ -117,6 +117,45 @@ async def delete_unknown_tokens(
     return cursor.rowcount
 
 
+async def delete_partner_tokens(
+    connection: AsyncConnection, before: datetime, rows_max: int
+) -> int:
+    """Tokens that partners last told us of before then: whoever shows one is asked about anew."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM ocpi_token WHERE ctid IN (
+            SELECT ctid FROM ocpi_token WHERE received_at < %s LIMIT %s)
+        """,
+        (before, rows_max),
+    )
+    return cursor.rowcount
+
+
+async def delete_grants(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
+    """What partners said of their drivers' badges before then, sessions of that time with it."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM roaming_grant WHERE id IN (
+            SELECT id FROM roaming_grant WHERE at < %s LIMIT %s)
+        """,
+        (before, rows_max),
+    )
+    return cursor.rowcount
+
+
+async def delete_told_sessions(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
+    """Sessions and CDRs as partners were told of them before then."""
+    cursor = await connection.execute(
+        """
+        DELETE FROM ocpi_told WHERE ctid IN (
+            SELECT ctid FROM ocpi_told
+             WHERE module IN ('sessions', 'cdrs') AND at < %s LIMIT %s)
+        """,
+        (before, rows_max),
+    )
+    return cursor.rowcount
+
+
 async def blank_connections(connection: AsyncConnection, before: datetime, rows_max: int) -> int:
     """Addresses of stations that went before then."""
     cursor = await connection.execute(

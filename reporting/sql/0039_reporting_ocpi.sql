@@ -106,7 +106,9 @@ CREATE INDEX ocpi_told_at ON ocpi_told (partner_id, module, at, object_id);
 CREATE INDEX ocpi_told_client ON ocpi_told (client_id);
 CREATE INDEX ocpi_told_open ON ocpi_told (partner_id, module) WHERE is_open;
 
-GRANT SELECT, INSERT, UPDATE ON ocpi_partner, ocpi_site, ocpi_token TO t2p_service;
-GRANT SELECT, INSERT ON roaming_grant, ocpi_command TO t2p_service;
+GRANT SELECT, INSERT, UPDATE ON ocpi_partner, ocpi_site TO t2p_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON ocpi_token TO t2p_service;
+GRANT SELECT, INSERT, DELETE ON roaming_grant TO t2p_service;  -- never changed; deleted in its time
+GRANT SELECT, INSERT ON ocpi_command TO t2p_service;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ocpi_told TO t2p_service;
 SELECT secure_tables();

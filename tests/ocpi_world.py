@@ -45,7 +45,7 @@ def roaming(settings: Settings, **more: Any) -> Settings:
         settings,
         ocpi_party_id="T2P",
         ocpi_hosts="127.0.0.1",
-        ocpi_timeout_s=1.0,
+        ocpi_timeout_s=2.0,
         public_url=f"http://127.0.0.1:{settings.http_port}",
         operator_name="Opérateur de démonstration",
         **more,

@@ -27,7 +27,7 @@ from tests.test_irve_files import DATA, official_faults
 
 ROOT = Path(__file__).parent.parent
 HEADING = "session_ID;Garage_ID;User_ID;User_type;Shared_ID;Start_plugin;End_plugout;El_kWh"
-TIMEOUT_S = 110
+TIMEOUT_S = 300
 
 
 def sessions_csv() -> str:

@@ -354,7 +354,8 @@ async def tables_without_client(connection: AsyncConnection, rows_max: int) -> l
                                      'retention_run', 'invoice_mention', 'ledger_chain',
                                      'ledger_closing', 'ledger_posting', 'vat_rate', 'bank_line',
                                      'bank_match', 'bank_statement', 'internal_transfer',
-                                     'payment_file', 'provider_webhook', 'legal_rate', 'outlet')
+                                     'payment_file', 'provider_webhook', 'legal_rate', 'outlet',
+                                     'ocpi_site', 'ocpi_token')
                AND c.relname NOT LIKE 'schema\\_%%'
                AND NOT EXISTS (SELECT FROM pg_attribute a
                                 WHERE a.attrelid = c.oid AND NOT a.attisdropped

@@ -6,19 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import cache
 from importlib.resources import as_file, files
-from typing import Final
-
-from matplotlib import font_manager
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from typing import TYPE_CHECKING, Final
 
 from csms.deadlines import start_of_day
 from reporting.consumption import Load, quarters_of
 from reporting.load_curve import QUARTER, mean_power_w
 from reporting.sheet import Picture, decimal
 from reporting.span import Span
+
+if TYPE_CHECKING:  # loaded by whoever draws: a process that never does is up a second earlier
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import FuncFormatter
 
 _INK, _MUTED, _ACCENT, _AMBER = "#17212b", "#54616a", "#0b6e4f", "#b45309"
 _LINE: Final = "#cdd4d1"
@@ -31,6 +30,8 @@ _FONTS: Final = ("SourceSansPro-Regular.ttf", "SourceSansPro-Semibold.ttf")
 @cache
 def _family() -> str:
     """The letters of our documents, known to the library from here on."""
+    from matplotlib import font_manager
+
     for name in _FONTS:
         with as_file(files("font_source_sans_pro") / "files" / name) as path:
             font_manager.fontManager.addfont(str(path))
@@ -63,6 +64,8 @@ def hours(hours_mwh: Sequence[int], words: Mapping[str, str]) -> Picture:
 
 def week(week_mwh: Sequence[Sequence[int]], words: Mapping[str, str]) -> Picture:
     """The energy by day of the week and hour: the darker the more."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     figure, axes = _axes(2.3)
     colours = LinearSegmentedColormap.from_list(
         "accent", ["#f3f7f5", "#7fb8a4", _ACCENT, "#053c2b"]
@@ -114,7 +117,7 @@ def load(load: Load, site: str, span: Span, words: Mapping[str, str]) -> Picture
     return _picture(figure, f"{words['load_curve']} – {site}", 2.6)
 
 
-def _days_on(axes: Axes, span: Span) -> None:
+def _days_on(axes: "Axes", span: Span) -> None:
     every = span.days
     shown = every[:: -(-len(every) // _DAYS_NAMED_MAX)]
     begin = span.period.starts_at
@@ -122,7 +125,9 @@ def _days_on(axes: Axes, span: Span) -> None:
     axes.set_xticks(at, [f"{day:%d/%m}" for day in shown])
 
 
-def _axes(height_in: float) -> tuple[Figure, Axes]:
+def _axes(height_in: float) -> "tuple[Figure, Axes]":
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
     axes = figure.add_subplot()
     for side in ("top", "right", "left"):
@@ -131,7 +136,9 @@ def _axes(height_in: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _scale(axes: Axes, unit: str, language: str) -> None:
+def _scale(axes: "Axes", unit: str, language: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_formatter(_formatter(language))
     axes.set_ylim(bottom=0)
@@ -142,16 +149,18 @@ def _scale(axes: Axes, unit: str, language: str) -> None:
     _letters(axes)
 
 
-def _letters(axes: Axes) -> None:
+def _letters(axes: "Axes") -> None:
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set(family=_family(), fontsize=8, color=_INK)
 
 
-def _formatter(language: str) -> FuncFormatter:
+def _formatter(language: str) -> "FuncFormatter":
+    from matplotlib.ticker import FuncFormatter
+
     return FuncFormatter(lambda value, _: decimal(value, language))
 
 
-def _picture(figure: Figure, alt: str, height_in: float) -> Picture:
+def _picture(figure: "Figure", alt: str, height_in: float) -> Picture:
     made = io.BytesIO()
     figure.savefig(made, format="png", dpi=_DPI, metadata={"Software": None}, facecolor="white")
     return Picture(made.getvalue(), alt, height_in / _WIDTH_IN)

@@ -12,12 +12,12 @@ never more than measured. A lost session waits some days for its stop to come af
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from psycopg import AsyncConnection
@@ -27,7 +27,7 @@ from billing import tariffs
 from billing.store import pricing as store
 from billing.store import problems
 from billing.store.pricing import SessionRow
-from billing.tariff import Line, Price, Reading, Tariff, Usage, needs_readings, price
+from billing.tariff import Dimension, Line, Price, Reading, Tariff, Usage, needs_readings, price
 from billing.tariffs import NoTariff, Tariffs, Version
 from csms import contracts, deadlines
 from csms.domain.contract import Contract, mandated
@@ -529,6 +529,23 @@ def line_json(line: Line) -> dict[str, object]:
         "amount_incl_cents": line.amount_incl_cents,
         "estimated": line.estimated,
     }
+
+
+def line_of(stored: Mapping[str, Any]) -> Line:
+    """A line as it was stored by `line_json`."""
+    return Line(
+        dimension=Dimension(stored["dimension"]),
+        quantity=stored["quantity"],
+        energy_wh=stored["energy_wh"],
+        duration_s=stored["duration_s"],
+        from_at=datetime.fromisoformat(stored["from_at"]),
+        to_at=datetime.fromisoformat(stored["to_at"]),
+        unit_price_eur=Decimal(stored["unit_price_eur"]),
+        vat_percent=Decimal(stored["vat_percent"]),
+        amount_excl_cents=stored["amount_excl_cents"],
+        amount_incl_cents=stored["amount_incl_cents"],
+        estimated=stored["estimated"],
+    )
 
 
 def _count(done: Priced, session: SessionRow, priced: Price) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
+from reporting.ocpi.kinds import AuthMethod
+
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
@@ -23,7 +25,7 @@ class SessionRow:
     state: str
     energy_wh: int | None
     token: dict[str, Any] | None
-    method: str | None
+    method: AuthMethod | None
     reference: str | None
 
 

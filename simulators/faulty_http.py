@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -38,7 +39,7 @@ class Request:
     body: bytes
 
 
-class FaultyService:
+class FaultyService(ABC):
     """Listens, reads, answers once a connection, and fails as it is told to."""
 
     prefix = ""  # of every address
@@ -69,9 +70,9 @@ class FaultyService:
             await asyncio.gather(*open_ones, return_exceptions=True)
             await server.wait_closed()
 
+    @abstractmethod
     async def handle(self, request: Request) -> Answer:
         """What is done, and answered."""
-        raise NotImplementedError
 
     def is_spared(self, request: Request) -> bool:
         """Whether it never fails."""

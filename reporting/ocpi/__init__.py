@@ -6,7 +6,8 @@ sites, `prices` Tariffs of ours, `cdrs` says what a priced session used and cost
 
     partners      who they are, and how they register (either way)
     client        requests to them
-    telling       what they are told: places, statuses, tariffs, sessions, CDRs, over outlets
+    changes       what is not as they were told: places, statuses, tariffs, sessions, CDRs
+    telling       that, and what became of their orders, over outlets
     authorizing   may this driver of theirs charge here; handed to the recorder from above
     ordering      sessions begun and ended for them
     listing       what they fetch

@@ -275,7 +275,13 @@ async def list_places(
         """
         SELECT jsonb_build_object(
                    'site_id', site.id, 'client_id', site.client_id, 'name', site.name,
-                   'static', site.static, 'time_zone', site.time_zone, 'points', (
+                   'static', site.static, 'time_zone', site.time_zone,
+                   'is_whole', EXISTS (
+                       SELECT FROM ocpi_site o
+                        WHERE o.partner_id = %(partner)s AND o.site_id = site.id
+                          AND o.feed = 'advenir' AND o.from_at <= %(now)s
+                          AND (o.to_at IS NULL OR o.to_at > %(now)s)),
+                   'points', (
                SELECT coalesce(jsonb_agg(jsonb_build_object(
                           'station_key', e.station_key, 'evse_id', e.evse_id,
                           'evse_uid', e.evse_uid, 'power_w_max', e.power_w_max,

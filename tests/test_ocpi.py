@@ -80,6 +80,32 @@ async def test_a_site_that_is_not_told_of_stays_with_us(world: World) -> None:
     assert world.hub.locations == {}
 
 
+async def test_a_private_point_beside_public_ones_is_told_to_nobody(world: World) -> None:
+    await world.build(points=3)
+    await world.do("UPDATE evse SET public = false WHERE evse_id = 2")
+    await world.push()
+    assert list(statuses(world.hub)) == [name_of(1), name_of(3)]
+    assert place_of(world.hub)["publish"] is True
+    await world.do("UPDATE evse SET public = false WHERE evse_id = 3")
+    world.clock.go_on(seconds=1)
+    assert (await world.push()).dead == 0
+    removed, whole = world.hub.received[-2:]
+    assert (removed.path.rsplit("/")[-1], removed.body["status"]) == (name_of(3), "REMOVED")
+    assert [evse["uid"] for evse in whole.body["evses"]] == [name_of(1)]
+
+
+async def test_where_all_sessions_are_told_all_points_are_and_the_place_is_not_published(
+    world: World,
+) -> None:
+    await world.build(points=2)
+    await world.do("UPDATE evse SET public = false WHERE evse_id = 2")
+    async with transaction(world.pool) as connection:
+        await partners.tell_of(connection, "hub", "tilleuls", "advenir", DESK, world.clock.now)
+    await world.push()
+    assert list(statuses(world.hub)) == [name_of(1), name_of(2)]
+    assert place_of(world.hub)["publish"] is False
+
+
 # Places and statuses.
 
 

@@ -141,8 +141,8 @@ class Look:
     async def _tell_place(
         self, place: Location, content: dict[str, Any], client_id: int
     ) -> list[ToldRow]:
-        """A place as a whole, with the statuses of now; points that it has no more are removed."""
-        self._put("locations", place.id, client_id, content)
+        """A place as a whole, with the statuses of now. Points that it has no more are removed
+        before: afterwards the partner may not know them."""
         evses = place.evses or []
         uids = {evse.uid for evse in evses}
         former = await store_ocpi.list_told(
@@ -151,6 +151,7 @@ class Look:
         await self._remove(
             place.id, [row.object_id for row in former if row.object_id not in uids], client_id
         )
+        self._put("locations", place.id, client_id, content)
         return [
             ToldRow("locations", place.id, client_id, None, content, self._now),
             *(

@@ -106,6 +106,14 @@ class Place:
     static: Mapping[str, Any]
     time_zone: str
     points: Sequence[Point]
+    is_whole: bool  # its sessions are told without drivers, those at private points among them
+
+    @property
+    def told_points(self) -> Sequence[Point]:
+        """Those that the partner is told of: a private point beside public ones is nobody's
+        business, for OCPI publishes places as a whole."""
+        public = [point for point in self.points if point.is_public]
+        return self.points if self.is_whole or not public else public
 
 
 def status_of(status: str, is_connected: bool) -> EvseStatus:
@@ -117,7 +125,9 @@ def location(party: Party, place: Place, now: datetime, today: date) -> Location
     """The place with the points that lack nothing; None: there are none, or its id is too long."""
     site, _ = lenient(SiteStatic, place.static)
     facts = SiteFacts(place.name, place.static)
-    evses = [found for point in place.points if (found := _evse(site, facts, point, now, today))]
+    evses = [
+        found for point in place.told_points if (found := _evse(site, facts, point, now, today))
+    ]
     if not evses or len(place.site_id) > ID_LENGTH_MAX:
         return None
     assert site.address is not None and site.city is not None  # else every point would lack it
@@ -125,7 +135,7 @@ def location(party: Party, place: Place, now: datetime, today: date) -> Location
         country_code=party.country_code,
         party_id=party.party_id,
         id=place.site_id,
-        publish=any(point.is_public for point in place.points),
+        publish=all(point.is_public for point in place.told_points),
         name=place.name or None,
         address=site.address[:ADDRESS_LENGTH_MAX],
         city=site.city[:ADDRESS_LENGTH_MAX],

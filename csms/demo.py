@@ -50,7 +50,7 @@ from csms.embedded_broker import Broker
 from csms.logins import Means
 from csms.password_work import PasswordWork
 from csms.provisioning import import_file
-from csms.serve import open_service, tune_collector
+from csms.serve import PARTS, load, open_service, tune_collector
 from reporting import collection
 from reporting.summary import summary_text
 from simulators.driver import DriverConfig
@@ -106,6 +106,7 @@ def run(settings: Settings, *, once: bool, sessions: Path | None) -> int:
         return 2
     settings = demo_billing.with_operator(_with_free_ports(settings))
     settings = demo_roaming.with_ocpi(demo_public.with_publication(settings))
+    load(PARTS)
     exit_code = 1
     try:
         exit_code = uvloop.run(_run(settings, job, once))
@@ -291,6 +292,8 @@ async def _roam(
         "the driver’s, and all of one private garage without any driver, as the ADVENIR programme "
         f"has them. They lie in {shown.path}"
     )
+    if not shown.has_roamed:
+        console.print("The session of the partner’s driver did not come to its CDR.")
     for complaint in shown.complaints[:10]:
         console.print(complaint, markup=False)
     if shown.is_good:

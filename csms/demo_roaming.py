@@ -43,6 +43,7 @@ SIREN: Final = "999000029"
 CHARGES_S: Final = 4.0
 PATIENCE_S: Final = 60.0
 LOOK_S: Final = 0.1
+LOOKS: Final = 3
 MONTH_DAYS: Final = 62  # back to the begin of the last full month
 CONNECTOR: Final[dict[str, Any]] = {
     "connector_id": 1,
@@ -252,6 +253,8 @@ async def _tell_of(connection: AsyncConnection, site_id: str, feed: str, since: 
 async def _charge(settings: Settings, hub: OcpiHub, public: tuple[str, str]) -> None:
     """A driver of a partner shows her badge, charges, and shows it again."""
     identity, protocol = public
+    # The gateway looks up so often whose drivers may charge where; it has to know of the hub.
+    await asyncio.sleep(LOOKS * settings.ocpi_refresh_s)
     station = Driver(
         Station(StationConfig(identity=identity, protocol=protocol), datetime.now(UTC)),
         DriverConfig(url=f"ws://{settings.host}:{settings.ocpp_port}/ocpp"),

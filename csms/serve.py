@@ -3,37 +3,38 @@
 import asyncio
 import contextlib
 import gc
+import importlib
 import logging
 import resource
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import uvicorn
 import uvloop
+from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 
 from billing.live_price import LivePrices
-from csms import db, worker
+from csms import db
 from csms.commands import Watch
 from csms.config import SettingError, Settings
 from csms.embedded import APP, EmbeddedServer
 from csms.exchange import ROAMING
-from csms.notifications import delivery
 from csms.recorder import Recorder
 from csms.telemetry import Telemetry, check_url
-from csms.web.app import create_app
+from csms.web import health
 from csms.wire.gateway import Gateway, port_taken
-from reporting import datagouv, outlet, qualicharge
-from reporting.ocpi import telling
 from reporting.ocpi.authorizing import Authorizer
 
 log = logging.getLogger(__name__)
 
 PARTS = ("gateway", "web", "worker")
+MODULES = {"gateway": "csms.wire.gateway", "web": "csms.web.app", "worker": "csms.worker"}
 EMBEDDED_CHECK_S = 2.0
 HTTP_BACKLOG = 2048
 
@@ -50,6 +51,7 @@ def set_up_log(settings: Settings) -> None:
 def run(settings: Settings, only: str | None = None) -> int:
     """Serve until SIGTERM or SIGINT; the exit code."""
     set_up_log(settings)
+    load(PARTS if only is None else (only,))
     exit_code = 0
     try:
         uvloop.run(serve(settings, only=only, announce=_announce))
@@ -73,7 +75,8 @@ async def serve(
     """
     stopping = stopping or asyncio.Event()
     with _signals(stopping):
-        async with open_service(settings, only=only) as ports:
+        parts = PARTS if only is None else (only,)
+        async with open_service(settings, parts=parts) as ports:
             tune_collector(settings)
             if announce is not None:
                 announce(settings, ports)
@@ -82,14 +85,15 @@ async def serve(
 
 
 @asynccontextmanager
-async def open_service(settings: Settings, *, only: str | None = None) -> AsyncIterator[list[int]]:
+async def open_service(
+    settings: Settings, *, parts: Sequence[str] = PARTS
+) -> AsyncIterator[list[int]]:
     """The parts asked for, running; the ports of the gateway. Drained and stopped on exit.
 
     Raises: SettingError, alone or in a group, when the database cannot be used or a port is
     taken. A part that fails later ends the others.
     """
     raise_file_limit()
-    parts = PARTS if only is None else (only,)
     check_url(settings)
     with _bind_http(settings) as http_socket:
         async with db.open_database(settings) as database:
@@ -100,80 +104,106 @@ async def open_service(settings: Settings, *, only: str | None = None) -> AsyncI
 
 @asynccontextmanager
 async def _open_parts(
-    database: db.Database, settings: Settings, parts: tuple[str, ...], http_socket: socket.socket
+    database: db.Database, settings: Settings, parts: Sequence[str], http_socket: socket.socket
 ) -> AsyncIterator[list[int]]:
-    async with (
-        db.open_pool(database, settings) as pool,
-        db.open_pool(database, settings, role=APP) as people,
-        asyncio.TaskGroup() as tasks,
-    ):
+    async with db.open_pool(database, settings) as pool, asyncio.TaskGroup() as tasks:
         running: list[asyncio.Task[None]] = []
-        gateway: Gateway | None = None
+
+        def begin(*work: Coroutine[Any, Any, None]) -> None:
+            running.extend(map(tasks.create_task, work))
+
         _listen_http(http_socket, settings)
         recorder: Recorder | None = None
+        gateway: Gateway | None = None
         telemetry = Telemetry(settings)
         prices = LivePrices(pool, settings)
-        roaming = Authorizer(pool, settings)
-        if parts != ("worker",):
-            running.append(tasks.create_task(prices.run()))
         if "gateway" in parts:
-            recorder = Recorder(database, settings)
-            recorder.published = telemetry.published
-            recorder.intake.cost_of = prices.cost_of
-            recorder.intake.roams_at = roaming.is_at
-            recorder.answers[ROAMING] = roaming.ask
-            running.append(tasks.create_task(roaming.run()))
+            recorder = _recorder(database, pool, settings, telemetry, prices, begin)
             gateway = Gateway(database, settings, recorder, telemetry)
-            running += [tasks.create_task(recorder.run()), tasks.create_task(gateway.run())]
+            begin(gateway.run())
             await recorder.up.wait()
             try:
                 await gateway.start()
             except SettingError:
                 await gateway.stop()  # another of its ports may be open
                 raise
-        if parts != ("worker",):
-            running.append(tasks.create_task(telemetry.run()))
-        watch = Watch(database)
-        running.append(tasks.create_task(watch.run()))
+        if set(parts) != {"worker"}:
+            begin(prices.run(), telemetry.run())
         if database.server is not None:
-            running.append(tasks.create_task(_keep_alive(database.server)))
+            begin(_keep_alive(database.server))
         if "worker" in parts:
-            running.append(tasks.create_task(worker.run(pool, settings)))
-            running.append(tasks.create_task(delivery.run(pool, settings)))
-            running.append(tasks.create_task(_tell_others(pool, settings)))
-            running.append(tasks.create_task(telling.run(pool, settings)))
-        app = create_app(
-            pool, settings, people=people, ready=_readiness(recorder, gateway), watch=watch
+            begin(*_module("worker").parts(pool, settings))
+        ready = _readiness(recorder, gateway)
+        async with _open_app(database, pool, settings, parts, ready, begin) as app:
+            if "web" in parts:
+                app.state.telemetry = telemetry
+                app.state.price = prices.price
+            http = _HttpServer(settings, app)
+            serving = tasks.create_task(http.serve([http_socket]))
+            await http.up.wait()
+            try:
+                yield gateway.ports if gateway is not None else []
+            finally:
+                if gateway is not None:
+                    await gateway.stop()  # while /readyz tells that it drains
+                if "web" in parts:
+                    await app.state.live.close()  # else they hold the server up
+                http.should_exit = True
+                await serving
+                for task in running:
+                    task.cancel()
+
+
+def _recorder(
+    database: db.Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    telemetry: Telemetry,
+    prices: LivePrices,
+    begin: Callable[..., None],
+) -> Recorder:
+    """The recorder with all that it asks, begun."""
+    roaming = Authorizer(pool, settings)
+    recorder = Recorder(database, settings)
+    recorder.published = telemetry.published
+    recorder.intake.cost_of = prices.cost_of
+    recorder.intake.roams_at = roaming.is_at
+    recorder.answers[ROAMING] = roaming.ask
+    begin(roaming.run(), recorder.run())
+    return recorder
+
+
+@asynccontextmanager
+async def _open_app(
+    database: db.Database,
+    pool: AsyncConnectionPool,
+    settings: Settings,
+    parts: Sequence[str],
+    ready: health.Ready,
+    begin: Callable[..., None],
+) -> AsyncIterator[FastAPI]:
+    """What answers over HTTP: pages and API of the web part, of others health and metrics."""
+    if "web" not in parts:
+        yield health.create_app(pool, settings, ready)
+        return
+    async with db.open_pool(database, settings, role=APP) as people:
+        watch = Watch(database)
+        app: FastAPI = _module("web").create_app(
+            pool, settings, people=people, ready=ready, watch=watch
         )
-        app.state.telemetry = telemetry
-        app.state.price = prices.price
-        running.append(tasks.create_task(app.state.live.run()))
-        http = _HttpServer(settings, app)
-        serving = tasks.create_task(http.serve([http_socket]))
-        await http.up.wait()
-        try:
-            yield gateway.ports if gateway is not None else []
-        finally:
-            if gateway is not None:
-                await gateway.stop()  # while /readyz tells that it drains
-            await app.state.live.close()  # else they hold the server up
-            http.should_exit = True
-            await serving
-            for task in running:
-                task.cancel()
+        begin(watch.run(), app.state.live.run())
+        yield app
 
 
-async def _tell_others(pool: AsyncConnectionPool, settings: Settings) -> None:
-    """Serve the outlets until cancelled, those of each peer by themselves: a slow one holds up no
-    other. Where none is set there is nothing to do."""
-    async with (
-        qualicharge.open_outlets(settings) as of_qualicharge,
-        datagouv.open_outlets(settings) as of_datagouv,
-        asyncio.TaskGroup() as peers,
-    ):
-        for outlets in (of_qualicharge, of_datagouv):
-            if outlets:
-                peers.create_task(outlet.run(pool, settings, outlets))
+def load(parts: Sequence[str]) -> None:
+    """Load the parts that are about to run; before there is a loop, which it would hold up. Of a
+    node that only takes stations, neither pages nor jobs take the start, or the memory."""
+    for part in parts:
+        _module(part)
+
+
+def _module(part: str) -> Any:
+    return importlib.import_module(MODULES[part])
 
 
 async def _keep_alive(server: EmbeddedServer) -> None:

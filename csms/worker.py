@@ -5,9 +5,9 @@ Any number of workers may run; an advisory lock lets one of them do the work.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import psycopg
 from psycopg import AsyncConnection
@@ -41,10 +41,12 @@ from csms.config import SettingError, Settings
 from csms.domain import session as sessions
 from csms.domain.session import Act
 from csms.domain.values import UTC
-from csms.notifications import detection
+from csms.notifications import delivery, detection
 from csms.store import connections, lost, rollups
 from csms.store.session_rows import session_from_row, session_row
 from csms.wire import badges, certificates
+from reporting import datagouv, outlet, qualicharge
+from reporting.ocpi import telling
 
 log = logging.getLogger(__name__)
 
@@ -265,6 +267,30 @@ JOBS: Final = (
     Job("apply the periods of personal data", 900.0, _apply_periods),
     Job("watch the days of data requests", 3600.0, _watch_requests),
 )
+
+
+def parts(pool: AsyncConnectionPool, settings: Settings) -> tuple[Coroutine[Any, Any, None], ...]:
+    """All that a worker does, each until cancelled: jobs, what people are told, what leaves for
+    other systems, what partners are told."""
+    return (
+        run(pool, settings),
+        delivery.run(pool, settings),
+        _serve_outlets(pool, settings),
+        telling.run(pool, settings),
+    )
+
+
+async def _serve_outlets(pool: AsyncConnectionPool, settings: Settings) -> None:
+    """The outlets, those of each peer by themselves: a slow one holds up no other. Where none is
+    set there is nothing to do."""
+    async with (
+        qualicharge.open_outlets(settings) as of_qualicharge,
+        datagouv.open_outlets(settings) as of_datagouv,
+        asyncio.TaskGroup() as peers,
+    ):
+        for outlets in (of_qualicharge, of_datagouv):
+            if outlets:
+                peers.create_task(outlet.run(pool, settings, outlets))
 
 
 async def run(pool: AsyncConnectionPool, settings: Settings) -> None:

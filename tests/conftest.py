@@ -287,7 +287,7 @@ async def page(
     from tests.browser import open_page
 
     async with (
-        open_service(settings, only="web"),
+        open_service(settings, parts=("web",)),
         open_page(browser, settings, faults=faults) as page,
     ):
         yield page

@@ -15,7 +15,7 @@ from csms import accounts, passwords, secrets
 from csms.config import Settings
 from csms.db import transaction
 from csms.store import people as store
-from csms.web import create_app
+from csms.web.app import create_app
 
 PASSWORD = "un cheval bleu dans la cave"
 OTHER_PASSWORD = "trois tulipes au bord du quai"

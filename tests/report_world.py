@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms import db
 from csms.config import Settings
 from csms.db import Database
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.people import Person, add_manager
 
 PARIS = ZoneInfo("Europe/Paris")

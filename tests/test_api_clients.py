@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms import deadlines, keys
 from csms.config import Settings
 from csms.domain.services import Option
-from csms.web import create_app
+from csms.web.app import create_app
 
 ADDRESS = {"street": "1 rue Exemple", "postal_code": "75001", "city": "Paris", "country": "FR"}
 IBAN = "FR1420041010050500013M02606"

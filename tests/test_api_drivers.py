@@ -12,7 +12,7 @@ from csms import keys
 from csms.config import Settings
 from csms.db import acting, transaction
 from csms.principals import digest
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.people_at_the_door import Mails
 from tests.test_api_stations import told
 

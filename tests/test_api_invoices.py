@@ -13,7 +13,7 @@ from billing import invoice_files, issuing
 from billing.invoice import Document
 from csms.config import Settings
 from csms.db import Database, connect, transaction
-from csms.web import create_app
+from csms.web.app import create_app
 from tests import people as world
 from tests.billing_world import (
     MONTH,

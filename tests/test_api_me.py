@@ -312,7 +312,7 @@ async def test_a_session_is_followed_on_another_node_by_one_look_for_all(
     async with (
         station_at(gate, OCPP201) as (_, (point_id,)),
         http(gate, alice) as api,
-        open_service(other, only="web"),
+        open_service(other, parts=("web",)),
         alice.client(f"http://127.0.0.1:{http_port}") as elsewhere,
     ):
         begun = await elsewhere.post("/me/sessions", json={"point_id": point_id})

@@ -12,7 +12,7 @@ from csms.config import Settings
 from csms.db import Database
 from csms.notifications import announce
 from csms.notifications.delivery import deliver_due
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.recorder_node import as_owner, query
 from tests.scenarios.mail import mail_server
 from tests.test_api_stations import told

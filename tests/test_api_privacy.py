@@ -16,7 +16,7 @@ from csms import principals
 from csms.config import Settings
 from csms.db import Database, connect
 from csms.processing import register
-from csms.web import create_app
+from csms.web.app import create_app
 
 NOW = datetime.now(UTC)
 PERSONS = {"driver": 1, "neighbour": 2, "admin": 3, "operator": 4}

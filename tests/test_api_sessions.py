@@ -13,7 +13,7 @@ from csms import keys, registry
 from csms.config import Settings
 from csms.db import transaction
 from csms.store import sites
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.scenarios.two_clients import log_in
 
 START = datetime(2026, 10, 3, 8, tzinfo=UTC)

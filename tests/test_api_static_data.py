@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import keys
 from csms.config import Settings
-from csms.web import create_app
+from csms.web.app import create_app
 
 SITE = {
     "address": "12 rue des Tilleuls",

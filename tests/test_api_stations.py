@@ -13,7 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms import keys, passwords
 from csms.config import Settings
-from csms.web import create_app
+from csms.web.app import create_app
 from csms.web.guard import OPEN
 
 

@@ -30,7 +30,7 @@ from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect, open_pool
 from csms.registry import Conflict, Refusal
-from csms.web import create_app
+from csms.web.app import create_app
 from simulators.bank import Bank
 from simulators.payment_provider import FAULTS, PaymentPeer
 from tests.scenarios import billed, payments

@@ -385,7 +385,7 @@ async def test_file_that_changes_while_it_waits_is_sent_as_it_is_then(world: Wor
 async def test_the_worker_sends_by_itself(world: World) -> None:
     (http_port,) = free_ports(1)
     quick = replace(world.settings, outlet_poll_s=0.1, http_port=http_port)
-    async with open_service(quick, only="worker"), asyncio.timeout(60):
+    async with open_service(quick, parts=("worker",)), asyncio.timeout(60):
         await world.peer.described.wait()
     assert [row["id_pdc_itinerance"] for row in world.uploaded()] == PUBLIC
     assert len(world.peer.uploads) == 1

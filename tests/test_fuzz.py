@@ -125,7 +125,7 @@ class Arena:
             self.loop.close()
 
     async def _open(self) -> None:
-        await self._stack.enter_async_context(open_service(self.settings, only="gateway"))
+        await self._stack.enter_async_context(open_service(self.settings, parts=("gateway", "web")))
         for protocol in PROTOCOLS:
             self.peers[protocol] = [
                 await self.peer(f"FUZZ-{protocol}-{number}", protocol)

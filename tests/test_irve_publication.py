@@ -20,7 +20,7 @@ from csms.__main__ import app as command
 from csms.config import SettingError, Settings, load
 from csms.db import Database, transaction
 from csms.store import sites
-from csms.web import create_app
+from csms.web.app import create_app
 from reporting.irve import dynamic_rows, publication
 from reporting.irve.dynamic_rows import Connector, Standing
 from reporting.irve.publication import Publication, TooManyPoints

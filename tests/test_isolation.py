@@ -17,7 +17,8 @@ from psycopg_pool import AsyncConnectionPool
 from csms import principals
 from csms.config import Settings
 from csms.db import Database, connect
-from csms.web import create_app, guard
+from csms.web import guard
+from csms.web.app import create_app
 from tests.scenarios import two_clients
 from tests.scenarios.routes import Operation, everything, operations
 

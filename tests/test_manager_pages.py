@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms.config import Settings
 from csms.db import Database, connect
 from csms.deadlines import PARIS, paris_day
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.people_at_the_door import csrf, log_in_page, person
 from tests.scenarios import statements
 from tests.scenarios.statements import World

@@ -616,7 +616,7 @@ async def test_a_running_service_sends_what_is_announced(
     pool: AsyncConnectionPool, settings: Settings, person: int, postbox: MailServer
 ) -> None:
     settings = postbox.settings(settings, notification_poll_s=0.05)
-    async with open_service(settings, only="worker"):
+    async with open_service(settings, parts=("worker",)):
         await tell(pool, "session.ended", person_id=person, now=datetime.now(UTC))
         async with asyncio.timeout(20):
             await postbox.arrived.wait()

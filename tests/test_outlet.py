@@ -20,7 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 from csms import keys
 from csms.config import SettingError, Settings, load
 from csms.domain.back_off import back_off_s, luck
-from csms.web import create_app
+from csms.web.app import create_app
 from reporting import outlet, qualicharge
 from reporting import qualicharge_rows as rows
 from simulators.qualicharge_peer import QualiChargePeer

@@ -72,7 +72,7 @@ async def test_of_two_servers_that_bind_at_once_one_ends(
         other.bind(("127.0.0.1", settings.http_port))
 
         async def listen_meanwhile() -> None:
-            async with open_service(settings, only="web"):
+            async with open_service(settings, parts=("web",)):
                 raise AssertionError("it is ready, and will never be asked anything")
 
         serving = asyncio.ensure_future(listen_meanwhile())

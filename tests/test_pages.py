@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from psycopg_pool import AsyncConnectionPool
 
 from csms.config import Settings
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.people_at_the_door import bearer, browser, csrf, log_in_page, person
 from tests.scenarios.routes import pages
 

@@ -16,7 +16,7 @@ from billing import books, ledger
 from csms.__main__ import app as verbs
 from csms.config import Settings
 from csms.db import Database, transaction
-from csms.web import create_app
+from csms.web.app import create_app
 from simulators.bank import Bank
 from tests import billing_world
 from tests import people as world

@@ -18,7 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from csms.config import Settings
 from csms.db import Database, acting, connect
-from csms.web import create_app
+from csms.web.app import create_app
 from csms.web.guard import Reader
 from tests.scenarios.routes import Operation, operations
 from tests.scenarios.two_clients import STATEMENT, log_in

@@ -17,7 +17,7 @@ from csms.clients import Actor
 from csms.config import Settings
 from csms.db import Database, connect, transaction
 from csms.registry import Refusal
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.scenarios import billed
 from tests.scenarios.billed import NOW
 

@@ -30,7 +30,7 @@ from csms.config import SettingError, Settings, load
 from csms.db import Database, transaction
 from csms.registry import NotThere, Refusal
 from csms.store import local_authorization as store
-from csms.web import create_app
+from csms.web.app import create_app
 from csms.wire import badges
 from tests import billing_world as world
 from tests.billing_world import MONTH, rows

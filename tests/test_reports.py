@@ -19,7 +19,7 @@ from csms import keys
 from csms.config import Settings
 from csms.db import Database
 from csms.domain.services import Option
-from csms.web import create_app
+from csms.web.app import create_app
 from reporting import report_files, sheet
 from reporting.sheet import Kind
 from tests.people_at_the_door import log_in_page, person

@@ -43,7 +43,8 @@ from starlette.types import Receive, Scope, Send
 from csms import principals
 from csms.config import Settings
 from csms.db import Database, connect
-from csms.web import create_app, guard
+from csms.web import guard
+from csms.web.app import create_app
 from tests.scenarios import two_clients
 
 EXAMPLES: Final = int(os.environ.get("T2P_FUZZ_EXAMPLES", "2"))

@@ -189,6 +189,14 @@ async def test_a_database_that_is_not_there_is_told_in_one_sentence(
     assert "Traceback" not in done.stderr
 
 
+async def _has_health_alone(server: Process) -> None:
+    assert (await server.get("/readyz")).json() == {"status": "ready", "reasons": {}}
+    assert "python_info" in (await server.get("/metrics")).text
+    assert (await server.get("/login")).status_code == 404
+    assert (await server.get("/api/v1/stations")).status_code == 401  # nobody has a key
+    assert (await server.get("/openapi.json")).status_code == 404
+
+
 async def test_each_part_runs_alone(database: Database, settings: Settings, tmp_path: Path) -> None:
     await provision(database, ["CP1"], ["A"])
     async with (
@@ -197,9 +205,14 @@ async def test_each_part_runs_alone(database: Database, settings: Settings, tmp_
     ):
         await station.send('[2,"1","Heartbeat",{}]')
         assert json.loads(await station.recv())[0] == 3
+        await _has_health_alone(server)
     for part in ("web", "worker"):
         async with serving(settings, tmp_path / part, "--only", part) as server:
-            assert (await server.get("/api/v1/stations")).status_code == 401
+            if part == "web":
+                assert (await server.get("/api/v1/stations")).status_code == 401
+                assert (await server.get("/login")).status_code == 200
+            else:
+                await _has_health_alone(server)
             with pytest.raises(ConnectionRefusedError):
                 async with dial(server, "CP1"):
                     pass

@@ -16,7 +16,7 @@ from billing import disputes, lots_csv
 from csms import keys
 from csms.config import Settings
 from csms.db import Database, connect, transaction
-from csms.web import create_app
+from csms.web.app import create_app
 from tests.billing_world import rows
 from tests.scenarios import payments
 from tests.scenarios import supply as scene

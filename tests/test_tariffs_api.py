@@ -10,7 +10,7 @@ from psycopg_pool import AsyncConnectionPool
 from billing import pricing
 from csms.config import Settings
 from csms.db import Database, connect
-from csms.web import create_app
+from csms.web.app import create_app
 from tests import billing_world as world
 from tests import people as persons
 from tests.test_pricing import charge, give_badge

@@ -36,7 +36,7 @@ class Service:
         self.port = ready.result()
 
     async def _run(self, ready: asyncio.Future[int]) -> None:
-        async with open_service(self.settings, only="gateway") as ports:
+        async with open_service(self.settings, parts=("gateway", "web")) as ports:
             ready.set_result(ports[0])
             await self._stopping.wait()
 

@@ -203,9 +203,9 @@ class Authorizer:
         self, partner_id: int, content: Mapping[str, Any], place: LocationReferences
     ) -> Said | None:
         """One partner's answer; None: it does not know the token. Raises: Away, Lost, Refused."""
-        peer = self._peers[partner_id]
-        url = peer.url_of("tokens", "SENDER")
-        if url is None or self._client is None:
+        peer = self._peers.get(partner_id)  # it may have gone since the question was begun
+        url = None if peer is None else peer.url_of("tokens", "SENDER")
+        if peer is None or url is None or self._client is None:
             raise Refused("it has no tokens to ask about")
         kind = TYPES.get(content["type"] or "", RFID)
         address = join(url, content["uid"].upper(), "authorize") + f"?type={kind}"

@@ -4,7 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -40,6 +40,7 @@ class Peer:
         self.answer: Callable[[bytes], bytes] = lambda body: b""
         self.gate = asyncio.Event()
         self.gate.set()
+        self._answering: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -52,8 +53,21 @@ class Peer:
         async with server:
             yield self
             self.gate.set()
+        await asyncio.gather(*self._answering)  # none of its connections outlives it
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        answering = asyncio.current_task()
+        assert answering is not None
+        self._answering.add(answering)
+        try:
+            await self._answer(reader, writer)
+        finally:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+            self._answering.discard(answering)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = next(
             int(line.split(":")[1])
@@ -69,7 +83,6 @@ class Peer:
             b"HTTP/1.1 %d X\r\n%bContent-Length: %d\r\n\r\n" % (self.status, location, len(body))
             + body
         )
-        writer.close()
 
 
 class Responder:

@@ -24,11 +24,12 @@ from simulators.bench.processes import (
 
 
 class Cluster:
-    """A worker with the database, and its gateways."""
+    """A worker with the database, its gateways, and where people and programs ask."""
 
-    def __init__(self, worker: Product, gateways: list[Product]) -> None:
+    def __init__(self, worker: Product, gateways: list[Product], web: Product | None) -> None:
         self.worker = worker
         self.gateways = gateways
+        self.web = web
 
     @property
     def url(self) -> str:
@@ -36,7 +37,7 @@ class Cluster:
         return ",".join(gateway.url for gateway in self.gateways)
 
     def cpu(self) -> Cpu:
-        """CPU so far of all gateways, and of the database; the worker's is left out."""
+        """CPU so far of all gateways, and of the database; of worker and web it is left out."""
         gateways_s = sum(gateway.cpu().server_s for gateway in self.gateways)
         return Cpu(gateways_s, self.worker.cpu().database_s)
 
@@ -74,7 +75,7 @@ class Cluster:
 
 
 @asynccontextmanager
-async def cluster(nodes: int) -> AsyncIterator[Cluster]:
+async def cluster(nodes: int, *, has_web: bool = False) -> AsyncIterator[Cluster]:
     """So many gateways on an empty database, ready; stopped and removed in the end.
 
     Raises: BenchError.
@@ -83,23 +84,27 @@ async def cluster(nodes: int) -> AsyncIterator[Cluster]:
         worker = Product(directory, part="worker")
         stack.push_async_callback(worker.stop)
         await worker.start()
-        gateways = []
-        for number in range(1, nodes + 1):
-            place = directory / f"node-{number}"
+
+        def beside(name: str, part: str) -> Product:
+            place = directory / name
             place.mkdir()
-            gateway = Product(place, _settings(directory, number))
-            stack.push_async_callback(gateway.stop)  # before the worker, with the database
-            gateways.append(gateway)
-        await asyncio.gather(*(gateway.start() for gateway in gateways))
-        yield Cluster(worker, gateways)
+            product = Product(place, _settings(directory, name), part=part)
+            stack.push_async_callback(product.stop)  # before the worker, with the database
+            return product
+
+        gateways = [beside(f"node-{number}", "gateway") for number in range(1, nodes + 1)]
+        web = beside("web", "web") if has_web else None
+        all_of_them = gateways if web is None else [*gateways, web]
+        await asyncio.gather(*(product.start() for product in all_of_them))
+        yield Cluster(worker, gateways, web)
 
 
-def _settings(directory: Path, number: int) -> dict[str, str]:
-    """Of one gateway on the database of the worker in `directory`."""
+def _settings(directory: Path, name: str) -> dict[str, str]:
+    """Of one process on the database of the worker in `directory`."""
     socket = quote(str(directory.resolve() / "data" / "postgres" / "socket"), safe="")
     url = f"postgresql:///time2plug?host={socket}&user="
     return {
-        "NODE": f"node-{number}",
+        "NODE": name,
         "DATABASE_URL": url + "t2p_app",
         "DATABASE_OWNER_URL": url + "t2p_owner",
     }

@@ -121,7 +121,7 @@ async def idle(stations: int, seconds: float) -> dict[str, Any]:
     Raises: BenchError when one could not come in, or is gone in the end.
     """
     options = ("--prefix", PREFIX)
-    async with cluster(IDLE_NODES) as servers:
+    async with cluster(IDLE_NODES, has_web=True) as servers:
         async with await servers.connect() as connection:
             await add_stations(connection, PREFIX, stations)
         memory_before = servers.memory_bytes()

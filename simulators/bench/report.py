@@ -149,13 +149,11 @@ def _show_idle(console: Console, idle: dict[str, Any]) -> None:
         f"all gateways {idle['gateways_cores'] * 100:.1f} % of a core, "
         f"the database {idle['database_cores'] * 100:.1f} %"
     )
-    orders = idle["orders"]
-    for name, words in (("same_node", "of the same node"), ("other_node", "of another node")):
-        taken = orders[name]
-        console.print(
-            f"  an order to a station {words} and back: "
-            f"{taken['p50_ms']:.1f} ms (p50), {taken['p99_ms']:.1f} ms (p99)"
-        )
+    taken = idle["orders"]
+    console.print(
+        f"  an order from the web part to a station and back: "
+        f"{taken['p50_ms']:.1f} ms (p50), {taken['p99_ms']:.1f} ms (p99)"
+    )
 
 
 def _table(title: str, first: str, *columns: str) -> Table:

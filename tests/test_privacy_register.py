@@ -14,7 +14,8 @@ from csms.config import Settings
 from csms.db import Database, acting, connect
 from csms.processing import Basis, register
 from csms.store import own
-from csms.web import cookies, create_app
+from csms.web import cookies
+from csms.web.app import create_app
 
 ROOT = Path(__file__).parent.parent
 TOML = (ROOT / "csms" / "data" / "processing.toml").read_text(encoding="utf-8")

@@ -43,7 +43,7 @@ SIREN: Final = "999000029"
 CHARGES_S: Final = 4.0
 PATIENCE_S: Final = 60.0
 LOOK_S: Final = 0.1
-LOOKS: Final = 3
+LOOKS: Final = 3  # of the gateway at its partners, before the driver comes
 MONTH_DAYS: Final = 62  # back to the begin of the last full month
 CONNECTOR: Final[dict[str, Any]] = {
     "connector_id": 1,

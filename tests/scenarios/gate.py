@@ -128,7 +128,7 @@ class Gate:
 
 @asynccontextmanager
 async def open_gate(settings: Settings, database: Database) -> AsyncIterator[Gate]:
-    """The gateway, running within the block."""
+    """Gateway and API, running within the block."""
     async with open_service(settings, parts=("gateway", "web")):
         yield Gate(settings, database)
 
